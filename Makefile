@@ -1,0 +1,46 @@
+# `make demo` and `make test` set up everything they need in .venv; nothing else is touched.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+
+.PHONY: demo test test-slow check format bench clean
+.DELETE_ON_ERROR:
+
+$(VENV)/.user: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("mixlaw needs Python 3.11 or newer: make PYTHON=python3.11 ...") if sys.version_info < (3, 11) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing mixlaw into $(VENV) (two to four minutes the first time)"
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.user
+	@echo "installing the test tools into $(VENV)"
+	@$(PIP) --editable ".[dev]"
+	@touch $@
+
+demo: $(VENV)/.user          ## the whole job on text that is already on this machine
+	@$(BIN)/mixlaw demo
+
+test: $(VENV)/.dev           ## the fast tests
+	@$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-slow: $(VENV)/.dev      ## the tests that take minutes
+	@$(BIN)/python -m pytest -m "slow and not gpu"
+
+check: $(VENV)/.dev          ## format, lint, types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(VENV)/.dev
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev          ## the figures that README and docs quote
+	@$(BIN)/python -m benchmarks.cpt
+	@$(BIN)/python -m benchmarks.trainer
+	@$(BIN)/python -m benchmarks.orchestration
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The entrance: the study file, Prefect flows, MLflow, the command line."""
