@@ -1,0 +1,144 @@
+"""Where a study writes, and the environment that Prefect and MLflow are started with."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mixing.errors import MixlawError
+
+DEFAULT_HOME = ".mixlaw"
+
+RESERVED = frozenset({"prefect", "mlartifacts"})
+"""Folder names in the home that a study may not take."""
+
+
+def home(environment: Mapping[str, str] = os.environ) -> Path:
+    """`MIXLAW_HOME`, or `.mixlaw` in the current folder; absolute."""
+    return Path(environment.get("MIXLAW_HOME") or DEFAULT_HOME).absolute()
+
+
+def tracking_uri(root: Path, environment: Mapping[str, str] = os.environ) -> str:
+    """`MLFLOW_TRACKING_URI`, or the SQLite database in the home `root`."""
+    return environment.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+
+
+def set_defaults(root: Path) -> None:
+    """Set what Prefect and MLflow read from the environment at import; whatever the user has set stays.
+
+    Call it before either is imported. No telemetry; Prefect's log goes to files, not to the terminal; an
+    MLflow server that does not answer is given up in seconds instead of minutes.
+    """
+    defaults = {
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    }
+    if not os.environ.get("PREFECT_API_URL"):
+        defaults["PREFECT_HOME"] = str(root / "prefect")
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """What one study writes, by name. Nothing is created until it is written."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, study: str, root: Path | None = None) -> StudyFolder:
+        return cls((root or home()) / study)
+
+    @property
+    def catalog(self) -> Path:
+        return self.path / "catalog.json"
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.path / "tokenizer.json"
+
+    @property
+    def tokens(self) -> Path:
+        return self.path / "tokens"
+
+    @property
+    def runs(self) -> Path:
+        return self.path / "runs"
+
+    @property
+    def fits(self) -> Path:
+        return self.path / "fits.json"
+
+    @property
+    def decision(self) -> Path:
+        return self.path / "decision.json"
+
+    @property
+    def confirmation(self) -> Path:
+        return self.path / "confirmation.json"
+
+    @property
+    def mixspec(self) -> Path:
+        return self.path / "mixspec.yaml"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+    @property
+    def log(self) -> Path:
+        return self.path / "run.log"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "run.lock"
+
+
+@contextlib.contextmanager
+def exclusive(folder: StudyFolder) -> Iterator[None]:
+    """Hold the study for this process; the kernel lets go of it whatever ends the process.
+
+    Raises MixlawError naming the process that holds it.
+    """
+    with open(folder.lock, "a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            raise MixlawError(
+                f"{folder.lock}: this study is already running (process {holder})",
+                f"Wait for it, or end it with: kill {holder}" if holder != "unknown" else "Wait for it",
+            ) from None
+        lock.seek(0)
+        lock.truncate()
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def owner(folder: StudyFolder) -> int | None:
+    """The process that is running the study now, or None."""
+    try:
+        with open(folder.lock, encoding="utf-8") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                text = lock.read().strip()
+                return int(text) if text.isdigit() else 0
+    except FileNotFoundError:
+        return None
+    return None

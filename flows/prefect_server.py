@@ -1,0 +1,116 @@
+"""A Prefect server that lives as long as one command, for when `PREFECT_API_URL` names none.
+
+Prefect can start such a server itself, but that one outlives a command ended with `kill -9`. This one watches
+the process that started it, and starts while that process is still importing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from mixing.errors import MixlawError
+
+START_TIMEOUT = 120.0
+"""Seconds; the first start also creates the database (about 15 s on 2 idle cores)."""
+
+
+def serve(port: int, parent: int) -> None:
+    """The server's own process: Prefect's API on the loopback address until `parent` is gone."""
+    os.environ.update(
+        PREFECT_UI_ENABLED="0",
+        PREFECT__SERVER_EPHEMERAL="1",
+        PREFECT__SERVER_FINAL="1",
+        # Blocks are for deployments' storage; registering them is a second of every start.
+        PREFECT_API_BLOCKS_REGISTER_ON_START="false",
+    )
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.3)
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
+    import uvicorn
+
+    uvicorn.run(
+        "prefect.server.api.server:create_app",
+        factory=True,
+        host="127.0.0.1",
+        port=port,
+        log_level="error",
+        lifespan="on",
+    )
+
+
+@contextlib.contextmanager
+def embedded(root: Path) -> Iterator[Callable[[], None]]:
+    """Start the server, point `PREFECT_API_URL` at it, and yield a function that waits until it answers.
+
+    Does nothing where `PREFECT_API_URL` is set. Its log is `root/prefect/server.log`. Enter this before
+    Prefect is imported.
+    """
+    if os.environ.get("PREFECT_API_URL"):
+        yield lambda: None
+        return
+    folder = root / "prefect"
+    folder.mkdir(parents=True, exist_ok=True)
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    log_path = folder / "server.log"
+    with open(log_path, "wb") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "flows.prefect_server", str(port), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # A Ctrl-C of the terminal is for the command, which then ends the server.
+            start_new_session=True,
+        )
+    os.environ["PREFECT_API_URL"] = url
+    try:
+        yield lambda: _wait(server, url, log_path)
+    finally:
+        del os.environ["PREFECT_API_URL"]
+        # All of its state is committed SQLite transactions: nothing is lost by not waiting for a clean end.
+        server.kill()
+        server.wait()
+
+
+def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise MixlawError(
+                f"{log}: Prefect's server ended with status {server.returncode} while starting",
+                "Read that file; moving the prefect folder next to it away gives it a fresh database",
+            )
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5) as reply:
+                if reply.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise MixlawError(
+        f"{log}: Prefect's server did not answer within {START_TIMEOUT:.0f} s",
+        "Run again when the machine is idle",
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]), int(sys.argv[2]))

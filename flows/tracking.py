@@ -1,0 +1,307 @@
+"""MLflow as a view of a study: rebuilt from the run store, as often as wanted, without duplicates.
+
+One experiment per study; a parent run per study run (the same question on the same data is the same parent);
+a child per proxy; the mix spec registered under the study's name with the alias `champion`. Every write is
+idempotent: a child is found by its run id, metrics carry the time the run was done, and a model version is
+added only when what it says has changed. No pickles: JSON, YAML and PNG.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from mixing.errors import InputError, MixlawError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+ALIAS = "champion"
+SPEC_FOLDER = "mix"
+SPEC_NAME = "mixspec.yaml"
+
+RUN_TAG = "mixlaw.run"
+KIND_TAG = "mixlaw.kind"
+DIGEST_TAG = "mixlaw.digest"
+STUDY_TAG = "mixlaw.study"
+PARENT_TAG = "mlflow.parentRunId"
+NOTE_TAG = "mlflow.note.content"
+
+BATCH = 1000
+"""MLflow takes at most so many metrics in one call."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value of one metric at a token count."""
+
+    metric: str
+    tokens: int
+    value: float
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """One finished (or failed) run as MLflow shows it. `finished` is seconds since the epoch."""
+
+    run: str
+    name: str
+    kind: Literal["base", "proxy", "confirmation"]
+    params: Mapping[str, object]
+    points: Sequence[Point]
+    finished: float
+    seconds: float
+    failure: str = ""
+
+    def digest(self) -> str:
+        return _digest(
+            self.run, self.name, self.kind, sorted(self.params.items()), list(self.points), self.failure
+        )
+
+
+@dataclass(frozen=True)
+class StudyRecord:
+    """What the parent run shows. `artifacts` maps a path in MLflow to a file."""
+
+    name: str
+    identity: str
+    title: str
+    params: Mapping[str, object]
+    metrics: Mapping[str, float]
+    note: str
+    artifacts: Mapping[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where it went. `version` is None where there is no spec; `changed` says that a version was added."""
+
+    experiment: str
+    run: str
+    version: str | None
+    changed: bool
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class Tracker:
+    """A study's place in one MLflow. Methods raise MixlawError, one line, where MLflow does not answer."""
+
+    def __init__(self, uri: str, root: Path, study: str) -> None:
+        self.uri, self.root, self.study = uri, root, study
+        with self._one_line():
+            from mlflow import MlflowClient
+
+            if uri.startswith("sqlite:///"):
+                Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            self.client: MlflowClient = MlflowClient(tracking_uri=uri, registry_uri=uri)
+            self.experiment = self._experiment()
+
+    @contextlib.contextmanager
+    def _one_line(self) -> Iterator[None]:
+        # Imported here, not above: MLflow takes two seconds, and most commands never need it.
+        from mlflow.exceptions import MlflowException
+        from requests.exceptions import RequestException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
+            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            raise MixlawError(
+                f"MLflow at {self.uri} did not take the results ({reason})",
+                "They are safe in the run store: when MLflow answers again, `mixlaw run` sends them",
+            ) from error
+
+    def _experiment(self) -> str:
+        found = self.client.get_experiment_by_name(self.study)
+        if found is None:
+            local = not self.uri.startswith(("http://", "https://", "databricks"))
+            folder = self.root / "mlartifacts" / self.study
+            return str(self.client.create_experiment(self.study, folder.as_uri() if local else None))
+        if found.lifecycle_stage == "deleted":
+            self.client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def _runs(self) -> list[Run]:
+        runs: list[Run] = []
+        token: str | None = None
+        while True:
+            page = self.client.search_runs([self.experiment], max_results=1000, page_token=token)
+            runs.extend(page)
+            token = page.token
+            if not token:
+                return runs
+
+    def open(self, record_identity: str, title: str) -> str:
+        """The parent run of this study run, found or created: its MLflow run id."""
+        with self._one_line():
+            for run in self._runs():
+                if run.data.tags.get(STUDY_TAG) == record_identity:
+                    return str(run.info.run_id)
+            tags = {STUDY_TAG: record_identity, KIND_TAG: "study"}
+            run = self.client.create_run(self.experiment, tags=tags, run_name=title)
+            return str(run.info.run_id)
+
+    def publish(
+        self, study: StudyRecord, runs: Sequence[RunRecord], spec: Path | None, spec_digest: str
+    ) -> Published:
+        """Bring MLflow in line with the run store; what is there already is left alone.
+
+        `spec_digest` identifies what the spec says, without its provenance: an equal one adds no version.
+        """
+        parent = self.open(study.identity, study.title)
+        with self._one_line():
+            known = {run.data.tags[RUN_TAG]: run for run in self._runs() if RUN_TAG in run.data.tags}
+            for record in runs:
+                self._child(record, parent, known.get(record.run))
+            self._parent(study, parent)
+            version, changed = self._register(spec, spec_digest, parent) if spec else (None, False)
+        return Published(self.experiment, parent, version, changed)
+
+    def _child(self, record: RunRecord, parent: str, known: Run | None) -> None:
+        if known is not None and known.data.tags.get(DIGEST_TAG) == record.digest():
+            if known.data.tags.get(PARENT_TAG) != parent:
+                # The same proxy serves a changed question: it is shown under the newest one.
+                self.client.set_tag(known.info.run_id, PARENT_TAG, parent)
+            return
+        end = int(record.finished * 1000)
+        if known is None:
+            tags = {RUN_TAG: record.run, KIND_TAG: record.kind, PARENT_TAG: parent}
+            start = end - int(record.seconds * 1000)
+            known = self.client.create_run(self.experiment, start_time=start, tags=tags, run_name=record.name)
+        run = known.info.run_id
+        if record.failure:
+            self.client.set_tag(run, NOTE_TAG, f"Failed: {record.failure}")
+        self._log(run, record.params, [(p.metric, p.value, p.tokens) for p in record.points], end)
+        self.client.set_tag(run, PARENT_TAG, parent)
+        self.client.set_terminated(run, "FAILED" if record.failure else "FINISHED", end_time=end)
+        # Last: only a run that is there in full carries the digest.
+        self.client.set_tag(run, DIGEST_TAG, record.digest())
+
+    def _log(
+        self, run: str, params: Mapping[str, object], metrics: Sequence[tuple[str, float, int]], time_ms: int
+    ) -> None:
+        from mlflow.entities import Metric, Param
+
+        logged = self.client.get_run(run).data.params
+        new = [Param(key, str(value)) for key, value in params.items() if key not in logged]
+        if new:
+            self.client.log_batch(run, params=new)
+        entities = [Metric(key, value, time_ms, step) for key, value, step in metrics]
+        for start in range(0, len(entities), BATCH):
+            self.client.log_batch(run, metrics=entities[start : start + BATCH])
+
+    def _parent(self, study: StudyRecord, parent: str) -> None:
+        files = {name: _file_digest(path) for name, path in sorted(study.artifacts.items())}
+        digest = _digest(
+            sorted(study.params.items()), sorted(study.metrics.items()), study.note, sorted(files.items())
+        )
+        run = self.client.get_run(parent)
+        if run.data.tags.get(DIGEST_TAG) == digest and run.info.status == "FINISHED":
+            return
+        # Step 0 and a fixed time: logging again replaces nothing and doubles nothing.
+        self._log(
+            parent,
+            study.params,
+            [(name, value, 0) for name, value in study.metrics.items()],
+            run.info.start_time,
+        )
+        self.client.set_tag(parent, NOTE_TAG, study.note)
+        for name, path in study.artifacts.items():
+            self._upload(parent, path, name)
+        self.client.set_terminated(parent)
+        self.client.set_tag(parent, DIGEST_TAG, digest)
+
+    def _upload(self, run: str, path: Path, name: str) -> None:
+        """Log a file under the name it is to have in MLflow (`figures/law.png`)."""
+        target = Path(name)
+        folder = None if target.parent == Path() else str(target.parent)
+        if path.name == target.name:
+            self.client.log_artifact(run, str(path), folder)
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            self.client.log_artifact(run, shutil.copy(path, Path(scratch) / target.name), folder)
+
+    def _register(self, spec: Path, digest: str, parent: str) -> tuple[str, bool]:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.client.get_registered_model(self.study)
+        except MlflowException:
+            self.client.create_registered_model(
+                self.study,
+                description=f"The mix that the study {self.study} recommends; `{ALIAS}` is the current one.",
+            )
+        versions = self.client.search_model_versions(f"name='{self.study}'", max_results=1000)
+        newest = max(versions, key=lambda version: int(version.version), default=None)
+        aliases = self.client.get_registered_model(self.study).aliases
+        if newest is not None and newest.tags.get(DIGEST_TAG) == digest:
+            if ALIAS not in aliases:
+                self.client.set_registered_model_alias(self.study, ALIAS, newest.version)
+            return str(newest.version), False
+        # Each version has its own folder: an older version keeps what it said.
+        number = int(newest.version) + 1 if newest else 1
+        folder = f"{SPEC_FOLDER}/v{number}-{digest[:8]}"
+        self._upload(parent, spec, f"{folder}/{SPEC_NAME}")
+        source = f"{self.client.get_run(parent).info.artifact_uri}/{folder}"
+        version = self.client.create_model_version(self.study, source, parent, tags={DIGEST_TAG: digest})
+        self.client.set_registered_model_alias(self.study, ALIAS, version.version)
+        return str(version.version), True
+
+
+def fetch_spec(address: str, uri: str, folder: Path) -> Path:
+    """Download the spec of `models:/NAME@champion` (or `models:/NAME/VERSION`) into `folder`.
+
+    Raises InputError where there is no such mix, MixlawError where MLflow does not answer.
+    """
+    match = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/([0-9]+))", address)
+    if match is None:
+        raise InputError(
+            f"{address}: not the address of a mix", f"Write models:/NAME@{ALIAS} or models:/NAME/VERSION"
+        )
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        # Asking would create an empty database.
+        raise InputError(
+            f"{address}: no MLflow store at {uri}", "Set MIXLAW_HOME to the home of the study's run"
+        )
+    from mlflow import MlflowClient
+    from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+
+    name, alias, version = match.groups()
+    try:
+        # By hand: `download_artifacts` looks an alias up in the process's registry, not in that of `uri`.
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        if alias:
+            version = client.get_model_version_by_alias(name, alias).version
+        source = client.get_model_version_download_uri(name, version)
+        found = Path(download_artifacts(source, dst_path=str(folder), tracking_uri=uri, registry_uri=uri))
+    except MlflowException as error:
+        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            raise InputError(
+                f"{address}: MLflow at {uri} has no such mix", "See the Models page of `mixlaw ui`"
+            ) from None
+        raise MixlawError(
+            f"{address}: MLflow at {uri} did not answer ({error})", "Is the server running?"
+        ) from error
+    except (RequestException, OSError) as error:
+        raise MixlawError(
+            f"{address}: MLflow at {uri} did not answer ({error})", "Is the server running?"
+        ) from error
+    return found / SPEC_NAME if found.is_dir() else found
