@@ -1,0 +1,321 @@
+"""Exports: conversion, caps, rounding and stages, for one example and for random specs."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+
+from mixing.errors import InputError, MixlawError
+from mixing.export import TARGETS, Exported, export
+from mixing.export.convert import document_weights, shares_of_documents
+from mixing.export.summary import export_summary, export_text, targets_table
+from mixing.spec import MixSpec, Stage, build_spec, dump_spec, parse_spec
+from tests.spec_examples import example_decision, example_spec, names, specs
+
+MEGATRON = """\
+{
+  "train": [
+    "0.7", "/data/example/tokens/web/train-00000",
+    "0.2", "/data/example/tokens/code/train-00000",
+    "0.1", "/data/example/tokens/math/train-00000"
+  ],
+  "valid": [
+    "0.7", "/data/example/tokens/web/heldout-00000",
+    "0.2", "/data/example/tokens/code/heldout-00000",
+    "0.1", "/data/example/tokens/math/heldout-00000"
+  ],
+  "test": null
+}
+"""
+
+
+def staged_spec(**changes: Any) -> MixSpec:
+    """Half web only, then the rest."""
+    stages = [
+        Stage(from_token=0, shares={"web": 1.0}),
+        Stage(from_token=51_200, shares={"web": 0.4, "code": 0.4, "math": 0.2}),
+    ]
+    return example_spec(**{"stages": stages, **changes})
+
+
+def blend(pairs: list[str]) -> dict[str, float]:
+    return {prefix: float(weight) for weight, prefix in zip(pairs[::2], pairs[1::2], strict=True)}
+
+
+def test_megatron_golden(tmp_path: Path) -> None:
+    exported = export(example_spec(), "megatron", tmp_path / "blend.json")
+    assert (tmp_path / "blend.json").read_text() == MEGATRON
+    (file,) = exported.files
+    assert file.start[0] == (
+        f"pretrain_gpt.py --per-split-data-args-path {tmp_path}/blend.json --seed 0 --seq-length 512 "
+        "--global-batch-size 8 --train-iters 25"
+    )
+
+
+def test_huggingface_rows_of_windows_and_of_documents() -> None:
+    windows = json.loads(export(example_spec(), "huggingface").files[0].text)
+    assert windows["datasets"] == ["web", "code", "math"]
+    assert windows["probabilities"] == pytest.approx([0.7, 0.2, 0.1])
+    assert windows["stopping_strategy"] == "all_exhausted"
+    assert (windows["row_unit"], windows["rows"], windows["passes"]) == ("packed_sequence", 200, [1, 1, 1])
+    assert windows["shards"]["web"] == ["/data/example/tokens/web/train-00000"]
+    documents = json.loads(export(example_spec(), "huggingface", unit="document").files[0].text)
+    assert documents["probabilities"] == pytest.approx([0.648, 0.0741, 0.2779], abs=1e-4)
+    assert documents["row_unit"] == "document"
+    assert documents["rows"] == 185
+
+
+def test_document_conversion_inverts() -> None:
+    shares = {"a": 0.7, "b": 0.2, "c": 0.1}
+    means = {"a": 600.0, "b": 1500.0, "c": 200.0}
+    weights = document_weights(shares, means)
+    assert weights == pytest.approx({"a": 35 / 54, "b": 4 / 54, "c": 15 / 54})
+    tokens = {name: weight * means[name] for name, weight in weights.items()}
+    assert {name: count / sum(tokens.values()) for name, count in tokens.items()} == pytest.approx(shares)
+    assert shares_of_documents(weights, means) == pytest.approx(shares)
+
+
+def test_caps_refuse_before_anything_is_written(tmp_path: Path) -> None:
+    data = example_spec().model_dump()
+    data["domains"]["math"] |= {
+        "tokens": 4000,
+        "documents": 20,
+        "mean_tokens_per_document": 200.0,
+        "epochs": 2.56,
+    }
+    data["domains"]["math"]["shards"] = [{"prefix": "m", "tokens": 4000}]
+    data["domains"]["math"]["max_epochs"] = 2.5
+    with pytest.raises(
+        InputError, match=r"domains\.math: 2\.56 epochs, above its max_epochs of 2\.5"
+    ) as caught:
+        export(MixSpec.model_validate(data), "megatron", tmp_path / "blend.json")
+    assert "Lower total_tokens to 100000" in caught.value.hint
+    assert list(tmp_path.iterdir()) == []
+    # A mix that was optimised to the cap is at the cap, to the last bit or so.
+    data["domains"]["math"]["max_epochs"] = 2.56 * (1 - 1e-15)
+    export(MixSpec.model_validate(data), "megatron")
+
+
+def test_zero_shares_are_dropped_and_said() -> None:
+    shares = {"web": 0.75, "code": 0.0, "math": 0.25}
+    data = example_spec().model_dump()
+    for name, share in shares.items():
+        data["domains"][name] |= {"share": share, "epochs": None}
+    exported = export(
+        MixSpec.model_validate({**data, "stages": [{"from_token": 0, "shares": shares}]}), "megatron"
+    )
+    assert "code" not in exported.files[0].text
+    assert "code: share 0, left out" in exported.notes
+
+
+def test_total_is_rounded_down_to_whole_batches() -> None:
+    data = example_spec(total_tokens=102_400).model_dump()
+    for domain in data["domains"].values():
+        domain["epochs"] = None
+    exported = export(MixSpec.model_validate({**data, "total_tokens": 102_400 + 4095}), "megatron")
+    assert exported.plan.tokens == 102_400
+    assert "total rounded from 106495 to 102400 tokens: whole global batches" in exported.notes
+
+
+def test_shards_share_a_domains_weight_by_tokens() -> None:
+    data = example_spec().model_dump()
+    data["domains"]["web"]["shards"] = [
+        {"prefix": "w0", "tokens": 300_750},
+        {"prefix": "w1", "tokens": 0},
+        {"prefix": "w2", "tokens": 100_250},
+    ]
+    train = blend(json.loads(export(MixSpec.model_validate(data), "megatron").files[0].text)["train"])
+    assert train["/data/example/w0"] == pytest.approx(0.525)
+    assert train["/data/example/w2"] == pytest.approx(0.175)
+    # Megatron's loader never returns from a shard without tokens.
+    assert "/data/example/w1" not in train
+
+
+def test_without_heldout_shards_valid_is_null() -> None:
+    data = example_spec().model_dump()
+    for domain in data["domains"].values():
+        domain["heldout_shards"] = []
+    assert json.loads(export(MixSpec.model_validate(data), "megatron").files[0].text)["valid"] is None
+
+
+def test_stages_become_one_file_each(tmp_path: Path) -> None:
+    exported = export(staged_spec(), "megatron", tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "per_split_data_args.stage-1.json",
+        "per_split_data_args.stage-2.json",
+    ]
+    first, second = (json.loads(file.text)["train"] for file in exported.files)
+    assert list(blend(first)) == ["/data/example/tokens/web/train-00000"]
+    assert sorted(blend(second).values()) == pytest.approx([0.2, 0.4, 0.4])
+    # 51,200 tokens are 12.5 batches: the boundary is a whole one.
+    assert "--phase-transition-iterations 13" in exported.files[0].start[0]
+    assert "--seed 0 " in exported.files[0].start[0]
+    assert "--seed 1 " in exported.files[1].start[0]
+    assert any("stage 2 starts at token 53248, not 51200" in note for note in exported.notes)
+    assert any(note.startswith("web: the stages read 0.13 + 0.05 epochs") for note in exported.notes)
+    with pytest.raises(InputError, match="one file per stage"):
+        export_text(exported)
+
+
+def test_a_stage_shorter_than_a_batch() -> None:
+    data = staged_spec().model_dump()
+    data["stages"] = [
+        {"from_token": 0, "shares": {"web": 1.0}},
+        {"from_token": 100, "shares": example_shares()},
+    ]
+    for name, domain in data["domains"].items():
+        domain["epochs"] = None
+        domain["share"] = (name == "web") * 100 / 102_400 + example_shares()[name] * (1 - 100 / 102_400)
+    with pytest.raises(InputError, match=r"stages\.0: is shorter than one batch"):
+        export(MixSpec.model_validate(data), "megatron")
+
+
+def example_shares() -> dict[str, float]:
+    return {"web": 0.7, "code": 0.2, "math": 0.1}
+
+
+def test_spec_of_a_bare_table() -> None:
+    spec = build_spec(example_decision(), None, name="table")
+    exported = export(spec, "huggingface")
+    assert json.loads(exported.files[0].text)["probabilities"] == pytest.approx([0.7, 0.2, 0.1])
+    assert "web: its tokens are not in the spec, so repetition was not checked" in exported.notes
+    with pytest.raises(InputError, match="data_root: is missing"):
+        export(spec, "megatron")
+    with pytest.raises(InputError, match=r"domains\.web\.shards: is empty"):
+        export(spec, "megatron", data_root="/elsewhere")
+    with pytest.raises(InputError, match=r"domains\.web\.mean_tokens_per_document: is missing"):
+        export(spec, "huggingface", unit="document")
+
+
+def test_data_root_can_be_elsewhere() -> None:
+    text = export(example_spec(), "megatron", data_root="/cluster/mix/").files[0].text
+    assert '"/cluster/mix/tokens/web/train-00000"' in text
+    with pytest.raises(InputError, match="not an absolute path"):
+        export(example_spec(), "megatron", data_root="mix")
+
+
+def test_missing_token_files_are_said(tmp_path: Path) -> None:
+    spec = example_spec(data_root=str(tmp_path))
+    assert any(
+        "3 of 3 token files are not on this machine" in note for note in export(spec, "megatron").notes
+    )
+    for name in ("web", "code", "math"):
+        (tmp_path / "tokens" / name).mkdir(parents=True)
+        (tmp_path / "tokens" / name / "train-00000.bin").touch()
+    assert export(spec, "megatron").notes == ()
+
+
+def test_unknown_target_and_unit() -> None:
+    with pytest.raises(
+        InputError, match=r"'megatrn' is not an export target\. Targets: megatron, huggingface"
+    ):
+        export(example_spec(), "megatrn")
+    with pytest.raises(InputError, match="megatron draws windows, not documents"):
+        export(example_spec(), "megatron", unit="document")
+
+
+def test_unwritable_folder(tmp_path: Path) -> None:
+    with pytest.raises(MixlawError, match="cannot be written"):
+        export(example_spec(), "megatron", tmp_path / "none" / "blend.json")
+
+
+def test_what_is_printed() -> None:
+    spec = example_spec()
+    text = export_summary(spec, export(spec, "huggingface", unit="document"))
+    assert "domain  token share  document weight  epochs  max epochs" in text
+    assert "code    0.2          0.074" in text
+    assert "web     0.7          0.648" in text
+    table = targets_table()
+    assert "megatron     window" in table
+    assert "huggingface  window or document" in table
+
+
+def promised_shares(exported: Exported, spec: MixSpec, index: int) -> dict[str, float]:
+    """Token shares that the written file gives, read back from its text alone."""
+    data = json.loads(exported.files[index].text)
+    if exported.target == "megatron":
+        owners = {f"{spec.data_root}/{s.prefix}": name for name, d in spec.domains.items() for s in d.shards}
+        shares: dict[str, float] = {}
+        for prefix, weight in blend(data["train"]).items():
+            assert weight > 0
+            shares[owners[prefix]] = shares.get(owners[prefix], 0.0) + weight
+        return shares
+    assert math.isclose(sum(data["probabilities"]), 1, abs_tol=1e-9)
+    drawn = dict(zip(data["datasets"], data["probabilities"], strict=True))
+    assert all(weight > 0 for weight in drawn.values())
+    if data["row_unit"] == "packed_sequence":
+        return drawn
+    means = {name: spec.domains[name].tokens / spec.domains[name].documents for name in drawn}
+    total = math.fsum(weight * means[name] for name, weight in drawn.items())
+    return {name: weight * means[name] / total for name, weight in drawn.items()}
+
+
+def expected_refusal(spec: MixSpec) -> str | None:
+    """The rules, written a second time: stages in whole batches, then epochs against the caps."""
+    batch = spec.global_batch_tokens or 1
+    edges = [int(stage.from_token / batch + 0.5) for stage in spec.stages] + [spec.total_tokens // batch]
+    if any(end <= start for start, end in pairwise(edges)):
+        return "shorter than one batch"
+    for name, domain in spec.domains.items():
+        shares = [stage.shares[name] for stage in spec.stages]
+        tokens = sum(
+            share * (end - start) * batch for share, (start, end) in zip(shares, pairwise(edges), strict=True)
+        )
+        if tokens > domain.max_epochs * (domain.tokens or 1) * (1 + 1e-6):
+            return "above its max_epochs"
+    return None
+
+
+@settings(max_examples=80, deadline=None)
+@given(specs())
+def test_random_specs(tmp_path_factory: pytest.TempPathFactory, spec: MixSpec) -> None:
+    batch = spec.global_batch_tokens or 1
+    for target, unit in (("megatron", "window"), ("huggingface", "window"), ("huggingface", "document")):
+        folder = tmp_path_factory.mktemp("out")
+        refusal = expected_refusal(spec)
+        if refusal:
+            with pytest.raises(InputError, match=refusal):
+                export(spec, target, folder / "mix.json", unit=unit)
+            assert list(folder.iterdir()) == []
+            continue
+        exported = export(spec, target, folder / "mix.json", unit=unit)
+        assert 0 <= spec.total_tokens - exported.plan.tokens < batch
+        assert len(exported.files) == len(spec.stages) == len(list(folder.iterdir()))
+        for name, domain in spec.domains.items():
+            epochs = sum(stage.epochs.get(name, 0) for stage in exported.plan.stages)
+            assert epochs <= domain.max_epochs * (1 + 1e-6)
+        for index, stage in enumerate(spec.stages):
+            asked = {name: share for name, share in stage.shares.items() if share > 0}
+            assert exported.plan.stages[index].first_token % batch == 0
+            assert promised_shares(exported, spec, index) == pytest.approx(asked, rel=1e-6, abs=1e-12)
+        again = export(parse_spec(dump_spec(spec).encode(), "x"), target, unit=unit)
+        assert [file.text for file in again.files] == [file.text for file in exported.files]
+        export_summary(spec, exported)
+
+
+@settings(max_examples=50, deadline=None)
+@given(names, names)
+def test_any_name_and_path_survive(name: str, folder: str) -> None:
+    assume(name != folder)
+    data = example_spec(data_root=f"/{folder}").model_dump()
+    domain = data["domains"].pop("web")
+    domain["shards"] = [{"prefix": f"{folder}/{name}", "tokens": 401_000}]
+    data["domains"] = {name: domain, **data["domains"]}
+    shares = data["stages"][0]["shares"]
+    data["stages"] = [
+        {"from_token": 0, "shares": {name: shares["web"], **{k: shares[k] for k in ("code", "math")}}}
+    ]
+    spec = MixSpec.model_validate(data)
+    train = json.loads(export(spec, "megatron").files[0].text)["train"]
+    assert train[1] == f"/{folder}/{folder}/{name}" == train[1].strip()
+    assert json.loads(export(spec, "huggingface").files[0].text)["datasets"][0] == name
+
+
+def test_every_target_is_registered_under_its_name() -> None:
+    assert all(name == target.name for name, target in TARGETS.items())
