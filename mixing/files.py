@@ -1,0 +1,118 @@
+"""Which files a corpus is made of, always in the same order, and whether any of them changed."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mixing.errors import InputError
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a corpus; `size` in bytes as stored (compressed files: compressed)."""
+
+    path: Path
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What can be said of a corpus without reading it.
+
+    `fingerprint` changes when a file is added, removed, renamed, resized or written to; equal fingerprints
+    mean that what was computed from the files still holds.
+    """
+
+    files: int
+    bytes: int
+    fingerprint: str
+
+
+def corpus_files(name: str, paths: Iterable[Path]) -> Iterator[File]:
+    """The files of domain `name`: folders are walked (sorted, links followed), globs expanded (sorted).
+
+    Hidden files and folders (`.git`) are left out, and a path that lies inside another one is not read twice.
+    Raises InputError, naming the domain and the path, for a path that does not exist, a glob without a match,
+    a folder without a file, or anything that cannot be read.
+    """
+    entries = list(dict.fromkeys(entry for path in paths for entry in _entries(name, path)))
+    if not entries:
+        raise InputError(f"domain {name!r} has no paths", "Name at least one folder, file or glob of text")
+    folders = {entry for entry in entries if entry.is_dir()}
+    for entry in entries:
+        if any(parent in folders for parent in entry.parents):
+            continue
+        found = False
+        for file in _walk(name, entry, ()):
+            found = True
+            yield file
+        if not found:
+            raise InputError(
+                f"domain {name!r}: {shown(entry)} holds no files",
+                "Put text there (.jsonl, .jsonl.gz, .jsonl.zst, .parquet or text files), or correct the path",
+            )
+
+
+def survey(name: str, paths: Iterable[Path]) -> Survey:
+    """Count and fingerprint the files of a domain by names, sizes and times. Raises as `corpus_files`."""
+    digest = hashlib.sha256()
+    files = total = 0
+    for file in corpus_files(name, paths):
+        digest.update(b"%s\0%d\0%d\0" % (os.fsencode(file.path), file.size, file.mtime_ns))
+        files += 1
+        total += file.size
+    return Survey(files, total, digest.hexdigest())
+
+
+def shown(path: Path) -> str:
+    """A path as it can be printed, whatever bytes its name holds."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def unreadable(name: str, path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"domain {name!r}: cannot read {shown(path)} ({error.strerror or error})",
+        "Correct the file or its permissions, or leave it out",
+    )
+
+
+def _entries(name: str, path: Path) -> list[Path]:
+    path = path.expanduser().absolute()
+    if path.exists():
+        return [path]
+    if not glob.has_magic(str(path)):
+        raise InputError(
+            f"domain {name!r}: {shown(path)} does not exist",
+            "Correct the path, or put the text of this domain there",
+        )
+    matches = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
+    if not matches:
+        raise InputError(
+            f"domain {name!r}: no file matches {shown(path)}", "Correct the pattern or the folder"
+        )
+    return matches
+
+
+def _walk(name: str, path: Path, above: tuple[str, ...]) -> Iterator[File]:
+    """Depth first, one folder's names in memory at a time; `above` are the real folders that lead here."""
+    try:
+        if not path.is_dir():
+            stat = path.stat()
+            if path.is_file():  # not a pipe or a device, which would block
+                yield File(path, stat.st_size, stat.st_mtime_ns)
+            return
+        real = os.path.realpath(path)
+        if real in above:  # a link back up
+            return
+        names = sorted(os.listdir(path))
+    except OSError as error:
+        raise unreadable(name, path, error) from error
+    for child in names:
+        if not child.startswith("."):
+            yield from _walk(name, path / child, (*above, real))
