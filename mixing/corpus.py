@@ -80,9 +80,9 @@ def check_split(name: str, documents: int, heldout: int, fraction: float) -> Non
     """Raises InputError, naming the domain, where all of its documents fell on one side of the split."""
     if 0 < heldout < documents:
         return
-    side = "held-out" if heldout == 0 else "training"
+    missing = "held out" if heldout == 0 else "left to train on"
     raise InputError(
-        f"domain {name!r}: none of its {documents} documents is {side} at held-out fraction {fraction:g}",
+        f"domain {name!r}: none of its {documents} documents is {missing} (held-out fraction {fraction:g})",
         "Give its text as more documents (JSON lines or files), or change the held-out fraction",
     )
 

@@ -279,10 +279,10 @@ def test_the_split_takes_its_fraction() -> None:
     assert is_heldout(b"\xff" * 16, 1.0)
 
 
-@pytest.mark.parametrize(("heldout", "side"), [(0, "held-out"), (7, "training")])
-def test_a_split_with_nothing_on_one_side(heldout: int, side: str) -> None:
+@pytest.mark.parametrize(("heldout", "missing"), [(0, "held out"), (7, "left to train on")])
+def test_a_split_with_nothing_on_one_side(heldout: int, missing: str) -> None:
     check_split("d", 7, 3, 0.05)
-    with pytest.raises(InputError, match=f"domain 'd': none of its 7 documents is {side}"):
+    with pytest.raises(InputError, match=f"domain 'd': none of its 7 documents is {missing}"):
         check_split("d", 7, heldout, 0.05)
 
 
