@@ -1,0 +1,89 @@
+"""The token store's manifest: what it holds and what it was made with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from mixing.errors import InputError
+from proxies.shards import Shard
+
+VERSION = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything besides the text that decides a store's bytes. `shard_bytes` counts UTF-8 bytes of text."""
+
+    version: int
+    tokenizer_hash: str
+    vocab_size: int
+    eos_id: int
+    dtype: str
+    heldout_fraction: float
+    shard_bytes: int
+
+
+@dataclass(frozen=True)
+class SplitEntry:
+    """The training or the held-out part of a domain."""
+
+    documents: int
+    tokens: int
+    mean_tokens_per_document: float
+    shards: tuple[Shard, ...]
+
+    @classmethod
+    def of(cls, shards: list[Shard]) -> SplitEntry:
+        documents = sum(shard.documents for shard in shards)
+        tokens = sum(shard.tokens for shard in shards)
+        return cls(documents, tokens, tokens / documents, tuple(shards))
+
+
+@dataclass(frozen=True)
+class DomainEntry:
+    """`files_fingerprint` tells whether the text must be read again."""
+
+    files_fingerprint: str
+    train: SplitEntry
+    heldout: SplitEntry
+
+
+@dataclass(frozen=True)
+class Manifest:
+    recipe: Recipe
+    domains: dict[str, DomainEntry]
+
+    def to_json(self) -> bytes:
+        return _SCHEMA.dump_json(self, indent=2) + b"\n"
+
+
+_SCHEMA = TypeAdapter(Manifest)
+
+
+def read_manifest(store: Path) -> Manifest:
+    """Raises InputError, with the next step, where there is none or none that can be read."""
+    path = store / MANIFEST
+    try:
+        manifest = _SCHEMA.validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(
+            f"{path} is missing: the token store is not built, or not finished",
+            "Run the study again: finished shards are kept",
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})", "Correct its permissions") from error
+    except ValidationError as error:
+        raise InputError(
+            f"{path} is not a manifest ({error.errors()[0]['msg']})",
+            "Delete this file and run again: finished shards are kept",
+        ) from error
+    if manifest.recipe.version != VERSION:
+        raise InputError(
+            f"{path} is of version {manifest.recipe.version}, not {VERSION}",
+            "Delete this file and run again: the tokens are rebuilt",
+        )
+    return manifest

@@ -1,0 +1,110 @@
+"""One corpus into shards of tokens, redoing only the shards that are not finished."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from zlib import crc32
+
+from mixing.corpus import Document, Source, Tally, check_split, documents, is_heldout
+from mixing.progress import ByteProgress
+from proxies import shards
+from proxies.encode import Encoder, OnPart
+from proxies.manifest import DomainEntry, Recipe, SplitEntry
+from proxies.shards import Shard
+
+SHARD_FILE = re.compile(r"(train|heldout)-(\d{5,})\.(bin|idx|json)")
+
+
+def tokenise(
+    source: Source,
+    files_fingerprint: str,
+    store: Path,
+    recipe: Recipe,
+    encoder: Encoder,
+    progress: ByteProgress,
+) -> DomainEntry:
+    """Cut a domain into shards, in the order of its documents, and encode those that are not there already.
+
+    All text is read, but a shard that is finished for the same text and recipe is not encoded again. Raises
+    InputError where one split has no document and as `mixing.corpus.documents`, MixlawError where a shard
+    cannot be written, OSError where the domain's folder cannot.
+    """
+    folder = folder_name(source.name)
+    (store / folder).mkdir(parents=True, exist_ok=True)
+    for left in (store / folder).glob(".*.partial"):
+        left.unlink()
+    tally = Tally()
+    reported = 0
+
+    def flush(split: _Split) -> None:
+        nonlocal reported
+        start, span = reported, tally.bytes_read - reported
+        split.flush(store, encoder, lambda part: progress.at(start + int(part * span)))
+        reported = tally.bytes_read
+
+    train = _Split(f"{folder}/train", recipe)
+    heldout = _Split(f"{folder}/heldout", recipe)
+    for document in documents(source, tally):
+        split = heldout if is_heldout(document.digest, recipe.heldout_fraction) else train
+        split.add(document)
+        if split.bytes >= recipe.shard_bytes:
+            flush(split)
+    check_split(source.name, train.documents + heldout.documents, heldout.documents, recipe.heldout_fraction)
+    for split in (train, heldout):
+        if split.texts:
+            flush(split)
+    _remove_surplus(store / folder, {"train": len(train.shards), "heldout": len(heldout.shards)})
+    return DomainEntry(files_fingerprint, SplitEntry.of(train.shards), SplitEntry.of(heldout.shards))
+
+
+def folder_name(domain: str) -> str:
+    """The domain's folder: its name, made safe for a path (and blanks, which trainers' lists cannot hold)."""
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", domain)[:64]
+    return safe if safe == domain and safe else f"{safe}-{crc32(domain.encode()):08x}"
+
+
+@dataclass
+class _Split:
+    """The shard that is being filled, and those that are done."""
+
+    prefix: str
+    recipe: Recipe
+    shards: list[Shard] = field(default_factory=list)
+    documents: int = 0
+    texts: list[str] = field(default_factory=list)
+    bytes: int = 0
+
+    def __post_init__(self) -> None:
+        self._hash = self._new_hash()
+
+    def add(self, document: Document) -> None:
+        self.texts.append(document.text)
+        self._hash.update(document.digest)
+        self.bytes += document.size
+        self.documents += 1
+
+    def flush(self, store: Path, encoder: Encoder, on_part: OnPart) -> None:
+        prefix = f"{self.prefix}-{len(self.shards):05d}"
+        key = self._hash.hexdigest()
+        shard = shards.finished(store, prefix, key)
+        if shard is None:
+            tokens, lengths = encoder.encode(self.texts, on_part)
+            shard = shards.write(store, prefix, key, tokens, lengths, self.bytes)
+        self.shards.append(shard)
+        self.texts = []
+        self.bytes = 0
+        self._hash = self._new_hash()
+
+    def _new_hash(self) -> hashlib._Hash:
+        return hashlib.sha256(repr(sorted(asdict(self.recipe).items())).encode())
+
+
+def _remove_surplus(folder: Path, shards_of: dict[str, int]) -> None:
+    """Shards of a time when there was more text."""
+    for path in folder.iterdir():
+        match = SHARD_FILE.fullmatch(path.name)
+        if match and int(match[2]) >= shards_of[match[1]]:
+            path.unlink()

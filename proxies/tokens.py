@@ -1,0 +1,270 @@
+"""The token store: what the proxies read, and any trainer that reads Megatron files.
+
+    <store>/manifest.json                          written last
+    <store>/<domain>/train-00000.bin, .idx, .json  tokens, Megatron's index, and the record of the shard
+    <store>/<domain>/heldout-00000.bin, ...
+
+Tokens are little-endian uint16 or int32, every document followed by the end-of-document token.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from mixing.atomic import replace_files
+from mixing.corpus import Source, survey_source
+from mixing.errors import InputError, MixlawError
+from mixing.progress import ByteProgress, Report
+from proxies.encode import Encoder
+from proxies.manifest import MANIFEST, VERSION, DomainEntry, Manifest, Recipe, SplitEntry, read_manifest
+from proxies.megatron import token_dtype
+from proxies.shards import check_shard
+from proxies.tokenise import tokenise
+from proxies.tokenizer import eos_id, load_tokenizer, tokenizer_hash, vocabulary_size
+
+SHARD_BYTES = 32 << 20
+"""UTF-8 bytes of text per shard: what a kill may cost, and about what is held in memory."""
+
+
+@dataclass(frozen=True)
+class TokenSplit:
+    """The training or the held-out tokens of a domain, in shards. Tokens are mapped, not loaded."""
+
+    store: Path
+    entry: SplitEntry
+    recipe: Recipe
+
+    @property
+    def tokens(self) -> int:
+        return self.entry.tokens
+
+    @property
+    def documents(self) -> int:
+        return self.entry.documents
+
+    @property
+    def mean_tokens_per_document(self) -> float:
+        """End-of-document token included."""
+        return self.entry.mean_tokens_per_document
+
+    @property
+    def shards(self) -> tuple[str, ...]:
+        """Paths relative to the store, without `.bin` and `.idx`."""
+        return tuple(shard.prefix for shard in self.entry.shards)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of the tokens and how they are cut into documents and shards; not of names or places."""
+        content = [
+            [shard.documents, shard.tokens, shard.bin_sha256, shard.idx_sha256] for shard in self.entry.shards
+        ]
+        return _hash([self.recipe.tokenizer_hash, self.recipe.dtype, content])
+
+    def n_windows(self, context: int) -> int:
+        """How many windows of `context` tokens (and the next one) the split holds."""
+        return int(self._first_windows(context)[-1])
+
+    def windows(self, ids: NDArray[np.integer], context: int) -> NDArray[np.int64]:
+        """The windows `ids`, as [n, context + 1].
+
+        Window i of a shard starts at its token i * context; windows are counted through the shards and never
+        cross one. Raises IndexError for an id outside `range(n_windows(context))`.
+        """
+        ids_n = np.asarray(ids, dtype=np.int64)
+        first = self._first_windows(context)
+        if ids_n.size and not 0 <= ids_n.min() <= ids_n.max() < first[-1]:
+            raise IndexError(f"windows {ids_n.min()} to {ids_n.max()} of {first[-1]}")
+        windows = np.empty((len(ids_n), context + 1), dtype=np.int64)
+        shard_n = np.searchsorted(first, ids_n, side="right") - 1
+        for shard in np.unique(shard_n):
+            rows = shard_n == shard
+            starts = (ids_n[rows] - first[shard]) * context
+            windows[rows] = sliding_window_view(self._arrays[shard], context + 1)[starts]
+        return windows
+
+    def _first_windows(self, context: int) -> NDArray[np.int64]:
+        """The first window of each shard, and then how many there are."""
+        if context < 1:
+            raise ValueError(f"a context of {context} tokens")
+        tokens = np.array([shard.tokens for shard in self.entry.shards], dtype=np.int64)
+        return np.concatenate(([0], np.cumsum(np.maximum(tokens - 1, 0) // context)))
+
+    @cached_property
+    def _arrays(self) -> tuple[NDArray[np.integer], ...]:
+        dtype = np.dtype(self.recipe.dtype).newbyteorder("<")
+        return tuple(
+            np.memmap(shard.files(self.store)[0], dtype=dtype, mode="r", shape=(shard.tokens,))
+            for shard in self.entry.shards
+        )
+
+
+@dataclass(frozen=True)
+class DomainTokens:
+    """The tokens of one domain."""
+
+    name: str
+    train: TokenSplit
+    heldout: TokenSplit
+
+    @property
+    def tokens(self) -> int:
+        return self.train.tokens + self.heldout.tokens
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return _hash([self.train.fingerprint, self.heldout.fingerprint])
+
+
+@dataclass(frozen=True)
+class TokenStore:
+    """A finished token store."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: Path, verify: bool = True) -> TokenStore:
+        """Open a store. The sizes of all shards are checked and, with `verify`, their hashes.
+
+        Raises InputError, naming the file and the next step, for a store that is missing, unfinished or not
+        one, and for a shard that is missing, cut short or altered.
+        """
+        manifest = read_manifest(path)
+        dtype = np.dtype(manifest.recipe.dtype)
+        for domain in manifest.domains.values():
+            for shard in (*domain.train.shards, *domain.heldout.shards):
+                check_shard(path, shard, dtype, hashes=verify)
+        return cls(path, manifest)
+
+    @cached_property
+    def domains(self) -> dict[str, DomainTokens]:
+        """By name, in the order of the study."""
+        recipe = self.manifest.recipe
+        return {
+            name: DomainTokens(
+                name, TokenSplit(self.path, entry.train, recipe), TokenSplit(self.path, entry.heldout, recipe)
+            )
+            for name, entry in self.manifest.domains.items()
+        }
+
+    @property
+    def tokenizer_hash(self) -> str:
+        return self.manifest.recipe.tokenizer_hash
+
+    @property
+    def vocab_size(self) -> int:
+        return self.manifest.recipe.vocab_size
+
+    @property
+    def eos_id(self) -> int:
+        return self.manifest.recipe.eos_id
+
+    @property
+    def dtype(self) -> str:
+        """`uint16` or `int32`."""
+        return self.manifest.recipe.dtype
+
+    @property
+    def tokens(self) -> dict[str, int]:
+        """Tokens of each domain, both splits, as `mixing.catalog.with_tokens` takes them."""
+        return {name: domain.tokens for name, domain in self.domains.items()}
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        return {name: domain.fingerprint for name, domain in self.domains.items()}
+
+
+def build(
+    sources: Sequence[Source],
+    tokenizer_path: Path,
+    store_dir: Path,
+    heldout_fraction: float,
+    on_progress: Report | None = None,
+    *,
+    eos: str | None = None,
+    threads: int | None = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> TokenStore:
+    """Tokenise the corpora into `store_dir`, or open what is there if nothing changed since.
+
+    Killed at any moment and run again, it redoes unfinished shards only and ends with the same bytes. Text
+    that changed is tokenised again, a deleted shard is rebuilt, and with another tokenizer, end-of-document
+    token, held-out fraction or shard size everything is. `threads` is the number that encode (default: the
+    processors this process may use); it does not change the bytes.
+
+    Raises InputError as `mixing.corpus.documents`, `load_tokenizer`, `eos_id` and `TokenStore.open`, and for
+    a domain with nothing on one side of the split; MixlawError, naming the path, where it cannot be written.
+    """
+    tokenizer = load_tokenizer(tokenizer_path)
+    vocab_size = vocabulary_size(tokenizer)
+    dtype = token_dtype(vocab_size)
+    recipe = Recipe(
+        version=VERSION,
+        tokenizer_hash=tokenizer_hash(tokenizer_path),
+        vocab_size=vocab_size,
+        eos_id=eos_id(tokenizer, tokenizer_path, eos),
+        dtype=dtype.name,
+        heldout_fraction=heldout_fraction,
+        shard_bytes=shard_bytes,
+    )
+    surveys = [survey_source(source) for source in sources]
+    kept = _unchanged(store_dir, recipe)
+    progress = ByteProgress(on_progress, sum(found.bytes for found in surveys))
+    entries: dict[str, DomainEntry] = {}
+    with Encoder(tokenizer, recipe.eos_id, dtype, threads or len(os.sched_getaffinity(0))) as encoder:
+        for source, found in zip(sources, surveys, strict=True):
+            entry = kept.get(source.name)
+            if entry is None or entry.files_fingerprint != found.fingerprint:
+                with _writing(store_dir):
+                    # It no longer describes the shards once one of them is replaced.
+                    (store_dir / MANIFEST).unlink(missing_ok=True)
+                    entry = tokenise(source, found.fingerprint, store_dir, recipe, encoder, progress)
+            entries[source.name] = entry
+            progress.next(found.bytes)
+    manifest = Manifest(recipe, entries)
+    if not (store_dir / MANIFEST).exists() or list(kept.items()) != list(entries.items()):
+        replace_files({store_dir / MANIFEST: manifest.to_json()})
+    progress.finish()
+    return TokenStore.open(store_dir, verify=True)
+
+
+def _unchanged(store_dir: Path, recipe: Recipe) -> dict[str, DomainEntry]:
+    """Domains of an earlier build with this recipe whose files are there; `open` verifies what they hold."""
+    try:
+        manifest = read_manifest(store_dir)
+    except InputError:
+        return {}
+    if manifest.recipe != recipe:
+        return {}
+    return {name: entry for name, entry in manifest.domains.items() if _present(store_dir, entry)}
+
+
+def _present(store_dir: Path, entry: DomainEntry) -> bool:
+    shards = (*entry.train.shards, *entry.heldout.shards)
+    return all(path.exists() for shard in shards for path in shard.files(store_dir))
+
+
+@contextlib.contextmanager
+def _writing(store_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise MixlawError(
+            f"{error.filename or store_dir}: cannot be written: {error.strerror or error}",
+            "Make it writable or set MIXLAW_HOME to another folder, and run again: finished shards are kept",
+        ) from error
+
+
+def _hash(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, separators=(",", ":")).encode()).hexdigest()
