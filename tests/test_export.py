@@ -53,9 +53,15 @@ def test_megatron_golden(tmp_path: Path) -> None:
     assert (tmp_path / "blend.json").read_text() == MEGATRON
     (file,) = exported.files
     assert file.start[0] == (
-        f"pretrain_gpt.py --per-split-data-args-path {tmp_path}/blend.json --seed 0 --seq-length 512 "
+        f"pretrain_gpt.py --per-split-data-args-path {tmp_path}/blend.json --seed 1 --seq-length 512 "
         "--global-batch-size 8 --train-iters 25"
     )
+
+
+def test_the_documentation_shows_what_is_written() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "exports.md").read_text(encoding="utf-8")
+    for target in TARGETS:
+        assert f"```json\n{export(example_spec(), target).files[0].text}```" in page
 
 
 def test_huggingface_rows_of_windows_and_of_documents() -> None:
@@ -155,8 +161,8 @@ def test_stages_become_one_file_each(tmp_path: Path) -> None:
     assert sorted(blend(second).values()) == pytest.approx([0.2, 0.4, 0.4])
     # 51,200 tokens are 12.5 batches: the boundary is a whole one.
     assert "--phase-transition-iterations 13" in exported.files[0].start[0]
-    assert "--seed 0 " in exported.files[0].start[0]
-    assert "--seed 1 " in exported.files[1].start[0]
+    assert "--seed 1 " in exported.files[0].start[0]
+    assert "--seed 2 " in exported.files[1].start[0]
     assert any("stage 2 starts at token 53248, not 51200" in note for note in exported.notes)
     assert any(note.startswith("web: the stages read 0.13 + 0.05 epochs") for note in exported.notes)
     with pytest.raises(InputError, match="one file per stage"):

@@ -227,6 +227,22 @@ def test_datasets_reads_the_shares_of_packed_rows(store: Store) -> None:
         assert abs(share - SHARES[name]) < 4 * math.sqrt(SHARES[name] * (1 - SHARES[name]) / len(rows))
 
 
+def test_the_documented_loader_reads_the_token_store(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = json.loads(export(spec_over(store, SHARES), "huggingface", tmp_path).files[0].text)
+    page = Path(__file__).parent.parent / "docs" / "exports.md"
+    code = page.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    names: dict[str, Any] = {"__name__": "documented"}
+    exec(code, names)
+    rows = [np.array(row["input_ids"]) for row in names["stream"]]
+    assert len(rows) == arguments["rows"] == WINDOWS
+    assert {len(row) for row in rows} == {WINDOW}
+    for name, share in realised(iter(rows)).items():
+        assert abs(share - SHARES[name]) < 4 * math.sqrt(SHARES[name] * (1 - SHARES[name]) / WINDOWS)
+
+
 def test_datasets_reads_the_shares_of_document_rows(store: Store) -> None:
     spec = spec_over(store, SHARES, windows=2400, max_epochs=20)
     arguments = json.loads(export(spec, "huggingface", unit="document").files[0].text)

@@ -61,13 +61,21 @@ class HuggingFace:
         taken = "" if rows is None else f".take({rows})"
         kind = "packed sequences of one length" if unit == "window" else "whole documents, packed afterwards"
         return Rendered(
-            json.dumps(arguments, indent=2, ensure_ascii=False) + "\n",
+            _json(arguments),
             (
                 f"interleave_datasets(datasets, probabilities=..., seed={stage.seed}, "
                 f'stopping_strategy="all_exhausted"){taken}',
                 f"with the values of {{file}}; the rows of each dataset must be {kind}",
             ),
         )
+
+
+def _json(arguments: dict[str, object]) -> str:
+    """A line per argument: indented JSON puts every probability on its own."""
+    lines = [
+        f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in arguments.items()
+    ]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def _rows(spec: MixSpec, stage: StagePlan, unit: Unit) -> int | None:

@@ -75,7 +75,8 @@ def _blend(spec: MixSpec, shards: Sequence[tuple[float, Shard]]) -> str:
 
 
 def _start(spec: MixSpec, plan: Plan, stage: StagePlan) -> tuple[str, ...]:
-    flags = ["--per-split-data-args-path {file}", f"--seed {stage.seed}"]
+    # Megatron refuses seed 0.
+    flags = ["--per-split-data-args-path {file}", f"--seed {stage.seed + 1}"]
     length, batch = spec.sequence_length, spec.global_batch_tokens
     if length:
         flags.append(f"--seq-length {length}")
