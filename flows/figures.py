@@ -72,6 +72,7 @@ def draw_all(
     A "not_yet" decision is drawn without its marks. Raises MixlawError where the folder cannot be written.
     """
     seen = observed.filter(pl.col("tokens") > 0).sort("share", "run", "tokens")
+    scored = predicted_vs_observed.filter(pl.col("predicted").is_finite(), pl.col("observed").is_finite())
     figures: dict[str, Figure] = {}
     with matplotlib.rc_context(STYLE):
         if decision.ratio_curves or not seen.is_empty():
@@ -80,8 +81,8 @@ def draw_all(
             figures["general_over_tokens.png"] = general_over_tokens(decision, seen)
         if decision.cmr_curve:
             figures["critical_ratio_over_tokens.png"] = critical_ratio_over_tokens(decision, seen)
-        if not predicted_vs_observed.is_empty():
-            figures["predicted_over_observed.png"] = predicted_over_observed(decision, predicted_vs_observed)
+        if not scored.is_empty():
+            figures["predicted_over_observed.png"] = predicted_over_observed(decision, scored)
         contents = {folder / name: png(figure) for name, figure in figures.items()}
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -80,9 +80,13 @@ class SpecBaseline(_Part):
 
 
 class SpecDecision(_Part):
-    """How the shares were chosen: the question and the answer that `mixlaw decide` printed."""
+    """How the shares were chosen: the question, at `tokens`, and the answer that `mixlaw decide` printed.
+
+    `tokens` is the budget that was asked about: the proxies' own, where the spec is for a longer run.
+    """
 
     law: str
+    tokens: Count
     critical_ratio: float | None
     interval: Interval | None
     level: float
@@ -162,13 +166,14 @@ def build_spec(
     domains: Mapping[str, DomainFacts] | None,
     *,
     name: str,
+    total_tokens: int | None = None,
     seed: int = 0,
     sequence_length: int | None = None,
     global_batch_tokens: int | None = None,
     data_root: Path | None = None,
     provenance: Provenance | None = None,
 ) -> MixSpec:
-    """The mix spec of a decision, at the token budget that it was asked about, in one stage.
+    """The mix spec of a decision, in one stage of `total_tokens` (default: the budget that was asked about).
 
     `domains` is None where only a runs table is known: the spec then has shares but no files. A domain read
     more often than its cap at this budget is a warning in the spec (the export refuses it).
@@ -180,7 +185,7 @@ def build_spec(
             "the decision is 'not yet': there is no mix to write down",
             "Train the runs it asks for, then decide again",
         )
-    budget = decision.question.tokens
+    budget = decision.question.tokens if total_tokens is None else total_tokens
     unknown = [] if domains is None else [key for key in decision.shares if key not in domains]
     if unknown:
         raise InputError(
@@ -245,6 +250,7 @@ def _domain(key: str, facts: DomainFacts | None, share: float, budget: int, deci
 def _spec_decision(decision: Decision, warnings: list[str]) -> SpecDecision:
     return SpecDecision(
         law=decision.law,
+        tokens=decision.question.tokens,
         critical_ratio=decision.critical_ratio,
         interval=decision.interval,
         level=decision.question.level,

@@ -140,6 +140,7 @@ def specs(draw: st.DrawFn) -> MixSpec:
         data_root=f"/{root}/mix",
         decision=SpecDecision(
             law="cmr",
+            tokens=1000,
             critical_ratio=None,
             interval=None,
             level=0.9,

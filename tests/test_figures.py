@@ -147,6 +147,11 @@ def test_nothing_trained_yet(tmp_path: Path) -> None:
     assert draw_all(NOT_YET, observed().clear(), predicted().clear(), tmp_path) == []
 
 
+def test_a_law_without_a_prediction_leaves_a_gap(tmp_path: Path) -> None:
+    points = predicted().with_columns(predicted=pl.lit(float("nan")))
+    assert [path.name for path in draw_all(DECIDED, observed(), points, tmp_path)] == ALL[:3]
+
+
 def test_headlines_state_the_finding() -> None:
     assert headline(increment_over_share(DECIDED, observed())) == (
         "Critical ratio 0.63 [0.60, 0.66] at 0.61M tokens"

@@ -63,6 +63,12 @@ def test_built_spec_is_derived_from_decision_and_facts() -> None:
     assert spec.data_root == "/data/x"
 
 
+def test_a_spec_for_a_longer_run_says_what_was_decided() -> None:
+    spec = build_spec(example_decision(), example_facts(), name="x", total_tokens=400_000)
+    assert (spec.total_tokens, spec.decision.tokens) == (400_000, 102_400)
+    assert spec.domains["math"].epochs == pytest.approx(1.0)
+
+
 def test_spec_of_a_bare_table_has_shares_only(tmp_path: Path) -> None:
     spec = build_spec(example_decision(), None, name="table")
     assert [domain.role for domain in spec.domains.values()] == ["general", "general", "target"]
