@@ -118,11 +118,8 @@ def exclusive(folder: StudyFolder) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            holder = lock.read().strip() or "unknown"
-            raise MixlawError(
-                f"{folder.lock}: this study is already running (process {holder})",
-                f"Wait for it, or end it with: kill {holder}" if holder != "unknown" else "Wait for it",
-            ) from None
+            text = lock.read().strip()
+            raise already_running(folder, int(text) if text.isdigit() else 0) from None
         lock.seek(0)
         lock.truncate()
         lock.write(f"{os.getpid()}\n")
@@ -130,8 +127,16 @@ def exclusive(folder: StudyFolder) -> Iterator[None]:
         yield
 
 
+def already_running(folder: StudyFolder, process: int) -> MixlawError:
+    """The error for a second start of the same study; `process` is 0 where its number is unknown."""
+    return MixlawError(
+        f"{folder.lock}: this study is already running (process {process or 'unknown'})",
+        f"Wait for it, or end it with: kill {process}" if process else "Wait for it",
+    )
+
+
 def owner(folder: StudyFolder) -> int | None:
-    """The process that is running the study now, or None."""
+    """The process that is running the study now (0: unknown), or None."""
     try:
         with open(folder.lock, encoding="utf-8") as lock:
             try:

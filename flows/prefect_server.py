@@ -6,7 +6,7 @@ the process that started it, and starts while that process is still importing.
 
 from __future__ import annotations
 
-import contextlib
+import atexit
 import os
 import socket
 import subprocess
@@ -15,7 +15,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from mixing.errors import MixlawError
@@ -52,22 +52,26 @@ def serve(port: int, parent: int) -> None:
     )
 
 
-@contextlib.contextmanager
-def embedded(root: Path) -> Iterator[Callable[[], None]]:
-    """Start the server, point `PREFECT_API_URL` at it, and yield a function that waits until it answers.
+def start(root: Path) -> Callable[[], None]:
+    """Start the server and point `PREFECT_API_URL` at it; returns a function that waits until it answers.
 
-    Does nothing where `PREFECT_API_URL` is set. Its log is `root/prefect/server.log`. Enter this before
-    Prefect is imported.
+    Does nothing where `PREFECT_API_URL` is set. Its log is `root/prefect/server.log`. Call this before Prefect
+    is imported: the server ends when this process does, after Prefect has sent its last events.
     """
     if os.environ.get("PREFECT_API_URL"):
-        yield lambda: None
-        return
+        return lambda: None
     folder = root / "prefect"
-    folder.mkdir(parents=True, exist_ok=True)
     port = _free_port()
     url = f"http://127.0.0.1:{port}/api"
     log_path = folder / "server.log"
-    with open(log_path, "wb") as log:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        log = open(log_path, "wb")  # noqa: SIM115 (the server's from here on)
+    except OSError as error:
+        raise MixlawError(
+            f"{log_path}: cannot be written ({error.strerror})", "Set MIXLAW_HOME to a folder that can"
+        ) from error
+    with log:
         server = subprocess.Popen(
             [sys.executable, "-m", "flows.prefect_server", str(port), str(os.getpid())],
             stdin=subprocess.DEVNULL,
@@ -76,14 +80,11 @@ def embedded(root: Path) -> Iterator[Callable[[], None]]:
             # A Ctrl-C of the terminal is for the command, which then ends the server.
             start_new_session=True,
         )
+    # Last in, first out: what Prefect registers on import runs before this. All of the server's state is
+    # committed SQLite transactions, so nothing is lost by not waiting for a clean end.
+    atexit.register(server.kill)
     os.environ["PREFECT_API_URL"] = url
-    try:
-        yield lambda: _wait(server, url, log_path)
-    finally:
-        del os.environ["PREFECT_API_URL"]
-        # All of its state is committed SQLite transactions: nothing is lost by not waiting for a clean end.
-        server.kill()
-        server.wait()
+    return lambda: _wait(server, url, log_path)
 
 
 def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -102,7 +103,7 @@ def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
             time.sleep(0.1)
     raise MixlawError(
         f"{log}: Prefect's server did not answer within {START_TIMEOUT:.0f} s",
-        "Run again when the machine is idle",
+        "Run again when idle",
     )
 
 

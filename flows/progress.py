@@ -31,6 +31,8 @@ class Board(Protocol):
 
     def say(self, line: str) -> None: ...
 
+    def close(self) -> None: ...
+
 
 def duration(seconds: float) -> str:
     """`45 s`, `3 min 20 s`, `2 h 05 min`."""
@@ -103,6 +105,9 @@ class PlainBoard:
         with self.lock:
             self.write(line)
 
+    def close(self) -> None:
+        pass
+
     def write(self, line: str) -> None:
         print(f"{time.strftime('%H:%M:%S')}  {line}", file=sys.stderr, flush=True)
 
@@ -162,6 +167,10 @@ class RichBoard:
 
     def say(self, line: str) -> None:
         self.progress.console.print(line, highlight=False, markup=False)
+
+    def close(self) -> None:
+        """Leave the terminal as it was found."""
+        self.progress.stop()
 
 
 @contextlib.contextmanager

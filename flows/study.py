@@ -77,7 +77,7 @@ class DomainPart(_Part):
 
 class HeldoutPart(_Part):
     fraction: float = Field(default=0.05, gt=0, le=0.5)
-    windows: int = Field(default=64, ge=1)
+    windows: int = Field(default=64, ge=2)
 
 
 class TrainTokenizer(_Part):
@@ -107,6 +107,7 @@ class BasePart(_Part):
 
     tokens: Tokens | None = None
     learning_rate: Rate = 2e-3
+    warmup_steps: int = Field(default=50, ge=0)
     batch_tokens: Tokens | None = None
     checkpoint: str | None = None
 
@@ -125,6 +126,7 @@ class ProxiesPart(_Part):
     batch_tokens: Tokens = 2048
     warmup_steps: int = Field(default=10, ge=0)
     weight_decay: float = Field(default=0.1, ge=0, lt=1)
+    """Of the base too."""
     checkpoints: int = Field(default=10, ge=8, le=64)
     """Token budgets, log-spaced, at which the held-out losses are taken."""
 
@@ -147,8 +149,8 @@ class ProxiesPart(_Part):
 
 
 class DecisionPart(_Part):
-    tolerance: float
-    """Nats per token of general loss that may be lost (0: none; negative: it must still improve)."""
+    tolerance: float = Field(ge=0)
+    """Nats per token of general loss that may be lost."""
     level: float = Field(default=0.9, gt=0.5, lt=1)
     tokens: Tokens | None = None
     """The continual-pre-training budget that is asked about; default: that of the proxies."""
@@ -160,7 +162,8 @@ class DecisionPart(_Part):
 class SpecPart(_Part):
     """What the mix spec is written for: the target run."""
 
-    total_tokens: Tokens
+    total_tokens: Tokens | None = None
+    """Default: the budget that the decision is about."""
     sequence_length: int = Field(default=2048, ge=1)
     global_batch_tokens: Tokens = 524288
 
@@ -204,6 +207,15 @@ class Study(_Part):
             if len({part.weight is None for part in parts}) > 1:
                 raise ValueError(f"give every {role} domain a weight, or none of them")
         return value
+
+    @model_validator(mode="after")
+    def _whole_windows(self) -> Study:
+        for part, batch in (("proxies", self.proxies.batch_tokens), ("base", self.base.batch_tokens)):
+            if batch is not None and batch % self.model.context:
+                raise ValueError(
+                    f"{part}.batch_tokens is {batch}, no multiple of model.context {self.model.context}"
+                )
+        return self
 
     @model_validator(mode="after")
     def _decision_names(self) -> Study:

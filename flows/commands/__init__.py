@@ -1,0 +1,1 @@
+"""The commands, thin: they read options, call the floor below, and print."""

@@ -1,0 +1,108 @@
+"""`export` and `ui`: what is done with a chosen mix."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mixing.errors import InputError
+
+
+def export(
+    spec: Annotated[
+        str, typer.Argument(metavar="SPEC", help="A mixspec.yaml, or models:/NAME@champion from MLflow.")
+    ] = "",
+    to: Annotated[str, typer.Option("--to", metavar="TARGET", help="The trainer; see --list.")] = "",
+    out: Annotated[Path | None, typer.Option(help="Write here (a file or a folder), not to stdout.")] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="window or document, for targets that can draw either.")
+    ] = None,
+    data_root: Annotated[
+        str | None, typer.Option(help="Where the token files lie for the trainer, if they were moved.")
+    ] = None,
+    list_targets: Annotated[bool, typer.Option("--list", help="List the targets.")] = False,
+) -> None:
+    """A trainer's own file from a mix spec."""
+    from mixing.export import export as render
+    from mixing.export.summary import export_summary, export_text, targets_table
+
+    if list_targets:
+        print(targets_table())
+        return
+    if not spec:
+        raise InputError(
+            "export: no SPEC given", "Name a mixspec.yaml or models:/NAME@champion, and --to TARGET"
+        )
+    if not to:
+        raise InputError("export: no --to TARGET given", "`mixlaw export --list` shows the targets")
+    if unit not in (None, "window", "document"):
+        raise InputError(f"--unit {unit} is not a unit", "Units: window, document")
+    mix = _load(spec)
+    done = render(mix, to, out, unit=unit, data_root=data_root)  # type: ignore[arg-type]
+    if out is None:
+        sys.stdout.write(export_text(done))
+    print(export_summary(mix, done), file=sys.stderr)
+
+
+def _load(spec: str):  # type: ignore[no-untyped-def]
+    from mixing.spec import load_spec
+
+    if not spec.startswith("models:/"):
+        return load_spec(Path(spec))
+    from flows import home
+
+    root = home.home()
+    home.set_defaults(root)
+    from flows.tracking import fetch_spec
+
+    with tempfile.TemporaryDirectory() as folder:
+        return load_spec(fetch_spec(spec, home.tracking_uri(root), Path(folder)))
+
+
+def ui(
+    port: Annotated[
+        int | None, typer.Option(help="Port on 127.0.0.1 (default: 5000, or the next free).")
+    ] = None,
+) -> None:
+    """The MLflow UI on what is logged. Ctrl-C ends it."""
+    from flows import home
+
+    root = home.home()
+    uri = home.tracking_uri(root)
+    if uri.startswith(("http://", "https://")):
+        print(f"MLflow UI: {uri}  (MLFLOW_TRACKING_URI)")
+        return
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise InputError(
+            f"{root}: nothing is logged here yet",
+            "Run a study first, or set MIXLAW_HOME to the home of one that has run",
+        )
+    home.set_defaults(root)
+    chosen = _port(port)
+    print(f"MLflow UI: http://127.0.0.1:{chosen}  (Ctrl-C ends it)", flush=True)
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
+    command += ["--default-artifact-root", (root / "mlartifacts").as_uri()]
+    command += ["--host", "127.0.0.1", "--port", str(chosen), "--workers", "1"]
+    # In place of this process, so that signals and the exit status are MLflow's own.
+    os.execve(sys.executable, command, environment)
+
+
+def _port(asked: int | None) -> int:
+    for port in [asked] if asked is not None else range(5000, 5020):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            except OverflowError:
+                break
+            return port
+    raise InputError(f"port {asked or '5000 to 5019'} is taken", "Choose another: mixlaw ui --port 5050")

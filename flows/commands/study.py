@@ -1,0 +1,155 @@
+"""Commands on a study file: init, catalog, plan, run, status, and the demo."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (YAML).")]
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Proxies trained at the same time (default: one per core).")
+]
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the texts and the study.")] = Path("mixlaw-demo"),
+    workers: Workers = None,
+) -> None:
+    """The whole job on real text that is already on this machine; five to eight minutes on 2 cores."""
+    from flows.demo import run_demo
+
+    run_demo(out, workers)
+
+
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder with one sub-folder of text per domain.")
+    ],
+    out: Annotated[Path, typer.Option(help="The study file to write.")] = Path("study.yaml"),
+) -> None:
+    """A commented study file from folders of text."""
+    from flows.new_study import write_study
+
+    _, reason = write_study(folder, out)
+    print(f"wrote {out}; roles are guessed: {reason}")
+    print(f"look it over, then: mixlaw plan {out}")
+
+
+def catalog(study: StudyFile, as_json: Json = False) -> None:
+    """What the corpora hold: documents, sizes, duplicates, flaws."""
+    import json
+
+    from flows.commands import output
+    from flows.stages import Job, catalogue
+
+    job = Job.load(study)
+    _ = job.sources
+    with _bar("catalogue") as report:
+        found = catalogue(job, report)
+    if as_json:
+        output.print_json(json.loads(found.to_json()))
+        return
+    rows = [
+        (
+            domain.name,
+            domain.role,
+            output.count(domain.documents),
+            output.size(domain.bytes),
+            output.count(domain.tokens) if domain.tokens is not None else "-",
+            f"{domain.mean_tokens_per_document:.0f}" if domain.mean_tokens_per_document is not None else "-",
+            output.count(domain.duplicates),
+            output.count(domain.empty),
+            output.count(domain.invalid_utf8),
+            output.count(domain.heldout_documents),
+        )
+        for domain in found.domains
+    ]
+    header = (
+        "domain",
+        "role",
+        "documents",
+        "text",
+        "tokens",
+        "per document",
+        "duplicates",
+        "blank",
+        "not UTF-8",
+    )
+    console = output.console()
+    console.print(output.table(f"{job.study.study}: corpora", (*header, "held out"), rows, left=2))
+    if any(domain.tokens is None for domain in found.domains):
+        console.print("tokens are counted when the study is run")
+    for shared in found.shared:
+        first, second = shared.domains
+        console.print(f"note: {first} and {second} share {shared.documents:,} identical documents")
+
+
+def plan(study: StudyFile, as_json: Json = False) -> None:
+    """The runs it would train and their cost, before any is spent."""
+    import os
+
+    from flows.commands import output
+    from flows.cost import cost_of
+    from flows.plan_view import plan_json, print_plan
+    from flows.stages import Job, catalogue, plan_before_tokens
+
+    job = Job.load(study)
+    _ = job.sources
+    with _bar("catalogue") as report:
+        found = catalogue(job, report)
+    planned = plan_before_tokens(job, found)
+    cost = cost_of(job, planned, len(os.sched_getaffinity(0)))
+    if as_json:
+        output.print_json(plan_json(job, planned, cost))
+    else:
+        print_plan(job, planned, cost, output.console())
+
+
+def run(study: StudyFile, workers: Workers = None, as_json: Json = False) -> None:
+    """Everything, resuming what is done. Ends with the decision; run again after any interruption."""
+    from flows import home
+    from flows.commands import output
+    from flows.pipeline import run_study
+
+    outcome = run_study(study, home.home(), workers)
+    if as_json:
+        from flows.report import outcome_json
+
+        output.print_json(outcome_json(outcome))
+        return
+    from flows.report import closing
+
+    closing(outcome, output.console())
+
+
+def status(study: StudyFile, as_json: Json = False) -> None:
+    """Runs done, running, failed, left."""
+    from flows.commands import output
+    from flows.stages import Job
+    from flows.status import print_status, status_of
+
+    found = status_of(Job.load(study))
+    if as_json:
+        output.print_json(found.to_json())
+    else:
+        print_status(found, output.console())
+
+
+@contextlib.contextmanager
+def _bar(label: str) -> Iterator[Any]:
+    """A progress row on stderr, shown only in a terminal: these commands take seconds."""
+    from flows.progress import board
+
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with board() as shown:
+        row = shown.row(label)
+        yield lambda done, total: row.set(done, total)
+        row.finish()

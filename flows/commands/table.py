@@ -1,0 +1,104 @@
+"""`fit` and `decide`: laws and a decision from anybody's runs table, without a study."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mixing.errors import InputError
+
+Runs = Annotated[
+    str,
+    typer.Argument(metavar="RUNS", help="A runs table: CSV, Parquet, a folder of runs, or a peer's layout."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
+Tokens = Annotated[
+    str | None, typer.Option(help="Token budget asked about (20e9, 20B); default: the table's.")
+]
+
+
+def weights(options: list[str], name: str) -> dict[str, float]:
+    """`NAME`, `NAME=WEIGHT` (repeated) or `@weights.json`, as weights by name; not yet normalised.
+
+    Raises InputError naming the option.
+    """
+    found: dict[str, float] = {}
+    for option in options:
+        entries = _from_file(option[1:], name) if option.startswith("@") else dict([_pair(option, name)])
+        for key, weight in entries.items():
+            if key in found:
+                raise InputError(f"--{name}: {key!r} is given twice", "Give every validation set one weight")
+            found[key] = weight
+    return found
+
+
+def _pair(option: str, name: str) -> tuple[str, float]:
+    key, equals, text = option.rpartition("=")
+    if not equals:
+        return option, 1.0
+    try:
+        weight = float(text)
+    except ValueError:
+        raise InputError(f"--{name} {option}: {text!r} is not a weight", "Write NAME or NAME=0.5") from None
+    if not math.isfinite(weight) or weight < 0 or not key:
+        raise InputError(f"--{name} {option}: {text!r} is not a weight", "Weights are numbers of 0 or more")
+    return key, weight
+
+
+def _from_file(path: str, name: str) -> dict[str, float]:
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"--{name} @{path}: cannot be read ({error.strerror})", "Name a JSON file") from None
+    except ValueError as error:
+        raise InputError(f"--{name} @{path}: not JSON ({error})", 'It holds {"NAME": WEIGHT, ...}') from None
+    if not isinstance(content, dict) or not content:
+        raise InputError(f"--{name} @{path}: not an object of weights", 'It holds {"NAME": WEIGHT, ...}')
+    for key, weight in content.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            raise InputError(
+                f"--{name} @{path}: weight of {key!r} is {weight!r}", "Weights are numbers of 0 or more"
+            )
+    return {key: float(weight) for key, weight in content.items()}
+
+
+def token_count(text: str | None, option: str = "tokens") -> int | None:
+    """`20e9`, `20B`, `20_000_000_000`."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?(?:[eE]\+?[0-9]+)?)([kKmMbBtT]?)", text.strip())
+    scale = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
+    number = float(match[1].replace("_", "")) * scale[match[2].lower()] if match else 0.0
+    if not 1 <= number < 1e18:
+        raise InputError(f"--{option} {text!r} is not a number of tokens", "Write 500000, 2e6 or 20B")
+    return round(number)
+
+
+def fit(
+    runs: Runs,
+    evals: Annotated[
+        list[str],
+        typer.Option("--eval", metavar="NAME", help="A validation set, or NAME=WEIGHT; repeat for more."),
+    ],
+    law: Annotated[str, typer.Option(help="auto, or the name of a law.")] = "auto",
+    params: Annotated[
+        int | None, typer.Option(help="Model size asked about; default: the table's largest.")
+    ] = None,
+    tokens: Tokens = None,
+    test: Annotated[
+        str | None, typer.Option(metavar="RUNS", help="Score on this table, which no fit sees.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit and cross-validate the laws, and choose one per validation set."""
+
+
+def decide(
+    runs: Runs,
+) -> None:
+    """The critical ratio"""

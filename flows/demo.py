@@ -1,0 +1,45 @@
+"""The demo: an ordinary study on text that is already on this machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from flows.home import DEFAULT_HOME
+from mixing.atomic import replace_files
+from mixing.errors import MixlawError
+
+
+def run_demo(out: Path, workers: int | None = None) -> None:
+    """Collect the texts into `out`, put the study file next to them, and run it as `mixlaw run` would."""
+    from flows.commands import output
+    from flows.demo_text import collect
+    from flows.pipeline import run_study
+    from flows.progress import board
+    from flows.report import closing
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MixlawError(
+            f"{out}: cannot be written ({error.strerror})", "Name a folder with --out"
+        ) from error
+    study = out / "study.yaml"
+    if not study.exists():
+        replace_files({study: example("code/study.yaml").read_bytes()})
+    with board() as shown:
+        row = shown.row("text from this machine")
+        collect(out / "corpora")
+        row.finish()
+    root = Path(os.environ.get("MIXLAW_HOME") or out / DEFAULT_HOME).absolute()
+    outcome = run_study(study, root, workers)
+    closing(outcome, output.console())
+
+
+def example(name: str) -> Path:
+    """A file of the examples: in the wheel they are in this package, in a checkout next to it."""
+    package = Path(__file__).parent
+    for folder in (package / "examples", package.parent / "examples"):
+        if (folder / name).exists():
+            return folder / name
+    raise MixlawError(f"examples/{name} is not installed", "Install mixlaw again")

@@ -1,0 +1,380 @@
+"""The study as a Prefect flow: catalogue -> tokens -> base -> swarm -> fit -> decide -> confirm -> publish.
+
+Prefect shows and retries; it decides nothing. What is done is read from the run store, so a run that was
+killed at any moment is resumed by running it again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from flows import home, prefect_server
+from flows.answer import (
+    Answer,
+    Confirmation,
+    Observations,
+    answer,
+    confirm,
+    confirmation_run,
+    discard_answer,
+    mix_spec,
+    observations,
+)
+from flows.plan import Plan, make_plan
+from flows.progress import Board, board
+from flows.publish import Publication, publish, show_in_prefect
+from flows.stages import Job, base_spec, catalogue, proxy_spec, supply_of, token_store
+from mixing.errors import InputError, MixlawError
+
+if TYPE_CHECKING:
+    from mixing.spec import MixSpec
+    from proxies.spec import ProxySpec
+    from proxies.tokens import TokenStore
+
+T = TypeVar("T")
+RETRIES = 2
+"""Of a task whose process died; a run that failed by itself (its loss diverged) is not tried again."""
+
+
+@dataclass
+class Outcome:
+    """What a study run ended with.
+
+    `names` maps the ids of finished runs to their names; `failures` a run's name to its reason, `failed_runs`
+    to its id; `trained` counts the runs that were not done before.
+    """
+
+    job: Job
+    plan: Plan
+    store: TokenStore
+    names: dict[str, str]
+    given: Answer
+    base: str
+    trained: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    failed_runs: dict[str, str] = field(default_factory=dict)
+    confirmation: Confirmation | None = None
+    spec: MixSpec | None = None
+    publication: Publication | None = None
+
+    @cached_property
+    def seen(self) -> Observations:
+        return observations(self.job, self.given, self.base, self.confirmation)
+
+    @property
+    def identity(self) -> str:
+        """Of this study run: the same question on the same data has the same."""
+        text = json.dumps([self.job.study.identity, self.store.fingerprints], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def run_study(study_file: Path, root: Path, workers: int | None = None) -> Outcome:
+    """Run a study, or resume it, and return its outcome.
+
+    Raises InputError for a bad study or bad text, MixlawError where the study is running already, a step
+    failed, or MLflow did not take the results (they are then in the run store, and the mix spec is written).
+    """
+    job = Job.load(study_file, root)
+    _ = job.sources
+    job.create_folder()
+    running = home.owner(job.folder)
+    if running is not None:
+        raise home.already_running(job.folder, running)
+    home.set_defaults(root)
+    wait_for_prefect = prefect_server.start(root)
+    with board() as shown:
+        row = shown.row("starting Prefect")
+        _log_to_file(job.folder.log)
+        wait_for_prefect()
+        row.finish()
+        return _flow(job, shown, workers or len(os.sched_getaffinity(0)))
+
+
+def _flow(job: Job, shown: Board, workers: int) -> Outcome:
+    """Run the flow under the study's lock, after closing what a killed one left open in Prefect."""
+    from prefect import flow, tags
+    from prefect.runtime import flow_run
+    from prefect.task_runners import ThreadPoolTaskRunner
+
+    from flows.reaping import reap, study_tag
+
+    @flow(
+        name="mixlaw study",
+        flow_run_name=job.study.study,
+        task_runner=ThreadPoolTaskRunner(max_workers=workers),
+        persist_result=False,
+    )
+    def study_flow(study_file: str, mixlaw_home: str) -> Any:
+        with _interruptible(shown, job, str(flow_run.id)):
+            reap(study_tag(job.folder.path), own=_uuid(flow_run.id))
+            return Steps(job, shown, workers).all()
+
+    with home.exclusive(job.folder), tags(study_tag(job.folder.path), job.study.study):
+        outcome: Outcome = study_flow(str(job.study.file), str(job.root))
+    return outcome
+
+
+def _uuid(text: str | None) -> Any:
+    from uuid import UUID
+
+    return UUID(text) if text else None
+
+
+class Steps:
+    """The steps of one flow run, in order; each is a Prefect task with a name for people."""
+
+    def __init__(self, job: Job, shown: Board, workers: int) -> None:
+        self.job, self.shown, self.workers = job, shown, workers
+        self.trained = 0
+        self._lock = threading.Lock()
+
+    def all(self) -> Outcome:
+        job = self.job
+        catalog = self._bar("catalogue", lambda report: catalogue(job, report))
+        store = self._bar("tokens", lambda report: token_store(job, catalog, report))
+        plan = make_plan(job.study, supply_of(store))
+        self._check(plan, store)
+        base = self._base(plan, store)
+        names, failures, failed = self._swarm(plan, store, base)
+        given = self._task("fit and decide", lambda: answer(job, store, [base, *names]))
+        outcome = Outcome(
+            job, plan, store, {base: "base", **names}, given, base, failures=failures, failed_runs=failed
+        )
+        if given.decision.status == "decided":
+            self._confirm(outcome, base)
+            outcome.spec = self._task("mix spec", lambda: self._spec(outcome))
+        else:
+            discard_answer(job)
+        outcome.trained = self.trained
+        show_in_prefect(outcome)
+        outcome.publication = self._task("publish to MLflow", lambda: publish(outcome))
+        return outcome
+
+    def _task(self, name: str, work: Callable[[], T], retries: int = 0) -> T:
+        """Run `work` as a Prefect task; its own error comes through."""
+        result: T = _step(name, retries)(work)
+        return result
+
+    def _bar(self, name: str, work: Callable[[Callable[[float, float], None]], T]) -> T:
+        row = self.shown.row(name)
+        result = self._task(name, lambda: work(lambda done, total: row.set(done, total)))
+        row.finish()
+        return result
+
+    def _check(self, plan: Plan, store: TokenStore) -> None:
+        """Refuse runs that cannot be trained before any is trained."""
+        from proxies.sampler import check_epochs
+
+        context = self.job.study.model.context
+        windows = {name: domain.train.n_windows(context) for name, domain in store.domains.items()}
+        for planned in plan.runs:
+            if planned.kind == "base":
+                check_epochs(base_spec(self.job, store, planned), windows)
+            elif planned.kind == "proxy":
+                check_epochs(proxy_spec(self.job, store, planned, "0" * 16), windows)
+
+    def _base(self, plan: Plan, store: TokenStore) -> str:
+        planned = next(iter(plan.of_kind("base")), None)
+        spec = base_spec(self.job, store, planned)
+        row = self.shown.row("base model", spec.tokens or None)
+
+        def work() -> None:
+            # Alone on the machine, so it gets all of it.
+            self._launch(spec, self.job.base_checkpoint, lambda at: row.set(at.tokens), self.workers)
+
+        self._task("base", work, RETRIES)
+        row.finish()
+        return spec.run_id
+
+    def _swarm(self, plan: Plan, store: TokenStore, base: str) -> tuple[dict[str, str], ...]:
+        """Train the candidates, one process per core.
+
+        Returns finished run ids to names, names of failed runs to reasons, and those to ids.
+        """
+        planned = plan.of_kind("proxy")
+        specs = {run.name: proxy_spec(self.job, store, run, base) for run in planned}
+        weights = self.job.folder.runs / base / "weights.pt"
+        row = self.shown.row(f"{len(specs)} proxies", sum(spec.tokens for spec in specs.values()))
+        tokens = dict.fromkeys(specs, 0)
+        finished: list[str] = []
+
+        def report(name: str, at: Any) -> None:
+            with self._lock:
+                tokens[name] = at.tokens
+                row.set(sum(tokens.values()), note=f"{len(finished)} of {len(specs)} done")
+
+        def work(name: str) -> str:
+            self._launch(specs[name], weights, lambda at: report(name, at))
+            with self._lock:
+                tokens[name] = specs[name].tokens
+                finished.append(name)
+                row.set(sum(tokens.values()), note=f"{len(finished)} of {len(specs)} done")
+            return name
+
+        futures = {name: _step(name, RETRIES).submit(lambda name=name: work(name)) for name in specs}
+        done: dict[str, str] = {}
+        failures: dict[str, str] = {}
+        for name, future in futures.items():
+            future.wait()
+            result = future.result(raise_on_failure=False)
+            if isinstance(result, BaseException):
+                failures[name] = str(result)
+            else:
+                done[specs[name].run_id] = name
+        row.finish(f"{len(done)} of {len(specs)} done")
+        for name, reason in failures.items():
+            self.shown.say(f"failed: {name}: {reason}")
+        if not done:
+            raise MixlawError(
+                f"all {len(specs)} proxies failed; the first: {next(iter(failures.values()))}",
+                "Lower proxies.learning_rate in the study file, or read the run's failed.json",
+            )
+        return done, failures, {name: specs[name].run_id for name in failures}
+
+    def _confirm(self, outcome: Outcome, base: str) -> None:
+        from proxies.sampler import check_epochs
+
+        planned = confirmation_run(self.job, supply_of(outcome.store), outcome.given.decision, outcome.plan)
+        if planned is None or planned.target_share is None:
+            return
+        spec = proxy_spec(self.job, outcome.store, planned, base)
+        windows = {n: d.train.n_windows(spec.context) for n, d in outcome.store.domains.items()}
+        try:
+            check_epochs(spec, windows)
+        except InputError as error:
+            self.shown.say(f"no confirmation run: {error}")
+            return
+        row = self.shown.row(planned.name, spec.tokens)
+        weights = self.job.folder.runs / base / "weights.pt"
+
+        def work() -> None:
+            self._launch(spec, weights, lambda at: row.set(at.tokens), self.workers)
+
+        try:
+            self._task(planned.name, work, RETRIES)
+        except MixlawError as error:
+            outcome.failures[planned.name] = str(error)
+            outcome.failed_runs[planned.name] = spec.run_id
+            row.finish("failed")
+            return
+        row.finish()
+        share = planned.target_share
+        outcome.confirmation = confirm(self.job, outcome.given, base, spec.run_id, share)
+        outcome.names[spec.run_id] = planned.name
+
+    def _launch(
+        self, spec: ProxySpec, weights: Path | None, report: Callable[[Any], None], threads: int = 1
+    ) -> None:
+        from proxies.launch import launch
+        from proxies.runs import state
+
+        runs = self.job.folder.runs
+        known = state(runs / spec.run_id) == "done"
+        launch(spec, runs, self.job.folder.tokens, weights, threads=threads, on_progress=report)
+        if not known:
+            with self._lock:
+                self.trained += 1
+
+    def _spec(self, outcome: Outcome) -> MixSpec:
+        from mixing.spec import save_spec
+
+        spec = mix_spec(self.job, outcome.store, outcome.given, list(outcome.names))
+        save_spec(spec, self.job.folder.mixspec)
+        return spec
+
+
+def _step(name: str, retries: int = 0) -> Any:
+    """A Prefect task by this name that runs what it is given."""
+    from prefect import task
+    from prefect.cache_policies import NO_CACHE
+
+    def work(function: Callable[[], Any]) -> Any:
+        return function()
+
+    return task(
+        work,
+        name=name.split(" ")[0] if name.startswith(("proxy ", "confirmation ")) else name,
+        task_run_name=name,
+        retries=retries,
+        retry_delay_seconds=1,
+        retry_condition_fn=_process_died,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
+
+
+def _process_died(task: Any, run: Any, state: Any) -> bool:
+    """Whether another try can help: not for bad input, nor for a run that says itself why it failed."""
+    error = state.result(raise_on_failure=False)
+    return not isinstance(error, MixlawError) or getattr(error, "process_died", False)
+
+
+def _log_to_file(path: Path) -> None:
+    """Prefect and MLflow log to the study's run.log: the terminal is for progress."""
+    import prefect  # noqa: F401  (sets its own handlers up, once)
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.captureWarnings(True)
+    noisy = ("prefect", "mlflow", "alembic", "py.warnings")
+    names = {*noisy, *(name for name in logging.root.manager.loggerDict if name.startswith("prefect"))}
+    for logger in [logging.root, *map(logging.getLogger, names)]:
+        for old in list(logger.handlers):
+            if isinstance(old, logging.StreamHandler) and not isinstance(old, logging.FileHandler):
+                logger.removeHandler(old)
+    logging.root.addHandler(handler)
+    for name in noisy:
+        logging.getLogger(name).propagate = True
+
+
+@contextmanager
+def _interruptible(shown: Board, job: Job, flow_run: str) -> Iterator[None]:
+    """End at once on Ctrl-C or SIGTERM: there is nothing to tidy, for whatever is finished is in the run store.
+
+    Workers and the embedded server watch this process, and go with it.
+    """
+
+    def end(number: int, frame: object) -> None:
+        shown.close()
+        print(
+            f"mixlaw: interrupted; finished runs are kept: run again to resume (mixlaw run {job.study.file})",
+            file=sys.stderr,
+            flush=True,
+        )
+        _cancelled(flow_run)
+        os._exit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _cancelled(flow_run: str) -> None:
+    """Tell Prefect, if it answers within a moment; else the next start reaps the flow run."""
+
+    def tell() -> None:
+        from prefect.client.orchestration import get_client
+        from prefect.states import Cancelled
+
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(_uuid(flow_run), Cancelled(message="Interrupted"), force=True)
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    thread.join(timeout=2)

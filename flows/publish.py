@@ -1,0 +1,182 @@
+"""A study's outcome for people elsewhere: MLflow runs, figures and the registered mix, Prefect artifacts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from flows import home
+from flows.answer import spec_digest
+from flows.describe import decision_markdown, run_rows
+from flows.plan import Kind
+from flows.tracking import Point, RunRecord, StudyRecord, Tracker
+from mixing.runs import SHARE
+
+if TYPE_CHECKING:
+    from flows.pipeline import Outcome
+
+CONFIRMED = "confirmation"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """Where MLflow has it. `version` of the registered mix; None where there is no decision."""
+
+    uri: str
+    run: str
+    version: str | None
+    new_version: bool
+
+
+def publish(outcome: Outcome) -> Publication:
+    """Draw the figures, and bring MLflow in line with the run store.
+
+    Raises MixlawError, one line, where MLflow does not take it; the mix spec is on disk all the same.
+    """
+    from mixing.spec import save_spec
+
+    job = outcome.job
+    figures = draw(outcome)
+    uri = home.tracking_uri(job.root)
+    tracker = Tracker(uri, job.root, job.study.study)
+    record = study_record(outcome, figures)
+    parent = tracker.open(record.identity, record.title)
+    if outcome.spec is not None:
+        # The spec says which MLflow run it comes from, which only now is known.
+        provenance = outcome.spec.provenance.model_copy(update={"mlflow_run": parent})
+        outcome.spec = outcome.spec.model_copy(update={"provenance": provenance})
+        save_spec(outcome.spec, job.folder.mixspec)
+    path = job.folder.mixspec if outcome.spec is not None else None
+    digest = spec_digest(outcome.spec) if outcome.spec is not None else ""
+    done = tracker.publish(record, run_records(outcome), path, digest)
+    return Publication(uri, done.run, done.version, done.changed)
+
+
+def draw(outcome: Outcome) -> list[Path]:
+    """The study's figures as PNG files, drawn afresh."""
+    from flows.figures import draw_all
+
+    seen = outcome.seen
+    return draw_all(outcome.given.decision, seen.observed, seen.predicted, outcome.job.folder.figures)
+
+
+def run_records(outcome: Outcome) -> list[RunRecord]:
+    """Every run of the study that is done or failed, read from the run store."""
+    runs = outcome.job.folder.runs
+    base = {row["eval"]: row["loss"] for row in _losses(runs / outcome.base).iter_rows(named=True)}
+    records = [_record(runs / run, run, name, base) for run, name in outcome.names.items()]
+    return records + _failed(outcome)
+
+
+def _kind(name: str) -> Kind:
+    if name == "base":
+        return "base"
+    return "confirmation" if name.startswith(CONFIRMED) else "proxy"
+
+
+def _losses(folder: Path) -> pl.DataFrame:
+    return pl.read_parquet(folder / "losses.parquet")
+
+
+def _record(folder: Path, run: str, name: str, base: dict[str, float]) -> RunRecord:
+    spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+    done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
+    kind = _kind(name)
+    points = []
+    for row in _losses(folder).sort("tokens", "eval").iter_rows(named=True):
+        points.append(Point(f"loss.{row['eval']}", row["tokens"], row["loss"]))
+        if kind != "base":
+            points.append(Point(f"increment.{row['eval']}", row["tokens"], row["loss"] - base[row["eval"]]))
+    pretraining = folder / "pretraining.parquet"
+    if pretraining.exists():
+        rows = pl.read_parquet(pretraining).sort("tokens", "eval").iter_rows(named=True)
+        points += [Point(f"pretraining_loss.{row['eval']}", row["tokens"], row["loss"]) for row in rows]
+    return RunRecord(
+        run=run,
+        name=name,
+        kind=kind,
+        params=_params(spec, done),
+        points=points,
+        finished=(folder / "done.json").stat().st_mtime,
+        seconds=float(done.get("seconds", 0.0)),
+    )
+
+
+def _params(spec: dict[str, Any], done: dict[str, Any]) -> dict[str, object]:
+    shares = {f"{SHARE}{name}": round(spec["mixture"].get(name, 0.0), 6) for name in spec["data"]}
+    kept = ("kind", "depth", "context", "tokens", "batch_tokens", "learning_rate", "seed", "study_seed")
+    return {**shares, **{key: spec[key] for key in kept}, "params": done.get("params", "")}
+
+
+def _failed(outcome: Outcome) -> list[RunRecord]:
+    """Failed runs, by the spec that they left."""
+    records = []
+    by_name = outcome.failed_runs
+    for name, reason in outcome.failures.items():
+        folder = outcome.job.folder.runs / by_name.get(name, "")
+        if name not in by_name or not (folder / "spec.json").exists():
+            continue
+        spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+        when = (folder / "spec.json").stat().st_mtime
+        records.append(RunRecord(by_name[name], name, _kind(name), _params(spec, {}), [], when, 0.0, reason))
+    return records
+
+
+def study_record(outcome: Outcome, figures: list[Path]) -> StudyRecord:
+    """What the parent run shows."""
+    job, decision = outcome.job, outcome.given.decision
+    folder = job.folder
+    metrics: dict[str, float] = {}
+    if decision.critical_ratio is not None:
+        metrics["critical_ratio"] = decision.critical_ratio
+    if decision.interval is not None:
+        metrics["critical_ratio.low"], metrics["critical_ratio.high"] = decision.interval
+    for role, prediction in decision.predicted.items():
+        metrics[f"predicted_increment.{role}"] = prediction.increment
+    if outcome.confirmation is not None:
+        for role, increment in outcome.confirmation.observed.items():
+            metrics[f"observed_increment.{role}"] = increment
+    for fit in outcome.given.fits.laws:
+        metrics[f"cv_mae.{fit.law}.{fit.eval}"] = fit.cv.mae
+        for name, value in fit.parameters.items():
+            metrics[f"law.{fit.law}.{fit.eval}.{name}"] = value
+    files = {"study.yaml": job.study.file, "fits.json": folder.fits, "decision.json": folder.decision}
+    files |= {"catalog.json": folder.catalog}
+    if outcome.confirmation is not None:
+        files["confirmation.json"] = folder.confirmation
+    files |= {f"figures/{path.name}": path for path in figures}
+    asked = decision.question
+    return StudyRecord(
+        name=job.study.study,
+        identity=outcome.identity,
+        title=job.study.study,
+        params={
+            "tolerance": asked.tolerance,
+            "tokens": asked.tokens,
+            "level": asked.level,
+            "runs": decision.n_runs,
+            "status": decision.status,
+            "binding": decision.binding,
+            "law": decision.law,
+        },
+        metrics={name: float(value) for name, value in metrics.items() if value == value},
+        note=decision_markdown(outcome),
+        artifacts=files,
+    )
+
+
+def show_in_prefect(outcome: Outcome) -> None:
+    """The runs table and the decision as artifacts of the flow run."""
+    from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+    key = outcome.job.study.study.replace("_", "-").strip("-")
+    header, rows = run_rows(outcome)
+    table = [dict(zip(header, row, strict=True)) for row in rows]
+    create_table_artifact(
+        table, key=f"{key}-runs", description=f"Runs of the study {outcome.job.study.study}"
+    )
+    create_markdown_artifact(decision_markdown(outcome), key=f"{key}-decision", description="The decision")

@@ -1,0 +1,81 @@
+"""The three floors: arrows only downwards, and nothing heavy before it is needed."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+FORBIDDEN = {
+    "mixing": {"torch", "prefect", "mlflow", "proxies", "flows"},
+    "proxies": {"prefect", "mlflow", "flows"},
+}
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of all modules that a file imports, anywhere in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add((node.module or "").split(".")[0])
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = ast.unparse(node.func)
+            if called.endswith(("import_module", "__import__")):
+                names.add(str(node.args[0].value).split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("floor", sorted(FORBIDDEN))
+def test_floors_import_only_downwards(floor: str) -> None:
+    files = sorted((ROOT / floor).rglob("*.py"))
+    assert files
+    wrong = {str(path.relative_to(ROOT)): sorted(imported(path) & FORBIDDEN[floor]) for path in files}
+    assert not {path: names for path, names in wrong.items() if names}
+
+
+def test_the_check_sees_an_import(tmp_path: Path) -> None:
+    code = tmp_path / "code.py"
+    code.write_text("def f():\n    import torch.nn\n    from prefect.states import Crashed\n")
+    assert imported(code) == {"torch", "prefect"}
+
+
+def best_of(runs: int, *command: str) -> float:
+    """Least wall seconds: the machine's other work is not ours to measure."""
+    seconds = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def test_help_answers_at_once() -> None:
+    assert best_of(5, sys.executable, "-m", "flows.cli", "--help") < 0.5
+
+
+def test_mixing_is_light() -> None:
+    """`mixlaw fit` on somebody's table starts without the heavy floors above it, in well under a second."""
+    modules = [f"mixing.{path.stem}" for path in (ROOT / "mixing").glob("*.py") if path.stem != "__init__"]
+    code = (
+        f"import sys, {', '.join(modules)}; "
+        "heavy = {'torch', 'prefect', 'mlflow', 'matplotlib'} & set(sys.modules); assert not heavy, heavy"
+    )
+    assert best_of(3, sys.executable, "-c", code) < 2.5
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, flows.cli; "
+        "heavy = {'torch', 'prefect', 'mlflow', 'duckdb', 'polars', 'numpy', 'scipy', 'pydantic', 'yaml'}; "
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
