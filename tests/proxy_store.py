@@ -46,7 +46,7 @@ class MemoryStore:
 
 
 def memory_store(train_tokens: int = 8192, heldout_tokens: int = 1024, **steps: int) -> MemoryStore:
-    """Domains named by the keywords, each counting in its own steps with some noise, so that it can be learnt."""
+    """Domains named by the keywords, each counting in its own steps, with noise, so that it can be learnt."""
     domains = {}
     for name, step in (steps or {"general": 1, "target": 5}).items():
         rng = np.random.default_rng(step)

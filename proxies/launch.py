@@ -1,0 +1,152 @@
+"""Start a run in a worker process of its own and wait for it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from mixing.errors import InputError, MixlawError
+from proxies import runs
+from proxies.progress import Progress, Report
+from proxies.spec import ProxySpec
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 5.0
+
+
+class WorkerDied(MixlawError):
+    """The worker ended without a word (killed, out of memory). Launched again, the run continues."""
+
+    process_died = True
+
+
+def launch(
+    spec: ProxySpec,
+    runs_dir: Path,
+    store_dir: Path,
+    base_weights: Path | None = None,
+    threads: int = 1,
+    on_progress: Report | None = None,
+    *,
+    device: str = "cpu",
+) -> Path:
+    """Train a run, or continue it, in a worker process; its folder `runs_dir/<run id>` when it is done.
+
+    Returns at once for a run that is done. A run that failed before is tried again, save one that diverged:
+    it would again. The worker is stopped if this call is interrupted, and ends by itself with this process.
+
+    Raises what the worker ended with, naming the run: InputError (bad input), MixlawError (it failed, or
+    diverged), WorkerDied (it was killed).
+    """
+    run_dir = runs_dir / spec.run_id
+    if runs.done(run_dir) is not None:
+        runs.check_done(run_dir)
+        return run_dir
+    earlier = runs.read_failure(run_dir)
+    if earlier is not None and earlier.kind == "divergence":
+        raise MixlawError(earlier.reason, f"{earlier.hint}; or delete {run_dir} to train it once more")
+    runs.write_spec(run_dir, spec)
+    outcome = _work(_command(run_dir, store_dir, base_weights, device), threads, on_progress, spec)
+    if outcome.failure is not None:
+        kind = InputError if outcome.failure.kind == "input" else MixlawError
+        raise kind(outcome.failure.reason, outcome.failure.hint)
+    if outcome.status != 0 or runs.done(run_dir) is None:
+        raise WorkerDied(
+            f"run {spec.run_id}: its worker {_ending(outcome.status)}{outcome.last_line}",
+            "Run again: it continues from its last checkpoint",
+        )
+    return run_dir
+
+
+@dataclass
+class _Outcome:
+    status: int
+    failure: runs.Failure | None
+    last_line: str
+
+
+def _command(run_dir: Path, store_dir: Path, base_weights: Path | None, device: str) -> list[str]:
+    command = [sys.executable, "-m", "proxies.worker", str(run_dir), str(store_dir)]
+    if base_weights is not None:
+        command.append(str(base_weights))
+    return [*command, "--parent", str(os.getpid()), "--device", device]
+
+
+def _work(command: list[str], threads: int, on_progress: Report | None, spec: ProxySpec) -> _Outcome:
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
+    worker = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        # A Ctrl-C in the terminal is ours to handle; it must not strike the worker in the midst of a write.
+        start_new_session=True,
+    )
+    assert worker.stdout is not None
+    assert worker.stderr is not None
+    said: deque[str] = deque(maxlen=1)
+    listener = threading.Thread(target=_relay_log, args=(worker.stderr, spec.run_id, said), daemon=True)
+    listener.start()
+    try:
+        failure = _follow(worker.stdout, on_progress)
+        status = worker.wait()
+    finally:
+        _stop(worker)
+        listener.join(timeout=1)
+        worker.stdout.close()
+    return _Outcome(status, failure, f" ({said[0]})" if said else "")
+
+
+def _follow(stdout: IO[str], on_progress: Report | None) -> runs.Failure | None:
+    """Pass the worker's progress on until it ends; the failure that it told, if any."""
+    failure = None
+    for line in stdout:
+        try:
+            record = json.loads(line)
+            event = record.pop("event")
+        except (ValueError, KeyError, AttributeError):
+            continue
+        if event == "progress" and on_progress is not None:
+            on_progress(Progress(**record))
+        elif event == "failed":
+            failure = runs.Failure(**record)
+    return failure
+
+
+def _relay_log(stderr: IO[str], run: str, said: deque[str]) -> None:
+    with stderr:
+        for line in stderr:
+            if line.strip():
+                said.append(line.strip())
+                log.warning("run %s: %s", run, line.rstrip())
+
+
+def _stop(worker: subprocess.Popen[str]) -> None:
+    if worker.poll() is not None:
+        return
+    worker.terminate()
+    try:
+        worker.wait(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()
+
+
+def _ending(status: int) -> str:
+    if status >= 0:
+        return f"ended with status {status}"
+    name = signal.Signals(-status).name
+    return f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
