@@ -70,14 +70,18 @@ def collect(out: Path, on_progress: Callable[[float], None] | None = None) -> No
         return
     report = on_progress or (lambda part: None)
     total = DOCS_BYTES + PYTHON_BYTES
-    docs = _write(out / "docs", documentation(), lambda done: report(done / total), DOCS_BYTES)
+    docs = _write(
+        out / "docs", documentation(), lambda done: report(min(done, DOCS_BYTES) / total), DOCS_BYTES
+    )
     if docs < LEAST_DOCS_BYTES:
         raise MixlawError(
             f"the installed packages hold {docs / 1e6:.1f} MB of documentation, the demo needs "
             f"{LEAST_DOCS_BYTES / 1e6:.0f} MB",
             "Install mixlaw with its dependencies, or run a study on your own text: mixlaw init DIR",
         )
-    python = _write(out / "python", standard_library(), lambda done: report((DOCS_BYTES + done) / total))
+    python = _write(
+        out / "python", standard_library(), lambda done: report(min((DOCS_BYTES + done) / total, 1.0))
+    )
     if python < LEAST_PYTHON_BYTES:
         raise MixlawError(
             f"Python's standard library holds {python / 1e6:.1f} MB of source code here, the demo needs "
