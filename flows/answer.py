@@ -263,19 +263,11 @@ def mix_spec(job: Job, store: TokenStore, given: Answer, run_ids: Sequence[str])
         )
         for name, domain in store.domains.items()
     }
-    decision = given.decision
-    total = target_tokens(job, given.question)
-    if total != given.question.tokens:
-        note = (
-            f"the ratio was decided at {given.question.tokens:,} tokens of the proxies and is written down "
-            f"for a run of {total:,}"
-        )
-        question = dataclasses.replace(decision.question, tokens=total)
-        decision = dataclasses.replace(decision, question=question, warnings=[*decision.warnings, note])
     return build_spec(
-        decision,
+        given.decision,
         facts,
         name=study.study,
+        total_tokens=target_tokens(job, given.question),
         seed=study.seed,
         sequence_length=study.spec.sequence_length if study.spec else None,
         global_batch_tokens=study.spec.global_batch_tokens if study.spec else None,

@@ -28,12 +28,14 @@ def run_demo(out: Path, workers: int | None = None) -> None:
     if not study.exists():
         replace_files({study: example("code/study.yaml").read_bytes()})
     with board() as shown:
-        row = shown.row("text from this machine")
-        collect(out / "corpora")
+        row = shown.row("text of this machine", 1.0)
+        collect(out / "corpora", row.set)
         row.finish()
     root = Path(os.environ.get("MIXLAW_HOME") or out / DEFAULT_HOME).absolute()
     outcome = run_study(study, root, workers)
     closing(outcome, output.console())
+    if outcome.unpublished is not None:
+        raise outcome.unpublished
 
 
 def example(name: str) -> Path:

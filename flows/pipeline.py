@@ -34,7 +34,7 @@ from flows.answer import (
 )
 from flows.plan import Plan, make_plan
 from flows.progress import Board, board
-from flows.publish import Publication, publish, show_in_prefect
+from flows.publish import Publication, draw, publish, show_in_prefect
 from flows.stages import Job, base_spec, catalogue, proxy_spec, supply_of, token_store
 from mixing.errors import InputError, MixlawError
 
@@ -53,7 +53,8 @@ class Outcome:
     """What a study run ended with.
 
     `names` maps the ids of finished runs to their names; `failures` a run's name to its reason, `failed_runs`
-    to its id; `trained` counts the runs that were not done before.
+    to its id; `trained` counts the runs that were not done before; `unpublished` is why MLflow does
+    not have the results.
     """
 
     job: Job
@@ -68,6 +69,7 @@ class Outcome:
     confirmation: Confirmation | None = None
     spec: MixSpec | None = None
     publication: Publication | None = None
+    unpublished: MixlawError | None = None
 
     @cached_property
     def seen(self) -> Observations:
@@ -83,8 +85,8 @@ class Outcome:
 def run_study(study_file: Path, root: Path, workers: int | None = None) -> Outcome:
     """Run a study, or resume it, and return its outcome.
 
-    Raises InputError for a bad study or bad text, MixlawError where the study is running already, a step
-    failed, or MLflow did not take the results (they are then in the run store, and the mix spec is written).
+    Raises InputError for a bad study or bad text, MixlawError where the study is running already or a step
+    failed. Where MLflow did not take the results the outcome says so; the next run sends them.
     """
     job = Job.load(study_file, root)
     _ = job.sources
@@ -159,7 +161,12 @@ class Steps:
             discard_answer(job)
         outcome.trained = self.trained
         show_in_prefect(outcome)
-        outcome.publication = self._task("publish to MLflow", lambda: publish(outcome))
+        figures = self._task("figures", lambda: draw(outcome))
+        try:
+            outcome.publication = self._task("publish to MLflow", lambda: publish(outcome, figures))
+        except MixlawError as error:
+            # The answer stands; whoever called shows it before the error.
+            outcome.unpublished = error
         return outcome
 
     def _task(self, name: str, work: Callable[[], T], retries: int = 0) -> T:
@@ -342,7 +349,7 @@ def _log_to_file(path: Path) -> None:
 
 @contextmanager
 def _interruptible(shown: Board, job: Job, flow_run: str) -> Iterator[None]:
-    """End at once on Ctrl-C or SIGTERM: there is nothing to tidy, for whatever is finished is in the run store.
+    """End at once on Ctrl-C or SIGTERM: whatever is finished is in the run store, so nothing needs tidying.
 
     Workers and the embedded server watch this process, and go with it.
     """

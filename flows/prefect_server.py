@@ -55,8 +55,8 @@ def serve(port: int, parent: int) -> None:
 def start(root: Path) -> Callable[[], None]:
     """Start the server and point `PREFECT_API_URL` at it; returns a function that waits until it answers.
 
-    Does nothing where `PREFECT_API_URL` is set. Its log is `root/prefect/server.log`. Call this before Prefect
-    is imported: the server ends when this process does, after Prefect has sent its last events.
+    Does nothing where `PREFECT_API_URL` is set. Its log is `root/prefect/server.log`. Call this before
+    Prefect is imported: the server ends when this process does, after Prefect has sent its last events.
     """
     if os.environ.get("PREFECT_API_URL"):
         return lambda: None

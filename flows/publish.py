@@ -32,15 +32,14 @@ class Publication:
     new_version: bool
 
 
-def publish(outcome: Outcome) -> Publication:
-    """Draw the figures, and bring MLflow in line with the run store.
+def publish(outcome: Outcome, figures: list[Path]) -> Publication:
+    """Bring MLflow in line with the run store.
 
     Raises MixlawError, one line, where MLflow does not take it; the mix spec is on disk all the same.
     """
     from mixing.spec import save_spec
 
     job = outcome.job
-    figures = draw(outcome)
     uri = home.tracking_uri(job.root)
     tracker = Tracker(uri, job.root, job.study.study)
     record = study_record(outcome, figures)

@@ -122,10 +122,12 @@ def run(study: StudyFile, workers: Workers = None, as_json: Json = False) -> Non
         from flows.report import outcome_json
 
         output.print_json(outcome_json(outcome))
-        return
-    from flows.report import closing
+    else:
+        from flows.report import closing
 
-    closing(outcome, output.console())
+        closing(outcome, output.console())
+    if outcome.unpublished is not None:
+        raise outcome.unpublished
 
 
 def status(study: StudyFile, as_json: Json = False) -> None:

@@ -1,0 +1,194 @@
+"""A study from text to the registered mix, and again: nothing is trained twice."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows import home as homes
+from flows.home import StudyFolder
+from mixing.errors import MixlawError
+from tests.conftest import Finished
+from tests.tiny_study import STUDY, environment, finished_runs, mixlaw, write_study
+
+
+def test_closing_screen(finished: Finished) -> None:
+    screen = finished.screen
+    for text in (
+        "proxy target=0.25 seed=0",
+        "confirmation target=",
+        "held-out error",
+        "Critical ratio 0.",
+        "90% interval [",
+        "what binds:",
+        "Confirmation run at target share",
+        "replay 5%",
+        "replay 50%",
+        "mixspec.yaml",
+        "figures",
+        "models:/tiny@champion, version 1 (new)",
+    ):
+        assert text in screen
+    # Standard error is a file here: plain lines, no bars.
+    assert re.search(r"4 proxies: 4 of 4 done", finished.progress)
+    assert "\x1b" not in finished.progress
+
+
+def test_results_are_files(finished: Finished) -> None:
+    folder = finished.folder
+    decision = json.loads((folder / "decision.json").read_text())
+    assert decision["status"] == "decided"
+    assert 0.3 < decision["critical_ratio"] < 0.75
+    spec = yaml.safe_load((folder / "mixspec.yaml").read_text())
+    assert spec["decision"]["critical_ratio"] == decision["critical_ratio"]
+    assert sum(part["share"] for part in spec["domains"].values()) == pytest.approx(1)
+    assert len(spec["provenance"]["runs"]) == 6
+    assert len(list((folder / "figures").glob("*.png"))) >= 3
+    confirmation = json.loads((folder / "confirmation.json").read_text())
+    assert confirmation["target_share"] == pytest.approx(decision["critical_ratio"], abs=6e-4)
+    # The fit that predicted it has not seen it.
+    assert decision["n_runs"] == 4
+
+
+def test_again_trains_nothing_and_answers_at_once(finished: Finished) -> None:
+    before = finished_runs(finished.folder)
+    started = time.monotonic()
+    done = mixlaw(finished.home, "run", str(finished.study), "--json")
+    assert time.monotonic() - started < 30
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["runs"]["trained_now"] == 0
+    assert answer["mlflow_version"] == "1"
+    assert finished_runs(finished.folder) == before
+    assert (
+        answer["critical_ratio"]
+        == json.loads((finished.folder / "decision.json").read_text())["critical_ratio"]
+    )
+
+
+def test_mlflow_has_it_once(finished: Finished) -> None:
+    with sqlite3.connect(finished.home / "mlflow.db") as database:
+        kinds = dict(
+            database.execute(
+                "select value, count(*) from tags where key = 'mixlaw.kind' group by value"
+            ).fetchall()
+        )
+        assert kinds == {"study": 1, "base": 1, "proxy": 4, "confirmation": 1}
+        assert database.execute("select count(*) from model_versions").fetchone() == (1,)
+        steps = database.execute("select max(step) from metrics where key = 'loss.docs'").fetchone()
+        assert steps == (15872,)
+        failed = database.execute("select count(*) from runs where status != 'FINISHED'").fetchone()
+        assert failed == (0,)
+
+
+def test_export_of_the_champion(finished: Finished, tmp_path: Path) -> None:
+    out = tmp_path / "blend.json"
+    done = mixlaw(finished.home, "export", "models:/tiny@champion", "--to", "megatron", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    train = json.loads(out.read_text())["train"]
+    assert {Path(part).parent.name for part in train[1::2]} == {"docs", "code"}
+    assert all(Path(f"{part}.bin").exists() for part in train[1::2])
+
+
+def test_looking_at_a_finished_study(finished: Finished) -> None:
+    status = mixlaw(finished.home, "status", str(finished.study), "--json")
+    counts = json.loads(status.stdout)
+    assert (counts["done"], counts["failed"], counts["left"], counts["process"]) == (6, 0, 0, None)
+    plan = json.loads(mixlaw(finished.home, "plan", str(finished.study), "--json").stdout)
+    assert plan["runs_done"] == 6
+    assert not plan["supply_estimated"]
+    catalog = json.loads(mixlaw(finished.home, "catalog", str(finished.study), "--json").stdout)
+    assert [domain["documents"] for domain in catalog["domains"]] == [500, 500]
+
+
+def test_plan_before_anything(tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    done = mixlaw(tmp_path / "home", "plan", str(study), "--json")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert [run["kind"] for run in plan["runs"]] == ["base", *["proxy"] * 4, "confirmation"]
+    assert plan["supply_estimated"]
+    assert plan["seconds_left"] > 0
+    assert not list((tmp_path / "home" / "tiny" / "runs").iterdir())
+
+
+def test_a_second_start_is_refused(tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    folder = StudyFolder.of("tiny", tmp_path / "home")
+    folder.path.mkdir(parents=True)
+    code = (
+        "import sys, time; from pathlib import Path; from flows.home import StudyFolder, exclusive\n"
+        f"with exclusive(StudyFolder(Path({str(folder.path)!r}))): print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment(tmp_path / "home")
+    )
+    try:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        assert homes.owner(folder) == holder.pid
+        done = mixlaw(tmp_path / "home", "run", str(study))
+        assert done.returncode == 1
+        assert f"already running (process {holder.pid})" in done.stderr
+        assert done.stderr.count("\n") == 1
+    finally:
+        holder.kill()
+        holder.wait()
+    assert homes.owner(folder) is None
+    with (
+        homes.exclusive(folder),
+        pytest.raises(MixlawError, match="already running"),
+        homes.exclusive(folder),
+    ):
+        pass
+
+
+def test_the_plan_does_not_depend_on_workers(finished: Finished, tmp_path: Path) -> None:
+    """The same study in another home, one worker: the same runs, to the bit."""
+    study = write_study(tmp_path)
+    done = mixlaw(tmp_path / "home", "run", str(study), "--workers", "1")
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "home" / "tiny"
+    assert set(finished_runs(folder)) == set(finished_runs(finished.folder))
+    assert decision_of(folder) == decision_of(finished.folder)
+
+
+def decision_of(folder: Path) -> dict[str, object]:
+    return json.loads((folder / "decision.json").read_text())
+
+
+def test_a_changed_question_keeps_the_runs(finished: Finished, tmp_path: Path) -> None:
+    """Another tolerance trains only its confirmation run, and is a new version of the mix."""
+    shutil.copytree(finished.study.parent, tmp_path / "copy")
+    study = tmp_path / "copy" / "study.yaml"
+    study.write_text(STUDY.replace("tolerance: 0.3", "tolerance: 0.2"))
+    done = mixlaw(
+        tmp_path / "copy" / "home", "run", str(study), "--json", MLFLOW_TRACKING_URI=local(tmp_path)
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["runs"]["trained_now"] == 1
+    assert answer["critical_ratio"] < decision_of(finished.folder)["critical_ratio"]
+
+
+def local(folder: Path) -> str:
+    return f"sqlite:///{folder}/other.db"
+
+
+def test_one_share_is_an_honest_not_yet(prefect_server: None, tmp_path: Path) -> None:
+    study = write_study(tmp_path, STUDY.replace("[0.25, 0.5, 0.75, 0.9]", "[0.5]"))
+    done = mixlaw(tmp_path / "home", "run", str(study))
+    assert done.returncode == 0, done.stderr
+    assert "Not yet" in done.stdout
+    assert "train these next" in done.stdout
+    assert not (tmp_path / "home" / "tiny" / "mixspec.yaml").exists()
+    assert json.loads((tmp_path / "home" / "tiny" / "decision.json").read_text())["critical_ratio"] is None
