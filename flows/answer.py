@@ -196,7 +196,7 @@ def _left_out(given: Answer, data: Increments) -> list[dict[str, Any]]:
     from mixing.crossval import held_out_predictions
     from mixing.laws import CMR
 
-    inside = data.points.usable_interior()
+    inside = (data.points.target_n > 0) & (data.points.target_n < 1)
     points = data.points.take(inside)
     if not len(points.tokens_n):
         return []

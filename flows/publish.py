@@ -11,7 +11,7 @@ import polars as pl
 
 from flows import home
 from flows.answer import spec_digest
-from flows.describe import decision_markdown, run_rows
+from flows.describe import decision_markdown, ratio_line, run_rows
 from flows.plan import Kind
 from flows.tracking import Point, RunRecord, StudyRecord, Tracker
 from mixing.runs import SHARE
@@ -42,8 +42,10 @@ def publish(outcome: Outcome, figures: list[Path]) -> Publication:
     job = outcome.job
     uri = home.tracking_uri(job.root)
     tracker = Tracker(uri, job.root, job.study.study)
-    record = study_record(outcome, figures)
-    parent = tracker.open(record.identity, record.title)
+    runs = run_records(outcome)
+    started = min(run.finished - run.seconds for run in runs)
+    record = study_record(outcome, figures, started)
+    parent = tracker.open(record)
     if outcome.spec is not None:
         # The spec says which MLflow run it comes from, which only now is known.
         provenance = outcome.spec.provenance.model_copy(update={"mlflow_run": parent})
@@ -51,7 +53,7 @@ def publish(outcome: Outcome, figures: list[Path]) -> Publication:
         save_spec(outcome.spec, job.folder.mixspec)
     path = job.folder.mixspec if outcome.spec is not None else None
     digest = spec_digest(outcome.spec) if outcome.spec is not None else ""
-    done = tracker.publish(record, run_records(outcome), path, digest)
+    done = tracker.publish(record, runs, path, digest)
     return Publication(uri, done.run, done.version, done.changed)
 
 
@@ -125,7 +127,7 @@ def _failed(outcome: Outcome) -> list[RunRecord]:
     return records
 
 
-def study_record(outcome: Outcome, figures: list[Path]) -> StudyRecord:
+def study_record(outcome: Outcome, figures: list[Path], started: float) -> StudyRecord:
     """What the parent run shows."""
     job, decision = outcome.job, outcome.given.decision
     folder = job.folder
@@ -164,6 +166,8 @@ def study_record(outcome: Outcome, figures: list[Path]) -> StudyRecord:
         },
         metrics={name: float(value) for name, value in metrics.items() if value == value},
         note=decision_markdown(outcome),
+        started=started,
+        summary=f"target share {ratio_line(decision)}",
         artifacts=files,
     )
 

@@ -14,9 +14,15 @@ from rich.console import Console
 from rich.text import Text
 
 from flows import describe
+from flows.answer_view import (
+    print_baselines,
+    print_decided,
+    print_laws,
+    print_not_yet,
+    print_warnings,
+)
 from flows.commands.output import table
 from flows.home import DEFAULT_HOME
-from mixing.decision import Decision
 
 if TYPE_CHECKING:
     from flows.pipeline import Outcome
@@ -26,66 +32,24 @@ def closing(outcome: Outcome, console: Console) -> None:
     """Print the closing screen."""
     decision = outcome.given.decision
     header, rows = describe.run_rows(outcome)
-    title = "Runs: increments over the base model at the end, nats per token (below 0: better)"
-    console.print(table(title, header, rows))
     base = outcome.seen.base
-    console.print(f"base model: general {base['general']:.4f}, target {base['target']:.4f}\n")
-    _laws(outcome, console)
+    title = (
+        "Runs: increments over the base model at their end, nats per token "
+        f"(base: general {base['general']:.3f}, target {base['target']:.3f})"
+    )
+    console.print()
+    console.print(table(title, header, rows))
+    print_laws(outcome.given.fits, console)
     if decision.status == "decided":
-        _decided(decision, console)
+        print_decided(decision, console)
         _confirmation(outcome, console)
-        _baselines(decision, console)
+        print_baselines(decision, console)
     else:
-        _not_yet(decision, console)
+        print_not_yet(decision, console)
     for name, reason in outcome.failures.items():
         console.print(Text(f"failed: {name}: {reason}", style="red"))
-    for warning in decision.warnings:
-        console.print(Text(f"warning: {warning}", style="yellow"))
+    print_warnings(decision.warnings, console)
     _places(outcome, console)
-
-
-def _laws(outcome: Outcome, console: Console) -> None:
-    fits = outcome.given.fits
-    rows = []
-    for fit in fits.laws:
-        cv = fit.cv
-        rows.append(
-            (
-                fit.eval,
-                f"{fit.law} *" if fits.chosen.get(fit.eval) == fit.law else fit.law,
-                f"{fit.n_runs}",
-                f"{cv.mae:.4f}" if cv else "-",
-                f"{cv.mre:.3%}" if cv else "-",
-                f"{cv.spearman:.3f}" if cv and cv.spearman is not None else "-",
-            )
-        )
-    header = ("loss", "law", "runs", "held-out error", "relative", "rank correlation")
-    title = "Laws: error on mixtures left out of the fit, nats per token (* chosen)"
-    console.print(table(title, header, rows, left=2))
-
-
-def _decided(decision: Decision, console: Console) -> None:
-    console.print(Text.assemble(("Critical ratio ", "bold"), (describe.ratio_line(decision), "bold green")))
-    console.print(f"  share of target tokens; what binds: {describe.BINDING[decision.binding]}")
-    for test in decision.tests:
-        console.print(f"  {describe.test_line(test)}")
-    console.print(f"  recommended mix: {describe.shares(decision.shares)}")
-    asked = decision.question
-    console.print(
-        f"  at {asked.tokens:,} tokens, tolerance {asked.tolerance:g} nats, "
-        f"{decision.n_runs} runs, law {decision.law}\n"
-    )
-
-
-def _not_yet(decision: Decision, console: Console) -> None:
-    console.print(Text("Not yet: these runs cannot support a ratio.", style="bold yellow"))
-    for test in decision.tests:
-        console.print(f"  {describe.test_line(test)}")
-    if decision.next_runs:
-        console.print("  train these next (token shares):")
-        for line in describe.next_runs(decision):
-            console.print(f"    {line}")
-    console.print()
 
 
 def _confirmation(outcome: Outcome, console: Console) -> None:
@@ -108,18 +72,6 @@ def _confirmation(outcome: Outcome, console: Console) -> None:
     title = f"Confirmation run at target share {found.target_share:g}, which no fit has seen"
     header = ("increment", "predicted", "interval", "observed", "difference", "inside")
     console.print(table(title, header, rows))
-
-
-def _baselines(decision: Decision, console: Console) -> None:
-    def row(name: str, mixture: dict[str, float], predicted: dict) -> tuple[str, ...]:  # type: ignore[type-arg]
-        share = sum(mixture.get(domain, 0.0) for domain in decision.question.target_domains)
-        texts = [describe.prediction_text(predicted.get(role)) for role in ("general", "target")]
-        return (name, f"{share:.3f}", *texts)
-
-    rows = [row("recommended", decision.shares, decision.predicted)]
-    rows += [row(b.name, b.shares, b.predicted) for b in decision.baselines]
-    title = "Against what people would guess: predicted increments, nats per token"
-    console.print(table(title, ("mix", "target share", "general", "target"), rows))
 
 
 def _places(outcome: Outcome, console: Console) -> None:

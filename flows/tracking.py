@@ -35,6 +35,12 @@ STUDY_TAG = "mixlaw.study"
 PARENT_TAG = "mlflow.parentRunId"
 NOTE_TAG = "mlflow.note.content"
 
+EXPERIMENT_TAGS = {
+    # Without it MLflow's UI opens on its pages for chat applications.
+    "mlflow.experimentKind": "custom_model_development",
+    NOTE_TAG: "A Mixlaw study: one run per study run, with its proxies nested below it.",
+}
+
 BATCH = 1000
 """MLflow takes at most so many metrics in one call."""
 
@@ -69,7 +75,10 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """What the parent run shows. `artifacts` maps a path in MLflow to a file."""
+    """What the parent run shows: `note` is a page, `summary` a line; `started` is seconds since the epoch.
+
+    `artifacts` maps a path in MLflow to a file.
+    """
 
     name: str
     identity: str
@@ -77,6 +86,8 @@ class StudyRecord:
     params: Mapping[str, object]
     metrics: Mapping[str, float]
     note: str
+    summary: str
+    started: float = 0.0
     artifacts: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -132,7 +143,8 @@ class Tracker:
         if found is None:
             local = not self.uri.startswith(("http://", "https://", "databricks"))
             folder = self.root / "mlartifacts" / self.study
-            return str(self.client.create_experiment(self.study, folder.as_uri() if local else None))
+            location = folder.as_uri() if local else None
+            return str(self.client.create_experiment(self.study, location, EXPERIMENT_TAGS))
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
@@ -147,14 +159,15 @@ class Tracker:
             if not token:
                 return runs
 
-    def open(self, record_identity: str, title: str) -> str:
+    def open(self, study: StudyRecord) -> str:
         """The parent run of this study run, found or created: its MLflow run id."""
         with self._one_line():
             for run in self._runs():
-                if run.data.tags.get(STUDY_TAG) == record_identity:
+                if run.data.tags.get(STUDY_TAG) == study.identity:
                     return str(run.info.run_id)
-            tags = {STUDY_TAG: record_identity, KIND_TAG: "study"}
-            run = self.client.create_run(self.experiment, tags=tags, run_name=title)
+            tags = {STUDY_TAG: study.identity, KIND_TAG: "study"}
+            start = int(study.started * 1000) or None
+            run = self.client.create_run(self.experiment, start_time=start, tags=tags, run_name=study.title)
             return str(run.info.run_id)
 
     def publish(
@@ -164,13 +177,13 @@ class Tracker:
 
         `spec_digest` identifies what the spec says, without its provenance: an equal one adds no version.
         """
-        parent = self.open(study.identity, study.title)
+        parent = self.open(study)
         with self._one_line():
             known = {run.data.tags[RUN_TAG]: run for run in self._runs() if RUN_TAG in run.data.tags}
             for record in runs:
                 self._child(record, parent, known.get(record.run))
             self._parent(study, parent)
-            version, changed = self._register(spec, spec_digest, parent) if spec else (None, False)
+            version, changed = self._register(study, spec, spec_digest, parent) if spec else (None, False)
         return Published(self.experiment, parent, version, changed)
 
     def _child(self, record: RunRecord, parent: str, known: Run | None) -> None:
@@ -237,7 +250,7 @@ class Tracker:
         with tempfile.TemporaryDirectory() as scratch:
             self.client.log_artifact(run, shutil.copy(path, Path(scratch) / target.name), folder)
 
-    def _register(self, spec: Path, digest: str, parent: str) -> tuple[str, bool]:
+    def _register(self, study: StudyRecord, spec: Path, digest: str, parent: str) -> tuple[str, bool]:
         from mlflow.exceptions import MlflowException
 
         try:
@@ -259,7 +272,9 @@ class Tracker:
         folder = f"{SPEC_FOLDER}/v{number}-{digest[:8]}"
         self._upload(parent, spec, f"{folder}/{SPEC_NAME}")
         source = f"{self.client.get_run(parent).info.artifact_uri}/{folder}"
-        version = self.client.create_model_version(self.study, source, parent, tags={DIGEST_TAG: digest})
+        version = self.client.create_model_version(
+            self.study, source, parent, tags={DIGEST_TAG: digest}, description=study.summary
+        )
         self.client.set_registered_model_alias(self.study, ALIAS, version.version)
         return str(version.version), True
 

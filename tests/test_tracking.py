@@ -48,6 +48,7 @@ def study_record(folder: Path, ratio: float = 0.6) -> tuple[StudyRecord, Path]:
         params={"tolerance": 0.0},
         metrics={"critical_ratio": ratio},
         note="**0.6**",
+        summary=f"target share {ratio}",
         artifacts={"decision.json": decision},
     )
     return record, spec

@@ -14,6 +14,10 @@ import typer
 from mixing.errors import InputError
 
 
+FOR_TRAINING = "?workflowType=machine_learning"
+"""Without it MLflow's pages are those for chat applications, which lack the model registry."""
+
+
 def export(
     spec: Annotated[
         str, typer.Argument(metavar="SPEC", help="A mixspec.yaml, or models:/NAME@champion from MLflow.")
@@ -85,11 +89,20 @@ def ui(
         )
     home.set_defaults(root)
     chosen = _port(port)
-    print(f"MLflow UI: http://127.0.0.1:{chosen}  (Ctrl-C ends it)", flush=True)
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    print(f"MLflow UI: http://127.0.0.1:{chosen}/#/experiments{FOR_TRAINING}  (Ctrl-C ends it)", flush=True)
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri]
     command += ["--default-artifact-root", (root / "mlartifacts").as_uri()]
-    command += ["--host", "127.0.0.1", "--port", str(chosen), "--workers", "1"]
+    command += [
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(chosen),
+        "--workers",
+        "1",
+        "--uvicorn-opts",
+        "--log-level error",
+    ]
     # In place of this process, so that signals and the exit status are MLflow's own.
     os.execve(sys.executable, command, environment)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -83,22 +84,94 @@ def fit(
     runs: Runs,
     evals: Annotated[
         list[str],
-        typer.Option("--eval", metavar="NAME", help="A validation set, or NAME=WEIGHT; repeat for more."),
+        typer.Option("--eval", metavar="NAME", help="A validation set, or NAME=WEIGHT; repeatable."),
     ],
     law: Annotated[str, typer.Option(help="auto, or the name of a law.")] = "auto",
-    params: Annotated[
-        int | None, typer.Option(help="Model size asked about; default: the table's largest.")
-    ] = None,
+    params: Annotated[int | None, typer.Option(help="Model size asked about; default: the table's.")] = None,
     tokens: Tokens = None,
     test: Annotated[
-        str | None, typer.Option(metavar="RUNS", help="Score on this table, which no fit sees.")
+        str | None, typer.Option(metavar="RUNS", help="Score on this table too, which no fit sees.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Fit and cross-validate the laws, and choose one per validation set."""
+    """Fit and cross-validate the laws, and choose one for each validation set.
+
+    With weights the sets are one loss, their weighted mean.
+    """
+    from flows.answer_view import print_laws, print_warnings
+    from flows.commands import output
+    from mixing.fit_laws import fit_laws
+    from mixing.runs import load_runs
+
+    weighted = weights(evals, "eval")
+    asked: dict[str, dict[str, float]] | list[str] = list(weighted)
+    if any("=" in option or option.startswith("@") for option in evals):
+        asked = {"+".join(weighted) if len(weighted) <= 4 else "weighted": weighted}
+    budget = token_count(tokens)
+    table = load_runs(runs)
+    held_out = load_runs(test) if test is not None else None
+    report = fit_laws(table, asked, law, params=params, tokens=budget, test=held_out)
+    if as_json:
+        output.print_json(report.to_json())
+        return
+    print_laws(report, output.console())
+    print_warnings(report.warnings, output.console())
 
 
 def decide(
     runs: Runs,
+    general: Annotated[
+        list[str],
+        typer.Option(metavar="NAME", help="What must not be forgotten: NAME, NAME=WEIGHT or @weights.json."),
+    ],
+    target: Annotated[
+        list[str], typer.Option(metavar="NAME", help="The new domain: NAME, NAME=WEIGHT or @weights.json.")
+    ],
+    tolerance: Annotated[float, typer.Option(metavar="NATS", help="General loss that may be lost.")],
+    tokens: Tokens = None,
+    target_domain: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Share columns that are target, where --target does not tell."),
+    ] = None,
+    params: Annotated[int | None, typer.Option(help="Model size asked about.")] = None,
+    level: Annotated[float, typer.Option(help="Of the interval.")] = 0.9,
+    seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
+    as_json: Json = False,
+    spec: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the mix spec here.")] = None,
 ) -> None:
-    """The critical ratio"""
+    """The critical ratio: the largest target share that the tolerance allows, with its interval."""
+    from flows.answer_view import print_baselines, print_decided, print_not_yet, print_warnings
+    from flows.commands import output
+    from mixing.decide import decide as decide_on
+    from mixing.decide import decision_json
+    from mixing.question import make_question
+    from mixing.runs import load_runs
+    from mixing.spec import build_spec, save_spec
+
+    general_weights, target_weights = weights(general, "general"), weights(target, "target")
+    budget = token_count(tokens)
+    table = load_runs(runs)
+    question = make_question(
+        table,
+        general_weights,
+        target_weights,
+        tuple(target_domain) if target_domain else None,
+        tolerance=tolerance,
+        tokens=budget,
+        params=params,
+        level=level,
+    )
+    decision = decide_on(table, question, seed=seed)
+    console = output.console()
+    if as_json:
+        output.print_json(decision_json(decision))
+    elif decision.status == "decided":
+        print_decided(decision, console)
+        print_baselines(decision, console)
+        print_warnings(decision.warnings, console)
+    else:
+        print_not_yet(decision, console)
+        print_warnings(decision.warnings, console)
+    if spec is not None:
+        save_spec(build_spec(decision, None, name=Path(runs).stem or "mix", seed=seed), spec)
+        print(f"wrote {spec}", file=sys.stderr)
