@@ -63,6 +63,7 @@ def _run(arguments: list[str], debug: bool) -> int:
         return status if isinstance(status, int) else DONE
     except MixlawError as error:
         _report(str(error), debug)
+        _forget(error)
         return error.exit_status
     except (KeyboardInterrupt, typer.Abort):
         _line("interrupted")
@@ -81,6 +82,14 @@ def _run(arguments: list[str], debug: bool) -> int:
         reason = " ".join(str(error).split())[:300]
         _report(f"unexpected {type(error).__name__}: {reason}. Run again with --debug to see where", debug)
         return FAILED
+
+
+def _forget(error: BaseException | None) -> None:
+    """Let go of what an error holds: Prefect keeps it, and DuckDB complains of its objects left at exit."""
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _report(message: str, debug: bool) -> None:

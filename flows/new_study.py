@@ -42,10 +42,9 @@ base:                      # trained on the general text; or  checkpoint: weight
   tokens: {base}
   learning_rate: 2.0e-3
 
-proxies:                   # continual pre-training of that base, once per target share and seed
+proxies:                   # continual pre-training of that base, once per target share
   tokens: {proxies}
   target_shares: [0.125, 0.25, 0.5, 0.625, 0.75, 0.9]
-  seeds: [0]
   learning_rate: 1.0e-3
   batch_tokens: 2048
 

@@ -145,6 +145,9 @@ class ProxiesPart(_Part):
     def _seeds(cls, value: tuple[int, ...]) -> tuple[int, ...]:
         if len(set(value)) != len(value) or min(value) < 0:
             raise ValueError("seeds are different whole numbers from 0")
+        if len(value) > 1:
+            # A proxy starts from the base and reads the study's one stream: its seed changes nothing in it.
+            raise ValueError("one seed only: proxies of another seed would repeat the same run")
         return value
 
 

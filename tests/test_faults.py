@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import time
@@ -16,7 +17,17 @@ import pytest
 
 from flows import cli
 from tests.conftest import Finished
-from tests.tiny_study import STUDY, finished_runs, kill_when, mixlaw, open_files_below, write_study
+from tests.tiny_study import (
+    STUDY,
+    finished_runs,
+    mixlaw,
+    open_files_below,
+    running,
+    signal_when,
+    wait_for,
+    workers,
+    write_study,
+)
 
 
 def one_line(stderr: str) -> str:
@@ -64,11 +75,12 @@ FAST = ("inside a proxy", "publishing")
 def test_killed_and_run_again(moment: str, finished: Finished, tmp_path: Path) -> None:
     study = write_study(tmp_path)
     home = tmp_path / "home"
-    assert kill_when(home, study, MOMENTS[moment]), "the run ended before it was killed"
+    assert signal_when(home, study, MOMENTS[moment]) == -signal.SIGKILL
     time.sleep(1.5)
     assert not open_files_below(home), "orphans"
     kept = finished_runs(home / "tiny")
-    done = mixlaw(home, "run", str(study))
+    # With another number of workers: it changes neither the runs nor the answer.
+    done = mixlaw(home, "run", str(study), "--workers", "1")
     assert done.returncode == 0, done.stderr
     after = finished_runs(home / "tiny")
     assert kept.items() <= after.items(), "a finished run was trained again"
@@ -85,18 +97,20 @@ def decision(folder: Path) -> dict[str, object]:
     return json.loads((folder / "decision.json").read_text())
 
 
-def test_a_killed_flow_is_reaped_and_leaves_no_server(
+def test_a_killed_flow_is_reaped_and_a_killed_worker_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With its own embedded Prefect, as a user has it."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     study = write_study(tmp_path)
     home = tmp_path / "home"
-    assert kill_when(home, study, lambda folder: run_states(folder) == (0, 1))
+    assert signal_when(home, study, lambda folder: run_states(folder) == (0, 1)) == -signal.SIGKILL
     time.sleep(1.5)
     assert not open_files_below(home)
-    done = mixlaw(home, "run", str(study))
-    assert done.returncode == 0, done.stderr
+    with running(home, study) as process:
+        worker = wait_for(process, lambda: workers(home))[0]
+        os.kill(worker, signal.SIGKILL)
+        assert process.wait() == 0, (tmp_path / "home.log").read_text()
     with sqlite3.connect(home / "prefect" / "prefect.db") as database:
         states = database.execute("select state_type from flow_run order by created").fetchall()
         assert states == [("CRASHED",), ("COMPLETED",)]
@@ -106,10 +120,24 @@ def test_a_killed_flow_is_reaped_and_leaves_no_server(
             "select count(*) from task_run where state_type in ('RUNNING', 'PENDING')"
         )
         assert still_open.fetchone() == (0,)
+        retried = database.execute("select max(run_count) from task_run where name like 'proxy%'")
+        assert retried.fetchone() == (2,)
         assert {key for (key,) in database.execute("select key from artifact")} == {
             "tiny-runs",
             "tiny-decision",
         }
+
+
+def test_ctrl_c(prefect_server: None, tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    home = tmp_path / "home"
+    status = signal_when(home, study, lambda folder: run_states(folder) == (0, 1), signal.SIGINT)
+    assert status == 130
+    line = one_line((tmp_path / "home.log").read_text())
+    assert line.startswith("mixlaw: interrupted; finished runs are kept: run again to resume")
+    time.sleep(1.5)
+    assert not open_files_below(home)
+    assert not leftovers(home / "tiny" / "tokens")
 
 
 # Bad input to a study: found before anything is started.

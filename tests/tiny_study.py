@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+T = TypeVar("T")
 ROOT = Path(__file__).parents[1]
 
 STUDY = """\
@@ -39,19 +43,26 @@ WORDS = [
 ]
 
 
+@functools.cache
+def corpus(seed: int) -> str:
+    """500 documents of one Markov chain, as JSON Lines."""
+    rng = np.random.default_rng([7, seed])
+    cumulative_ww = rng.dirichlet(np.full(len(WORDS), 0.15), size=len(WORDS)).cumsum(axis=1)
+    lines = []
+    for _ in range(500):
+        at, words = int(rng.integers(len(WORDS))), []
+        for uniform in rng.random(int(rng.integers(60, 200))):
+            words.append(WORDS[at])
+            at = min(int(np.searchsorted(cumulative_ww[at], uniform)), len(WORDS) - 1)
+        lines.append(json.dumps({"text": " ".join(words)}) + "\n")
+    return "".join(lines)
+
+
 def write_study(folder: Path, text: str = STUDY) -> Path:
     """`folder/study.yaml` and its corpora."""
     for seed, name in enumerate(("docs", "code")):
-        rng = np.random.default_rng([7, seed])
-        chain_ww = rng.dirichlet(np.full(len(WORDS), 0.15), size=len(WORDS))
         (folder / "corpora" / name).mkdir(parents=True, exist_ok=True)
-        with open(folder / "corpora" / name / "text.jsonl", "w", encoding="utf-8") as file:
-            for _ in range(500):
-                words, at = [], int(rng.integers(len(WORDS)))
-                for _ in range(int(rng.integers(60, 200))):
-                    words.append(WORDS[at])
-                    at = int(rng.choice(len(WORDS), p=chain_ww[at]))
-                file.write(json.dumps({"text": " ".join(words)}) + "\n")
+        (folder / "corpora" / name / "text.jsonl").write_text(corpus(seed), encoding="utf-8")
     path = folder / "study.yaml"
     path.write_text(text, encoding="utf-8")
     return path
@@ -74,22 +85,41 @@ def mixlaw(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProc
     )
 
 
-def kill_when(home: Path, study: Path, moment: Callable[[Path], bool]) -> bool:
-    """Start `mixlaw run`, kill -9 it at first sight of `moment(study folder)`; False if it ended before."""
+@contextlib.contextmanager
+def running(home: Path, study: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`mixlaw run` in the background, what it prints in `<home>.log`."""
     with open(home.parent / f"{home.name}.log", "wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "flows.cli", "run", str(study)],
-            env=environment(home),
-            stdout=log,
-            stderr=log,
-        )
-        while process.poll() is None:
-            if moment(home / "tiny"):
-                process.send_signal(signal.SIGKILL)
-                process.wait()
-                return True
-            time.sleep(0.01)
-    return False
+        command = [sys.executable, "-m", "flows.cli", "run", str(study)]
+        process = subprocess.Popen(command, env=environment(home), stdout=log, stderr=log)
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def wait_for(process: subprocess.Popen[bytes], moment: Callable[[], T]) -> T:
+    """The first truth that `moment` gives while the process lives."""
+    while process.poll() is None:
+        if found := moment():
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"the run ended with {process.returncode} before the moment came")
+
+
+def signal_when(home: Path, study: Path, moment: Callable[[Path], bool], number: int = signal.SIGKILL) -> int:
+    """Start `mixlaw run` and signal it at first sight of `moment(study folder)`; its exit status."""
+    with running(home, study) as process:
+        wait_for(process, lambda: moment(home / "tiny"))
+        process.send_signal(number)
+        return process.wait()
+
+
+def workers(folder: Path) -> list[int]:
+    """Worker processes in the midst of proxies below `folder`."""
+    busy = [path.parent for path in folder.glob("tiny/runs/*/spec.json") if '"proxy"' in path.read_text()]
+    busy = [run for run in busy if not (run / "done.json").exists()]
+    return [pid for pid, command in commands() if any(f"proxies.worker {run}" in command for run in busy)]
 
 
 def finished_runs(folder: Path) -> dict[str, float]:
@@ -100,14 +130,19 @@ def finished_runs(folder: Path) -> dict[str, float]:
 def open_files_below(folder: Path) -> list[int]:
     """Processes that hold a file below `folder` open, or have it on their command line."""
     found = []
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit() or int(process.name) == os.getpid():
-            continue
+    for pid, command in commands():
         try:
-            command = (process / "cmdline").read_bytes()
-            links = [os.readlink(link) for link in (process / "fd").iterdir()]
+            links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]
         except OSError:
             continue
-        if str(folder).encode() in command or any(link.startswith(str(folder)) for link in links):
-            found.append(int(process.name))
+        if str(folder) in command or any(link.startswith(str(folder)) for link in links):
+            found.append(pid)
     return found
+
+
+def commands() -> Iterator[tuple[int, str]]:
+    """Every other process and its command line."""
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit() and int(process.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                yield int(process.name), (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
