@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from flows import home, prefect_server
 from flows.home import DEFAULT_HOME
 from mixing.atomic import replace_files
 from mixing.errors import MixlawError
@@ -27,11 +28,14 @@ def run_demo(out: Path, workers: int | None = None) -> None:
     study = out / "study.yaml"
     if not study.exists():
         replace_files({study: example("code/study.yaml").read_bytes()})
+    root = Path(os.environ.get("MIXLAW_HOME") or out / DEFAULT_HOME).absolute()
+    # Its first start takes as long as collecting the texts.
+    home.set_defaults(root)
+    prefect_server.start(root)
     with board() as shown:
         row = shown.row("text of this machine", 1.0)
         collect(out / "corpora", row.set)
         row.finish()
-    root = Path(os.environ.get("MIXLAW_HOME") or out / DEFAULT_HOME).absolute()
     outcome = run_study(study, root, workers)
     closing(outcome, output.console())
     if outcome.unpublished is not None:

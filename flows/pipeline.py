@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -99,6 +99,7 @@ def run_study(study_file: Path, root: Path, workers: int | None = None) -> Outco
     with board() as shown:
         row = shown.row("starting Prefect")
         _log_to_file(job.folder.log)
+        _meanwhile(job)
         wait_for_prefect()
         row.finish()
         return _flow(job, shown, workers or len(os.sched_getaffinity(0)))
@@ -126,6 +127,19 @@ def _flow(job: Job, shown: Board, workers: int) -> Outcome:
     with home.exclusive(job.folder), tags(study_tag(job.folder.path), job.study.study):
         outcome: Outcome = study_flow(str(job.study.file), str(job.root))
     return outcome
+
+
+def _meanwhile(job: Job) -> None:
+    """What takes seconds and needs no Prefect, done while its server starts on another core."""
+    import flows.figures  # noqa: F401
+    import proxies.train  # noqa: F401
+    from flows.tracking import Tracker
+
+    uri = home.tracking_uri(job.root)
+    if uri.startswith("sqlite:"):
+        # The first use creates the database. Whatever is wrong with it is said when it is needed.
+        with suppress(MixlawError):
+            Tracker(uri, job.root, job.study.study)
 
 
 def _uuid(text: str | None) -> Any:

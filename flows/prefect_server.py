@@ -7,6 +7,7 @@ the process that started it, and starts while that process is still importing.
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import socket
 import subprocess
@@ -52,11 +53,13 @@ def serve(port: int, parent: int) -> None:
     )
 
 
+@functools.cache
 def start(root: Path) -> Callable[[], None]:
     """Start the server and point `PREFECT_API_URL` at it; returns a function that waits until it answers.
 
     Does nothing where `PREFECT_API_URL` is set. Its log is `root/prefect/server.log`. Call this before
-    Prefect is imported: the server ends when this process does, after Prefect has sent its last events.
+    Prefect is imported: the server ends when this process does, after Prefect has sent its last events. A
+    second call returns what the first did.
     """
     if os.environ.get("PREFECT_API_URL"):
         return lambda: None
