@@ -1,0 +1,116 @@
+"""Honest scores: a law is judged on mixtures, or budgets, that its fit has not seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.stats import pearsonr, spearmanr
+
+from mixing.fit import fit
+from mixing.laws.base import Floats, Law, NotApplicable, Points
+
+Kind = Literal["leave-mixture-out", "leave-largest-T"]
+MAX_FOLDS = 10
+LEAVE_ONE_UP_TO = 20
+"""Up to this many mixtures each is left out alone; beyond, in MAX_FOLDS groups of whole mixtures."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Errors on rows a fit has not seen: `mae` in nats, `mre` relative, `mse` in nats^2, correlations at the largest
+    budget, `regret` in nats: the loss at the mixture predicted best less the best observed one.
+
+    `standard_error` is that of `mae`, over mixtures.
+    """
+
+    mae: float
+    mre: float
+    mse: float
+    spearman: float | None
+    pearson: float | None
+    regret: float | None
+    standard_error: float
+
+
+def score(predicted_n: Floats, observed_n: Floats, points: Points, offset: float = 0.0) -> Score:
+    """Score predictions; `offset` is the base loss where losses are increments (it enters only `mre`)."""
+    error_n = np.abs(predicted_n - observed_n)
+    by_mixture = np.array([error_n[points.mixture_n == m].mean() for m in np.unique(points.mixture_n)])
+    last = points.tokens_n == points.tokens_n.max()
+    spearman = pearson = regret = None
+    if last.sum() >= 3 and np.ptp(predicted_n[last]) > 0 and np.ptp(observed_n[last]) > 0:
+        spearman = float(spearmanr(predicted_n[last], observed_n[last])[0])
+        pearson = float(pearsonr(predicted_n[last], observed_n[last])[0])
+    if last.sum() >= 2:
+        regret = float(observed_n[last][predicted_n[last].argmin()] - observed_n[last].min())
+    level_n = np.abs(observed_n + offset)
+    relative_n = error_n[level_n > 0] / level_n[level_n > 0]
+    return Score(
+        float(error_n.mean()),
+        float(relative_n.mean()) if len(relative_n) else 0.0,
+        float((error_n**2).mean()),
+        spearman,
+        pearson,
+        regret,
+        float(by_mixture.std(ddof=1) / np.sqrt(len(by_mixture))) if len(by_mixture) > 1 else 0.0,
+    )
+
+
+def folds(points: Points, kind: Kind) -> list[np.ndarray]:
+    """Row masks to hold out, each a whole number of mixtures, or the largest budgets.
+
+    With one target share per mixture only interior mixtures are left out: the ends would ask for extrapolation.
+    """
+    if kind == "leave-largest-T":
+        ends = np.unique(points.tokens_n)
+        if len(ends) < 4:
+            return []
+        return [points.tokens_n > ends[int(0.6 * (len(ends) - 1))]]
+    codes = np.unique(points.mixture_n)
+    if not np.isnan(points.target_n).any() and points.shares_nd.shape[1] == 2 and len(codes) > 3:
+        ratio = {c: points.target_n[points.mixture_n == c][0] for c in codes}
+        ordered = sorted(codes, key=lambda c: ratio[c])
+        codes = np.array(ordered[1:-1])
+    if len(codes) < 2:
+        return []
+    if len(codes) <= LEAVE_ONE_UP_TO:
+        return [points.mixture_n == c for c in codes]
+    shuffled = np.random.default_rng(0).permutation(codes)
+    return [np.isin(points.mixture_n, part) for part in np.array_split(shuffled, MAX_FOLDS)]
+
+
+def held_out_predictions(
+    law: Law, points: Points, losses_vn: Floats, kind: Kind
+) -> tuple[Floats, np.ndarray] | None:
+    """predicted_vn (NaN where never held out) and the mask of held-out rows; None where the law cannot be refitted."""
+    predicted_vn = np.full_like(losses_vn, np.nan)
+    splits = folds(points, kind)
+    if not splits:
+        return None
+    for mask in splits:
+        kept = ~mask
+        try:
+            solutions = fit(law, points.take(kept), losses_vn[:, kept])
+        except NotApplicable:
+            return None
+        for v, solution in enumerate(solutions):
+            predicted_vn[v, mask] = solution.predict(points.take(mask))[0]
+    return predicted_vn, np.any(splits, axis=0)
+
+
+def cross_validate(
+    law: Law, points: Points, losses_vn: Floats, kind: Kind, offsets_v: Floats | None = None
+) -> list[Score] | None:
+    """A Score per loss on held-out rows; None where the law cannot be cross-validated."""
+    result = held_out_predictions(law, points, losses_vn, kind)
+    if result is None:
+        return None
+    predicted_vn, mask = result
+    held = points.take(mask)
+    offsets_v = np.zeros(len(losses_vn)) if offsets_v is None else offsets_v
+    return [
+        score(p[mask], y[mask], held, float(o))
+        for p, y, o in zip(predicted_vn, losses_vn, offsets_v, strict=True)
+    ]

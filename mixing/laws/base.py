@@ -1,0 +1,98 @@
+"""What a law is: it says what it predicts, and never optimises (that is `mixing.fit`'s)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Points:
+    """Where a loss was, or is to be, known: n rows of (mixture, checkpoint).
+
+    `shares_nd` are token shares by domain, `target_n` the target share R (their sum over the target domains; NaN
+    where a table has no such role), `tokens_n` training tokens, `token_unit` the tokens that count as T = 1 in a
+    law, `mixture_n` a code shared by rows of one mixture, `run_n` by rows of one run.
+    """
+
+    shares_nd: Floats
+    target_n: Floats
+    tokens_n: Floats
+    token_unit: float
+    mixture_n: Ints
+    run_n: Ints
+
+    def __len__(self) -> int:
+        return len(self.tokens_n)
+
+    def take(self, rows: NDArray[np.bool_] | Ints) -> Points:
+        return Points(
+            self.shares_nd[rows],
+            self.target_n[rows],
+            self.tokens_n[rows],
+            self.token_unit,
+            self.mixture_n[rows],
+            self.run_n[rows],
+        )
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter that enters a law nonlinearly, with its bounds and what it means."""
+
+    name: str
+    low: float
+    high: float
+    meaning: str
+
+
+class NotApplicable(Exception):
+    """The table lacks what a law needs; the text says what."""
+
+
+class Law(Protocol):
+    """prediction_n = sum_l linear_l * basis_nl(theta), with theta inside its bounds.
+
+    `prepare` sees the points that a fit will use, refuses with NotApplicable, and returns the law ready for
+    them (e.g. knowing the checkpoints it may predict at).
+    """
+
+    name: str
+    title: str
+    formula: str
+    source: str
+    min_mixtures: int
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Nonlinear parameters, q of them."""
+        ...
+
+    @property
+    def linear(self) -> tuple[str, ...]:
+        """Names of the linear parameters, l of them."""
+        ...
+
+    def usable(self, points: Points) -> NDArray[np.bool_]:
+        """Which rows the law may be fitted on and asked about."""
+        ...
+
+    def prepare(self, points: Points) -> Law: ...
+
+    def starts(self) -> Floats:
+        """Starting values starts_sq, at least one row."""
+        ...
+
+    def basis(self, theta_bq: Floats, points: Points) -> Floats:
+        """basis_bnl for a batch of parameter vectors."""
+        ...
+
+    def basis_gradient(self, theta_bq: Floats, points: Points) -> Floats:
+        """d basis / d theta, gradient_bqnl."""
+        ...

@@ -1,0 +1,117 @@
+"""The CMR law (Gu et al., EMNLP 2024, arXiv 2407.17467): the loss over target share R and tokens T.
+
+The paper fits slices: at fixed T a ratio law alpha*R^s + beta, at fixed R a token law with one power of T for the
+target loss and two for the general loss, which rises, then falls. The surface below is the one form whose slices
+are exactly those, with exponents shared, so that a few ratios are enough and every checkpoint helps:
+
+    L(R, T) = sum_k [a_k + b_k * P(R; s)] * P_k(T),   P_0 = 1, P_1 = P(T; p), P_2 = P(T; p + gap)
+
+with P(x; s) = (x^s - 1)/s. The bilinear surface is ours; its slices are the paper's equations (laws.md 1.2 a, b).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixing.laws.base import Floats, NotApplicable, Parameter, Points
+from mixing.laws.power import power, power_ds, power_dx
+
+RATIO_EXPONENT = Parameter("s", -4.0, 12.0, "exponent of the target share")
+TOKEN_EXPONENT = Parameter("p", -1.5, 1.5, "first exponent of tokens")
+TOKEN_GAP = Parameter("gap", 0.3, 3.0, "second exponent of tokens less the first")
+
+
+@dataclass(frozen=True)
+class Cmr:
+    """The surface with `token_powers` 0 (ratio law at one budget), 1 (monotone) or 2 (rises, then falls)."""
+
+    name: str
+    title: str
+    token_powers: int
+    formula: str
+    source: str = "Gu et al. 2024, arXiv 2407.17467; the joint surface is ours"
+    min_mixtures: int = 3
+    tokens_t: tuple[float, ...] = ()
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return (RATIO_EXPONENT, TOKEN_EXPONENT, TOKEN_GAP)[: 1 + self.token_powers]
+
+    @property
+    def linear(self) -> tuple[str, ...]:
+        return tuple(f"{letter}{k}" for k in range(1 + self.token_powers) for letter in "ab")
+
+    def usable(self, points: Points) -> NDArray[np.bool_]:
+        """Interior shares only: with R = 1 in, a ratio law degenerates (laws.md 1.3), and R = 0 has no power."""
+        if np.isnan(points.target_n).all():
+            return np.ones(len(points), dtype=bool)
+        return np.asarray((points.target_n > 1e-6) & (points.target_n < 1 - 1e-6))
+
+    def prepare(self, points: Points) -> Cmr:
+        if np.isnan(points.target_n).any():
+            raise NotApplicable("needs a target share: two sources, or roles for more")
+        ratios = np.unique(points.target_n.round(9))
+        if len(ratios) < self.min_mixtures:
+            raise NotApplicable(f"needs {self.min_mixtures} different target shares, got {len(ratios)}")
+        checkpoints = np.unique(points.tokens_n)
+        if len(checkpoints) < (1, 3, 4)[self.token_powers]:
+            raise NotApplicable(f"needs more checkpoints than {len(checkpoints)}")
+        return replace(self, tokens_t=tuple(checkpoints))
+
+    def starts(self) -> Floats:
+        ratio = (-1.0, 0.5, 1.5, 4.0)
+        token = ((), ((-0.5,), (0.3,)), ((-0.5, 1.0), (0.2, 1.0), (0.5, 2.0)))[self.token_powers]
+        rows = [(s, *t) for s in ratio for t in (token or ((),))]
+        return np.array(rows, dtype=float)
+
+    def basis(self, theta_bq: Floats, points: Points) -> Floats:
+        ratio_bnr, time_bnk = self._ratio(theta_bq, points), self._time(theta_bq, points, power)
+        return self._outer(time_bnk, ratio_bnr)
+
+    def basis_gradient(self, theta_bq: Floats, points: Points) -> Floats:
+        ratio_bnr, time_bnk = self._ratio(theta_bq, points), self._time(theta_bq, points, power)
+        ratio_ds_bnr = np.zeros_like(ratio_bnr)
+        ratio_ds_bnr[..., 1] = power_ds(points.target_n, theta_bq[:, :1])
+        rows = [self._outer(time_bnk, ratio_ds_bnr)]
+        if self.token_powers:
+            by_exponent_bnk = self._time(theta_bq, points, power_ds)
+            by_exponent_bnk[..., 0] = 0
+            rows.append(self._outer(by_exponent_bnk, ratio_bnr))
+        if self.token_powers == 2:
+            by_gap_bnk = by_exponent_bnk.copy()
+            by_gap_bnk[..., 1] = 0
+            rows.append(self._outer(by_gap_bnk, ratio_bnr))
+        return np.stack(rows, axis=1)
+
+    def basis_slope(self, theta_bq: Floats, points: Points) -> Floats:
+        """d basis / d ln T, slope_bnl: what the turning point is found with."""
+        time_bnk = self._time(theta_bq, points, power_dx)
+        time_bnk[..., 0] = 0
+        scaled_bnk = time_bnk * (points.tokens_n / points.token_unit)[None, :, None]
+        return self._outer(scaled_bnk, self._ratio(theta_bq, points))
+
+    @staticmethod
+    def _outer(time_bnk: Floats, ratio_bnr: Floats) -> Floats:
+        return (time_bnk[..., :, None] * ratio_bnr[..., None, :]).reshape(*time_bnk.shape[:2], -1)
+
+    @staticmethod
+    def _ratio(theta_bq: Floats, points: Points) -> Floats:
+        share_bn = power(points.target_n, theta_bq[:, :1])
+        return np.stack([np.ones_like(share_bn), share_bn], axis=-1)
+
+    def _time(self, theta_bq: Floats, points: Points, form: object) -> Floats:
+        assert callable(form)
+        tokens_n = points.tokens_n / points.token_unit
+        exponents = [theta_bq[:, 1:2], theta_bq[:, 1:2] + theta_bq[:, 2:3]][: self.token_powers]
+        columns = [np.ones((len(theta_bq), len(points)))] + [form(tokens_n, e) for e in exponents]
+        return np.stack(columns, axis=-1)
+
+
+RATIO = Cmr("ratio", "Ratio law", 0, "L(R) = alpha R^s + beta, at the asked budget")
+CMR_MONOTONE = Cmr("cmr-monotone", "CMR law, one power of T", 1, "L(R,T) = (a0 + b0 R^s) + (a1 + b1 R^s) T^p")
+CMR = Cmr(
+    "cmr", "CMR law, two powers of T", 2, "L(R,T) = (a0 + b0 R^s) + (a1 + b1 R^s) T^p + (a2 + b2 R^s) T^q"
+)

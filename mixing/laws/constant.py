@@ -1,0 +1,56 @@
+"""The constant baseline: at each checkpoint, the mean over mixtures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixing.laws.base import Floats, NotApplicable, Parameter, Points
+
+
+def nearest_checkpoint(tokens_n: Floats, checkpoints_t: Floats) -> Floats:
+    """One-hot onehot_nt of the nearest checkpoint in log tokens."""
+    if not len(checkpoints_t):
+        return np.zeros((len(tokens_n), 0))
+    distance_nt = np.abs(np.log(tokens_n)[:, None] - np.log(checkpoints_t)[None, :])
+    return np.eye(len(checkpoints_t))[distance_nt.argmin(1)]
+
+
+@dataclass(frozen=True)
+class Constant:
+    """L(p, T_t) = m_t. What any law must beat; it carries the nearest checkpoint to other budgets."""
+
+    name: str = "constant"
+    title: str = "Constant"
+    formula: str = "L(p, T_t) = m_t"
+    source: str = "baseline"
+    min_mixtures: int = 1
+    checkpoints_t: Floats = field(default_factory=lambda: np.empty(0), compare=False)
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return ()
+
+    @property
+    def linear(self) -> tuple[str, ...]:
+        return tuple(f"mean@{int(t)}" for t in self.checkpoints_t)
+
+    def usable(self, points: Points) -> NDArray[np.bool_]:
+        return np.ones(len(points), dtype=bool)
+
+    def prepare(self, points: Points) -> Constant:
+        if not len(points):
+            raise NotApplicable("no rows")
+        return replace(self, checkpoints_t=np.unique(points.tokens_n))
+
+    def starts(self) -> Floats:
+        return np.empty((1, 0))
+
+    def basis(self, theta_bq: Floats, points: Points) -> Floats:
+        onehot_nt = nearest_checkpoint(points.tokens_n, self.checkpoints_t)
+        return np.broadcast_to(onehot_nt, (len(theta_bq), *onehot_nt.shape))
+
+    def basis_gradient(self, theta_bq: Floats, points: Points) -> Floats:
+        return np.empty((len(theta_bq), 0, len(points), len(self.checkpoints_t)))

@@ -1,0 +1,53 @@
+"""The linear baseline: at each checkpoint, a loss that is linear in the shares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixing.laws.base import Floats, NotApplicable, Parameter, Points
+from mixing.laws.constant import nearest_checkpoint
+
+
+@dataclass(frozen=True)
+class Linear:
+    """L(p, T_t) = sum_d a_td p_d; shares sum to 1, so an intercept would say nothing new."""
+
+    name: str = "linear"
+    title: str = "Linear"
+    formula: str = "L(p, T_t) = sum_d a_td p_d"
+    source: str = "baseline"
+    min_mixtures: int = 2
+    checkpoints_t: Floats = field(default_factory=lambda: np.empty(0), compare=False)
+    n_domains: int = 0
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return ()
+
+    @property
+    def linear(self) -> tuple[str, ...]:
+        return tuple(f"a{d}@{int(t)}" for t in self.checkpoints_t for d in range(self.n_domains))
+
+    def usable(self, points: Points) -> NDArray[np.bool_]:
+        return np.ones(len(points), dtype=bool)
+
+    def prepare(self, points: Points) -> Linear:
+        if len(np.unique(points.mixture_n)) < 2:
+            raise NotApplicable("needs two different mixtures")
+        return replace(
+            self, checkpoints_t=np.unique(points.tokens_n), n_domains=points.shares_nd.shape[1]
+        )
+
+    def starts(self) -> Floats:
+        return np.empty((1, 0))
+
+    def basis(self, theta_bq: Floats, points: Points) -> Floats:
+        onehot_nt = nearest_checkpoint(points.tokens_n, self.checkpoints_t)
+        basis_nl = np.einsum("nt,nd->ntd", onehot_nt, points.shares_nd).reshape(len(points), -1)
+        return np.broadcast_to(basis_nl, (len(theta_bq), *basis_nl.shape))
+
+    def basis_gradient(self, theta_bq: Floats, points: Points) -> Floats:
+        return np.empty((len(theta_bq), 0, len(points), len(self.checkpoints_t) * self.n_domains))

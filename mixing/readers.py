@@ -1,0 +1,146 @@
+"""Read a runs table from its file layout: ours, wide, or a peer's. DuckDB opens the files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import duckdb
+import polars as pl
+
+from mixing.errors import InputError
+
+TOKENS_PER_STEP = 4096 * 256
+"""One step of the tables of Ye et al. (2403.16952): 4096 tokens x 256 sequences."""
+
+_DONE = "done.json"
+
+
+def read_layout(path: str) -> pl.DataFrame:
+    """A tidy frame from any layout we know.
+
+    - a CSV or Parquet file: tidy, wide (`loss.<eval>`), mixinglaws (`weight_*`, `step`, `val_domain`, `loss`),
+      or SlimPajama-like (`weight_*`, `model_size`, `n_tokens`, `<eval>_loss`)
+    - `SHARES.csv,LOSSES.csv`: a pair joined by `index` or `run` (RegMix, olmix)
+    - a folder of finished runs (`<run>/losses.parquet` beside `done.json`), or a folder with one such pair
+
+    Raises InputError naming the file and what was expected.
+    """
+    parts = [Path(p) for p in path.split(",")] if "," in path and not Path(path).exists() else [Path(path)]
+    if len(parts) == 2:
+        return _tidy(_pair(_open(parts[0]), _open(parts[1]), path), path)
+    if len(parts) != 1:
+        raise InputError(f"{path}: {len(parts)} files named", "Name one table, or SHARES,LOSSES")
+    if parts[0].is_dir():
+        return _folder(parts[0])
+    return _tidy(_open(parts[0]), path)
+
+
+def _open(path: Path) -> pl.DataFrame:
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder", "Check the path of the runs table")
+    reader = "read_parquet" if path.suffix == ".parquet" else "read_csv"
+    options = ", union_by_name => true" if reader == "read_parquet" else ", sample_size => -1"
+    try:
+        with duckdb.connect() as connection:
+            query = f"SELECT * FROM {reader}($path{options})"
+            frame: pl.DataFrame = connection.sql(query, params={"path": str(path)}).pl()
+    except duckdb.Error as error:
+        raise InputError(
+            f"{path}: not a readable table ({str(error).splitlines()[0]})", "Give a CSV or Parquet file"
+        ) from error
+    if not frame.height:
+        raise InputError(f"{path}: the table is empty", "Give a table with at least one row")
+    return frame
+
+
+def _folder(folder: Path) -> pl.DataFrame:
+    finished = sorted(p.parent / "losses.parquet" for p in folder.glob(f"*/{_DONE}"))
+    if finished:
+        with duckdb.connect() as connection:
+            query = "SELECT * FROM read_parquet($paths, union_by_name => true) ORDER BY run, tokens, eval"
+            frame: pl.DataFrame = connection.sql(query, params={"paths": [str(p) for p in finished]}).pl()
+        return _tidy(frame, str(folder))
+    shares = [p for p in folder.glob("*.csv") if re.search(r"ratios|mixture", p.name)]
+    losses = [p for p in folder.glob("*.csv") if re.search(r"metrics|loss", p.name)]
+    if len(shares) == 1 and len(losses) == 1:
+        return _tidy(_pair(_open(shares[0]), _open(losses[0]), str(folder)), str(folder))
+    raise InputError(
+        f"{folder}: neither finished runs (*/{_DONE}) nor one pair of share and loss tables",
+        "Name the table, or the pair as SHARES.csv,LOSSES.csv",
+    )
+
+
+def _pair(shares: pl.DataFrame, losses: pl.DataFrame, source: str) -> pl.DataFrame:
+    key = next((k for k in ("run", "index") if k in shares.columns and k in losses.columns), None)
+    if key is None:
+        raise InputError(f"{source}: the two tables share no 'run' or 'index' column", "Add one to both")
+    given, measured = _numeric(shares), _numeric(losses)
+    left = shares.select(
+        pl.col(key).cast(pl.String).alias("run"), *(pl.col(c).alias(f"share.{_short(c)}") for c in given)
+    )
+    right = losses.select(
+        pl.col(key).cast(pl.String).alias("run"), *(pl.col(c).alias(f"loss.{_short(c)}") for c in measured)
+    )
+    if not given or not measured:
+        raise InputError(f"{source}: no numeric share or loss column", "Name the share table first")
+    return left.join(right, on="run", how="inner")
+
+
+def _numeric(frame: pl.DataFrame) -> list[str]:
+    """Columns of numbers, without keys and the nameless row numbers that a data frame's index leaves."""
+    keys = re.compile(r"run|index|name|column\d+|")
+    return [c for c in frame.columns if frame[c].dtype.is_numeric() and not keys.fullmatch(c)]
+
+
+def _short(column: str) -> str:
+    """RegMix's `train_the_pile_arxiv` and `metric/the_pile_arxiv_val_loss` are both `arxiv`."""
+    name = re.sub(r"^(train_|metric/)(the_pile_)?", "", column)
+    return re.sub(r"_val_loss$", "", name)
+
+
+def _tidy(frame: pl.DataFrame, source: str) -> pl.DataFrame:
+    weights = [c for c in frame.columns if c.startswith("weight_")]
+    if weights and not any(c.startswith("share.") for c in frame.columns):
+        frame = _weights_layout(frame, weights, source)
+    wide = [c for c in frame.columns if c.startswith("loss.")]
+    if wide and "loss" not in frame.columns:
+        kept = [c for c in frame.columns if c not in wide]
+        frame = frame.unpivot(on=wide, index=kept, variable_name="eval", value_name="loss").with_columns(
+            pl.col("eval").str.strip_prefix("loss.")
+        )
+    return frame
+
+
+def _weights_layout(frame: pl.DataFrame, weights: list[str], source: str) -> pl.DataFrame:
+    names = {c: "share." + c.removeprefix("weight_") for c in weights}
+    frame = frame.rename(names)
+    sizes = pl.col("model_size") if "model_size" in frame.columns else pl.lit(None)
+    if "val_domain" in frame.columns:
+        numeric = frame.with_columns(_size(sizes).alias("params")) if "model_size" in frame.columns else frame
+        run = pl.concat_str("mix_id", pl.lit("@"), "model_size") if "model_size" in frame.columns else pl.col("mix_id")
+        return numeric.with_columns(
+            run.alias("run"),
+            (pl.col("step").cast(pl.Int64) * TOKENS_PER_STEP).alias("tokens"),
+            pl.col("val_domain").alias("eval"),
+        ).drop("model_size", "mix_id", "step", "val_domain", strict=False)
+    losses = [c for c in frame.columns if c.endswith("_loss")]
+    if not losses or "n_tokens" not in frame.columns:
+        raise InputError(
+            f"{source}: weight_* columns, but neither (step, val_domain, loss) nor (n_tokens, <eval>_loss)",
+            "See the layouts in docs/runs-table.md",
+        )
+    mixture = pl.struct([*names.values(), "model_size"] if "model_size" in frame.columns else [*names.values()])
+    return frame.rename({c: "loss." + c.removesuffix("_loss") for c in losses}).with_columns(
+        (pl.lit("mix") + mixture.rank("dense").cast(pl.String)).alias("run"),
+        _size(sizes).alias("params"),
+        pl.col("n_tokens").alias("tokens"),
+    ).drop("model_size", "n_tokens", strict=False)
+
+
+def _size(column: pl.Expr) -> pl.Expr:
+    """`70M` or `1.2B` or a number, as a number of parameters."""
+    text = column.cast(pl.String)
+    number = text.str.extract(r"^([0-9.eE+]+)").cast(pl.Float64)
+    unit = text.str.extract(r"([KMB])$").replace_strict({"K": 1e3, "M": 1e6, "B": 1e9}, default=1.0)
+    return (number * unit).cast(pl.Int64)

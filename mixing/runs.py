@@ -1,0 +1,195 @@
+"""The runs table: one tidy row per (run, checkpoint, validation set), whatever the source was."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from mixing.errors import InputError
+from mixing.mixture import SUM_TOLERANCE, Mixture
+from mixing.readers import read_layout
+
+SHARE = "share."
+
+
+@dataclass(frozen=True)
+class RunTable:
+    """Tidy losses of proxy runs.
+
+    `rows` has the columns run, share.<domain> (null in base rows), params, tokens, seed, eval, loss (nats per
+    token, or any metric where lower is better). Rows with `tokens` 0 are the base model before continual
+    pre-training. `warnings` say what was repaired on reading.
+    """
+
+    rows: pl.DataFrame
+    source: str
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        return tuple(c.removeprefix(SHARE) for c in self.rows.columns if c.startswith(SHARE))
+
+    @property
+    def evals(self) -> tuple[str, ...]:
+        return tuple(self.rows["eval"].unique(maintain_order=True))
+
+    @property
+    def trained(self) -> pl.DataFrame:
+        """Rows of proxy runs, base rows left out."""
+        return self.rows.filter(pl.col("tokens") > 0)
+
+    @property
+    def base(self) -> pl.DataFrame:
+        """Rows of the base model before continual pre-training."""
+        return self.rows.filter(pl.col("tokens") == 0)
+
+    def mixtures(self) -> dict[str, Mixture]:
+        """The mixture of every run."""
+        columns = [SHARE + d for d in self.domains]
+        first = self.trained.unique("run", keep="first", maintain_order=True)
+        return {
+            row["run"]: Mixture(self.domains, tuple(row[c] for c in columns))
+            for row in first.iter_rows(named=True)
+        }
+
+    def weighted(self, weights: dict[str, float]) -> pl.DataFrame:
+        """The weighted mean over validation sets: run, share.*, params, tokens, seed, loss.
+
+        Checkpoints that lack one of the sets are left out. Raises InputError for a set that the table lacks.
+        """
+        missing = [name for name in weights if name not in self.evals]
+        if missing:
+            raise InputError(
+                f"{self.source}: no validation set {', '.join(map(repr, missing))}",
+                f"Choose among: {', '.join(self.evals[:30])}",
+            )
+        total = math.fsum(weights.values())
+        table = pl.DataFrame({"eval": list(weights), "weight": [w / total for w in weights.values()]})
+        keys = ["run", *(SHARE + d for d in self.domains), "params", "tokens", "seed"]
+        return (
+            self.rows.join(table, on="eval", how="inner")
+            .group_by(keys, maintain_order=True)
+            .agg((pl.col("loss") * pl.col("weight")).sum().alias("loss"), pl.len().alias("n"))
+            .filter(pl.col("n") == len(weights))
+            .drop("n")
+        )
+
+    def without(self, runs: set[str]) -> RunTable:
+        """The same table without some runs (base rows stay)."""
+        kept = self.rows.filter((pl.col("tokens") == 0) | ~pl.col("run").is_in(list(runs)))
+        return RunTable(kept, self.source, self.warnings)
+
+
+def load_runs(path: str | Path) -> RunTable:
+    """Read a runs table: CSV, Parquet, a folder of finished runs, or a peer's layout (see `mixing.readers`).
+
+    Raises InputError naming the file, the column or the run.
+    """
+    return make_table(read_layout(str(path)), str(path))
+
+
+def make_table(frame: pl.DataFrame, source: str) -> RunTable:
+    """Check a tidy frame: shares on the simplex, finite losses, one value per (run, checkpoint, set).
+
+    Share rows that are off 1 by up to 0.02 are renormalised with a warning. Rows whose loss is missing or not
+    finite, and repeated rows, are dropped with a warning. Raises InputError for what cannot be repaired.
+    """
+    warnings: list[str] = []
+    shares = [c for c in frame.columns if c.startswith(SHARE)]
+    if not shares:
+        raise InputError(f"{source}: no share.<domain> column", "See the runs table in docs/runs-table.md")
+    for column in ("run", "eval", "loss"):
+        if column not in frame.columns:
+            raise InputError(f"{source}: no column {column!r}", "See the runs table in docs/runs-table.md")
+    if "tokens" not in frame.columns:
+        frame = frame.with_columns(tokens=pl.lit(1))
+        warnings.append(f"{source}: no tokens column, so every run counts as one checkpoint")
+    for column in ("params", "seed"):
+        if column not in frame.columns:
+            frame = frame.with_columns(pl.lit(None, dtype=pl.Int64).alias(column))
+    try:
+        frame = frame.select(
+            pl.col("run").cast(pl.String),
+            *(pl.col(c).cast(pl.Float64) for c in shares),
+            pl.col("params").cast(pl.Float64).round().cast(pl.Int64),
+            pl.col("tokens").cast(pl.Float64).round().cast(pl.Int64),
+            pl.col("seed").cast(pl.Float64).round().cast(pl.Int64),
+            pl.col("eval").cast(pl.String),
+            pl.col("loss").cast(pl.Float64),
+        )
+    except pl.exceptions.PolarsError as error:
+        raise InputError(
+            f"{source}: a column holds something that is not a number ({str(error).splitlines()[0]})",
+            "Correct it: shares, params, tokens, seed and loss are numbers",
+        ) from error
+    for column in ("run", "eval", "tokens"):
+        if frame[column].null_count():
+            raise InputError(f"{source}: column {column!r} has empty cells", "Fill every cell of it")
+    if frame.filter(pl.col("tokens") < 0).height:
+        raise InputError(f"{source}: column 'tokens' has negative values", "Tokens count from 0, the base model")
+
+    frame, dropped = _finite_losses(frame, source)
+    warnings += dropped
+    frame, repaired = _on_simplex(frame, shares, source)
+    warnings += repaired
+    unique = frame.unique(["run", "tokens", "seed", "eval", "params"], keep="first", maintain_order=True)
+    if unique.height < frame.height:
+        warnings.append(f"{source}: {frame.height - unique.height} repeated rows dropped, the first of each kept")
+    return RunTable(unique, source, warnings)
+
+
+def _finite_losses(frame: pl.DataFrame, source: str) -> tuple[pl.DataFrame, list[str]]:
+    bad = frame.filter(~pl.col("loss").is_finite().fill_null(False))
+    if not bad.height:
+        return frame, []
+    if bad.height == frame.height:
+        raise InputError(f"{source}: no finite loss in the table", "Check the loss column")
+    runs = bad["run"].unique(maintain_order=True).to_list()
+    named = ", ".join(runs[:5]) + (" ..." if len(runs) > 5 else "")
+    warning = (
+        f"{source}: {bad.height} rows without a finite loss dropped (run {named}); "
+        "train those runs again if they diverged"
+    )
+    return frame.filter(pl.col("loss").is_finite()), [warning]
+
+
+def _on_simplex(frame: pl.DataFrame, shares: list[str], source: str) -> tuple[pl.DataFrame, list[str]]:
+    trained = frame.filter(pl.col("tokens") > 0)
+    matrix_nd = trained.select(shares).fill_null(0.0).to_numpy()
+    runs = trained["run"]
+    bad = ~np.isfinite(matrix_nd).all(1) | (matrix_nd < 0).any(1)
+    if bad.any():
+        run = runs[int(bad.argmax())]
+        raise InputError(f"{source}: run {run!r} has a share below 0 or not finite", "Correct this row")
+    sums_n = matrix_nd.sum(1)
+    off_n = np.abs(sums_n - 1)
+    if (off_n > SUM_TOLERANCE).any():
+        at = int(off_n.argmax())
+        raise InputError(
+            f"{source}: shares of run {runs[at]!r} sum to {sums_n[at]:.4g}, not 1", "Correct this row's shares"
+        )
+    warnings = []
+    if (off_n > 1e-6).any():
+        count = len(set(runs.filter(pl.Series(off_n > 1e-6))))
+        warnings.append(f"{source}: shares of {count} runs were off 1 by up to {off_n.max():.3g}; renormalised")
+    scaled = trained.with_columns(
+        pl.Series(c, matrix_nd[:, i] / sums_n) for i, c in enumerate(shares)
+    )
+    varied = scaled.group_by("run").agg(pl.struct(shares).n_unique().alias("n")).filter(pl.col("n") > 1)
+    if varied.height:
+        # Rounded cells of one run may differ in the last digit; different mixtures may not share a name.
+        spread = scaled.group_by("run").agg((pl.col(c).max() - pl.col(c).min()).alias(c) for c in shares)
+        worst = spread.with_columns(pl.max_horizontal(shares).alias("spread")).sort("spread", descending=True)
+        if worst["spread"][0] > 1e-6:
+            raise InputError(
+                f"{source}: run {worst['run'][0]!r} has rows with different shares",
+                "Give every (mixture, size, seed) a run name of its own",
+            )
+    base = frame.filter(pl.col("tokens") == 0).with_columns(
+        pl.lit(None, dtype=pl.Float64).alias(c) for c in shares
+    )
+    return pl.concat([base, scaled]), warnings
