@@ -22,7 +22,6 @@ from mixing.runs import RunTable, make_table
 
 if TYPE_CHECKING:
     from mixing.fit_laws import FitReport
-
     from mixing.question import Increments
     from mixing.spec import MixSpec
     from proxies.tokens import TokenStore
@@ -108,14 +107,17 @@ def answer(job: Job, store: TokenStore, run_ids: Sequence[str]) -> Answer:
 
     Raises InputError or MixlawError as `mixing` does; a decision may be "not yet".
     """
-    from mixing.fit_laws import fit_laws
-
     from mixing.decide import decide, decision_json
+    from mixing.fit_laws import fit_laws
 
     supply = supply_of(store)
     table = runs_table(job.folder.runs, run_ids)
     question = question_of(job, supply, table)
-    fits = fit_laws(table, {"general": question.general, "target": question.target})
+    fits = fit_laws(
+        table,
+        {"general": question.general, "target": question.target},
+        target_domains=question.target_domains,
+    )
     total = sum(supply.values())
     budget = target_tokens(job, question)
     decision = decide(
@@ -149,14 +151,16 @@ def confirmation_run(job: Job, supply: dict[str, int], decision: Decision, plan:
 
 
 def confirm(job: Job, given: Answer, base: str, run: str, target_share: float) -> Confirmation:
-    """Score the decision's curves against the confirmation run, and write `confirmation.json`."""
+    """Score the decision's predictions against the confirmation run, and write `confirmation.json`."""
     table = runs_table(job.folder.runs, [base, run])
     observed, predicted = {}, {}
     for role, weights in (("general", given.question.general), ("target", given.question.target)):
         losses = table.weighted(weights).sort("tokens")
         before = float(losses.filter(pl.col("tokens") == 0)["loss"][0])
         observed[role] = float(losses["loss"][-1]) - before
-        predicted[role] = _on_curve(given.decision, role, target_share)
+        asked = given.decision.predicted[role]
+        low, high = (bound - asked.loss + asked.increment for bound in asked.interval)
+        predicted[role] = (asked.increment, low, high)
     found = Confirmation(run, target_share, predicted, observed)
     _write_json(job.folder.confirmation, dataclasses.asdict(found))
     return found
@@ -194,14 +198,17 @@ def observations(job: Job, given: Answer, base: str, confirmation: Confirmation 
 def _left_out(given: Answer, data: Increments) -> list[dict[str, Any]]:
     """The law's predictions at the largest budget for every mixture that its fit had not seen."""
     from mixing.crossval import held_out_predictions
-    from mixing.laws import CMR
+    from mixing.laws import LAWS
 
-    inside = (data.points.target_n > 0) & (data.points.target_n < 1)
-    points = data.points.take(inside)
-    if not len(points.tokens_n):
+    law = LAWS.get(given.decision.law)
+    inside = data.points.interior()
+    if law is None or not inside.any():
         return []
+    if law.name == "ratio":
+        inside &= data.points.tokens_n == data.points.tokens_n[inside].max()
+    points = data.points.take(inside)
     losses_vn = np.stack([data.general_n[inside], data.target_n[inside]])
-    found = held_out_predictions(CMR, points, losses_vn, "leave-mixture-out")
+    found = held_out_predictions(law, points, losses_vn, "leave-mixture-out")
     if found is None:
         return []
     predicted_vn, mask_n = found
@@ -220,21 +227,6 @@ def _left_out(given: Answer, data: Increments) -> list[dict[str, Any]]:
         for v, role in enumerate(("general", "target"))
         for at in np.flatnonzero(last_n)
     ]
-
-
-def _on_curve(decision: Decision, role: str, share: float) -> tuple[float, float, float]:
-    """Increment and band of a fitted curve at a share, between its points linearly."""
-    points = sorted(decision.ratio_curves.get(role, []), key=lambda point: point.x)
-    if not points:
-        prediction = decision.predicted[role]
-        low, high = (bound - prediction.loss + prediction.increment for bound in prediction.interval)
-        return prediction.increment, low, high
-    x = [point.x for point in points]
-    value, low, high = (
-        float(np.interp(share, x, [getattr(point, name) for point in points]))
-        for name in ("value", "low", "high")
-    )
-    return value, low, high
 
 
 def mix_spec(job: Job, store: TokenStore, given: Answer, run_ids: Sequence[str]) -> MixSpec:

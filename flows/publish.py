@@ -142,7 +142,8 @@ def study_record(outcome: Outcome, figures: list[Path], started: float) -> Study
         for role, increment in outcome.confirmation.observed.items():
             metrics[f"observed_increment.{role}"] = increment
     for fit in outcome.given.fits.laws:
-        metrics[f"cv_mae.{fit.law}.{fit.eval}"] = fit.cv.mae
+        if fit.cv is not None:
+            metrics[f"cv_mae.{fit.law}.{fit.eval}"] = fit.cv.mae
         for name, value in fit.parameters.items():
             metrics[f"law.{fit.law}.{fit.eval}.{name}"] = value
     files = {"study.yaml": job.study.file, "fits.json": folder.fits, "decision.json": folder.decision}

@@ -30,7 +30,7 @@ class Solution:
 
     def predict(self, points: Points) -> Floats:
         """prediction_bn at any points."""
-        return np.einsum("bnl,bl->bn", self.law.basis(self.theta_bq, points), self.linear_bl)
+        return np.asarray(np.einsum("bnl,bl->bn", self.law.basis(self.theta_bq, points), self.linear_bl))
 
     def best(self) -> Solution:
         """The problem with the least error, as a batch of one."""
@@ -126,7 +126,11 @@ def solve(
         gain = (sse_b[at] - sse) / np.maximum(sse_b[at], 1e-300)
         move = np.abs(trial_bq - theta_bq[at]).max(1)
         take = at[better]
-        theta_bq[take], linear_bl[take], residual_bn[take] = trial_bq[better], linear[better], residual[better]
+        theta_bq[take], linear_bl[take], residual_bn[take] = (
+            trial_bq[better],
+            linear[better],
+            residual[better],
+        )
         q_bnl[take], sse_b[take] = q[better], sse[better]
         damping_b[at] = np.where(better, damping_b[at] * 0.2, damping_b[at] * 6)
         done = (better & (gain < 1e-10)) | (move < 1e-9) | (damping_b[at] > 1e9)
@@ -171,6 +175,8 @@ def _step(
     slope_bq = np.einsum("bqn,bn->bq", jacobian_bqn, residual_bn[at])
     diagonal_bq = np.einsum("bqq->bq", normal_bqq)
     floor = 1e-12 * (diagonal_bq.max(1, keepdims=True) + 1e-300)
-    damped = normal_bqq + (damping_b[at][:, None] * (diagonal_bq + floor))[..., None] * np.eye(theta_bq.shape[1])
+    damped = normal_bqq + (damping_b[at][:, None] * (diagonal_bq + floor))[..., None] * np.eye(
+        theta_bq.shape[1]
+    )
     damped += 1e-18 * np.eye(theta_bq.shape[1])
     return np.asarray(np.linalg.solve(damped, slope_bq[..., None])[..., 0])

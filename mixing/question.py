@@ -32,8 +32,10 @@ def make_question(
     """
     for role, weights in (("general", general), ("target", target)):
         if not weights:
-            raise InputError(f"no {role} validation set named", f"Give --{role} NAME; the table has: "
-                             + ", ".join(table.evals[:30]))
+            raise InputError(
+                f"no {role} validation set named",
+                f"Give --{role} NAME; the table has: " + ", ".join(table.evals[:30]),
+            )
         for name, weight in weights.items():
             if not math.isfinite(weight) or weight < 0:
                 raise InputError(f"--{role} {name}: weight {weight}", "Weights are numbers of 0 or more")
@@ -62,7 +64,9 @@ def make_question(
     if tokens is None:
         tokens = int(table.rows["tokens"].max() or 0)  # type: ignore[arg-type]
     if tokens <= 0:
-        raise InputError(f"tokens {tokens} is not a token budget", "Give the budget asked about, e.g. 20000000000")
+        raise InputError(
+            f"tokens {tokens} is not a token budget", "Give the budget asked about, e.g. 20000000000"
+        )
     return Question(
         _normalised(general), _normalised(target), tuple(domains), tolerance, int(tokens), params, level
     )
@@ -138,12 +142,17 @@ def increments(table: RunTable, question: Question) -> Increments:
     shares = [SHARE + d for d in table.domains]
     joined = (
         general.filter(pl.col("tokens") > 0)
-        .join(target.select("run", "tokens", "seed", pl.col("loss").alias("target")), on=["run", "tokens", "seed"],
-              nulls_equal=True)
+        .join(
+            target.select("run", "tokens", "seed", pl.col("loss").alias("target")),
+            on=["run", "tokens", "seed"],
+            nulls_equal=True,
+        )
         .sort("run", "seed", "tokens")
     )
     if not joined.height:
-        raise InputError(f"{table.source}: no run has both losses", "Evaluate every run on all the named sets")
+        raise InputError(
+            f"{table.source}: no run has both losses", "Evaluate every run on all the named sets"
+        )
     points = make_points(joined, shares, question.target_domains)
     return Increments(
         points,

@@ -118,7 +118,11 @@ def _weights_layout(frame: pl.DataFrame, weights: list[str], source: str) -> pl.
     sizes = pl.col("model_size") if "model_size" in frame.columns else pl.lit(None)
     if "val_domain" in frame.columns:
         numeric = frame.with_columns(_size(sizes).alias("params")) if "model_size" in frame.columns else frame
-        run = pl.concat_str("mix_id", pl.lit("@"), "model_size") if "model_size" in frame.columns else pl.col("mix_id")
+        run = (
+            pl.concat_str("mix_id", pl.lit("@"), "model_size")
+            if "model_size" in frame.columns
+            else pl.col("mix_id")
+        )
         return numeric.with_columns(
             run.alias("run"),
             (pl.col("step").cast(pl.Int64) * TOKENS_PER_STEP).alias("tokens"),
@@ -130,12 +134,18 @@ def _weights_layout(frame: pl.DataFrame, weights: list[str], source: str) -> pl.
             f"{source}: weight_* columns, but neither (step, val_domain, loss) nor (n_tokens, <eval>_loss)",
             "See the layouts in docs/runs-table.md",
         )
-    mixture = pl.struct([*names.values(), "model_size"] if "model_size" in frame.columns else [*names.values()])
-    return frame.rename({c: "loss." + c.removesuffix("_loss") for c in losses}).with_columns(
-        (pl.lit("mix") + mixture.rank("dense").cast(pl.String)).alias("run"),
-        _size(sizes).alias("params"),
-        pl.col("n_tokens").alias("tokens"),
-    ).drop("model_size", "n_tokens", strict=False)
+    mixture = pl.struct(
+        [*names.values(), "model_size"] if "model_size" in frame.columns else [*names.values()]
+    )
+    return (
+        frame.rename({c: "loss." + c.removesuffix("_loss") for c in losses})
+        .with_columns(
+            (pl.lit("mix") + mixture.rank("dense").cast(pl.String)).alias("run"),
+            _size(sizes).alias("params"),
+            pl.col("n_tokens").alias("tokens"),
+        )
+        .drop("model_size", "n_tokens", strict=False)
+    )
 
 
 def _size(column: pl.Expr) -> pl.Expr:

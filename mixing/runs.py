@@ -130,7 +130,9 @@ def make_table(frame: pl.DataFrame, source: str) -> RunTable:
         if frame[column].null_count():
             raise InputError(f"{source}: column {column!r} has empty cells", "Fill every cell of it")
     if frame.filter(pl.col("tokens") < 0).height:
-        raise InputError(f"{source}: column 'tokens' has negative values", "Tokens count from 0, the base model")
+        raise InputError(
+            f"{source}: column 'tokens' has negative values", "Tokens count from 0, the base model"
+        )
 
     frame, dropped = _finite_losses(frame, source)
     warnings += dropped
@@ -138,7 +140,9 @@ def make_table(frame: pl.DataFrame, source: str) -> RunTable:
     warnings += repaired
     unique = frame.unique(["run", "tokens", "seed", "eval", "params"], keep="first", maintain_order=True)
     if unique.height < frame.height:
-        warnings.append(f"{source}: {frame.height - unique.height} repeated rows dropped, the first of each kept")
+        warnings.append(
+            f"{source}: {frame.height - unique.height} repeated rows dropped, the first of each kept"
+        )
     return RunTable(unique, source, warnings)
 
 
@@ -170,15 +174,16 @@ def _on_simplex(frame: pl.DataFrame, shares: list[str], source: str) -> tuple[pl
     if (off_n > SUM_TOLERANCE).any():
         at = int(off_n.argmax())
         raise InputError(
-            f"{source}: shares of run {runs[at]!r} sum to {sums_n[at]:.4g}, not 1", "Correct this row's shares"
+            f"{source}: shares of run {runs[at]!r} sum to {sums_n[at]:.4g}, not 1",
+            "Correct this row's shares",
         )
     warnings = []
     if (off_n > 1e-6).any():
         count = len(set(runs.filter(pl.Series(off_n > 1e-6))))
-        warnings.append(f"{source}: shares of {count} runs were off 1 by up to {off_n.max():.3g}; renormalised")
-    scaled = trained.with_columns(
-        pl.Series(c, matrix_nd[:, i] / sums_n) for i, c in enumerate(shares)
-    )
+        warnings.append(
+            f"{source}: shares of {count} runs were off 1 by up to {off_n.max():.3g}; renormalised"
+        )
+    scaled = trained.with_columns(pl.Series(c, matrix_nd[:, i] / sums_n) for i, c in enumerate(shares))
     varied = scaled.group_by("run").agg(pl.struct(shares).n_unique().alias("n")).filter(pl.col("n") > 1)
     if varied.height:
         # Rounded cells of one run may differ in the last digit; different mixtures may not share a name.

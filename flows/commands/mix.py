@@ -13,7 +13,6 @@ import typer
 
 from mixing.errors import InputError
 
-
 FOR_TRAINING = "?workflowType=machine_learning"
 """Without it MLflow's pages are those for chat applications, which lack the model registry."""
 

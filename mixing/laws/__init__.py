@@ -8,3 +8,5 @@ from mixing.laws.constant import Constant
 from mixing.laws.linear import Linear
 
 LAWS: dict[str, Law] = {law.name: law for law in (Constant(), Linear(), RATIO, CMR_MONOTONE, CMR)}
+
+__all__ = ["CMR", "CMR_MONOTONE", "LAWS", "RATIO", "Law"]

@@ -31,6 +31,17 @@ class Points:
     def __len__(self) -> int:
         return len(self.tokens_n)
 
+    def interior(self) -> NDArray[np.bool_]:
+        """Rows whose target share lies strictly between 0 and 1."""
+        return np.asarray((self.target_n > 1e-6) & (self.target_n < 1 - 1e-6))
+
+    def at(self, targets_n: Floats, tokens_n: Floats) -> Points:
+        """Points of the same kind elsewhere: only the target share and the tokens are set."""
+        nothing = np.full(len(targets_n), -1)
+        return Points(
+            np.stack([1 - targets_n, targets_n], 1), targets_n, tokens_n, self.token_unit, nothing, nothing
+        )
+
     def take(self, rows: NDArray[np.bool_] | Ints) -> Points:
         return Points(
             self.shares_nd[rows],
@@ -63,11 +74,20 @@ class Law(Protocol):
     them (e.g. knowing the checkpoints it may predict at).
     """
 
-    name: str
-    title: str
-    formula: str
-    source: str
-    min_mixtures: int
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def formula(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def min_mixtures(self) -> int: ...
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

@@ -48,7 +48,7 @@ class Cmr:
         """Interior shares only: with R = 1 in, a ratio law degenerates (laws.md 1.3), and R = 0 has no power."""
         if np.isnan(points.target_n).all():
             return np.ones(len(points), dtype=bool)
-        return np.asarray((points.target_n > 1e-6) & (points.target_n < 1 - 1e-6))
+        return points.interior()
 
     def prepare(self, points: Points) -> Cmr:
         if np.isnan(points.target_n).any():
@@ -115,3 +115,23 @@ CMR_MONOTONE = Cmr("cmr-monotone", "CMR law, one power of T", 1, "L(R,T) = (a0 +
 CMR = Cmr(
     "cmr", "CMR law, two powers of T", 2, "L(R,T) = (a0 + b0 R^s) + (a1 + b1 R^s) T^p + (a2 + b2 R^s) T^q"
 )
+
+
+def ratio_law(target_r: Floats, alpha: float, s: float, beta: float) -> Floats:
+    """Gu et al. eq. (a): L(R) = alpha*R^s + beta."""
+    return np.asarray(alpha * target_r**s + beta)
+
+
+def cmr_law(tokens: Floats | float, a4: float, s4: float, b3: float) -> Floats:
+    """Gu et al. eq. (d): R_CMR(T) = a4*T^s4 + b3, T in the paper's units of 0.2B tokens, clamped to [0, 1]."""
+    return np.asarray(np.clip(a4 * np.asarray(tokens, dtype=float) ** s4 + b3, 0.0, 1.0))
+
+
+def turning_time(a2: float, s2: float, a3: float, s3: float) -> float | None:
+    """Where a2*T^s2 + a3*T^s3 turns from rising to falling: T0 of eq. (c) as lambda grows; None: it never does."""
+    if s2 == s3 or a3 * s3 == 0 or -(a2 * s2) / (a3 * s3) <= 0:
+        return None
+    time = float((-(a2 * s2) / (a3 * s3)) ** (1 / (s3 - s2)))
+    # The term with the larger exponent rules the slope after T0: it must pull down.
+    later = a2 * s2 if s2 > s3 else a3 * s3
+    return time if later < 0 else None

@@ -15,7 +15,7 @@ def nearest_checkpoint(tokens_n: Floats, checkpoints_t: Floats) -> Floats:
     if not len(checkpoints_t):
         return np.zeros((len(tokens_n), 0))
     distance_nt = np.abs(np.log(tokens_n)[:, None] - np.log(checkpoints_t)[None, :])
-    return np.eye(len(checkpoints_t))[distance_nt.argmin(1)]
+    return np.asarray(np.eye(len(checkpoints_t))[distance_nt.argmin(1)])
 
 
 @dataclass(frozen=True)

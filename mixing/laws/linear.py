@@ -37,9 +37,7 @@ class Linear:
     def prepare(self, points: Points) -> Linear:
         if len(np.unique(points.mixture_n)) < 2:
             raise NotApplicable("needs two different mixtures")
-        return replace(
-            self, checkpoints_t=np.unique(points.tokens_n), n_domains=points.shares_nd.shape[1]
-        )
+        return replace(self, checkpoints_t=np.unique(points.tokens_n), n_domains=points.shares_nd.shape[1])
 
     def starts(self) -> Floats:
         return np.empty((1, 0))

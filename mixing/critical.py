@@ -1,0 +1,90 @@
+"""The two feasibility tests of the critical mixture ratio, read off fitted surfaces (Gu et al. 2024, laws.md 1.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mixing.fit import Solution
+from mixing.laws.base import Floats, Points
+from mixing.laws.cmr import Cmr
+
+GRID = np.linspace(0.005, 0.995, 199)
+"""Target shares at which the tests are evaluated; crossings are interpolated between them."""
+
+
+@dataclass(frozen=True)
+class CriticalRatios:
+    """For b replicates (or one fit): the largest share that passes each test (0: none, 1: every share passes)."""
+
+    tolerance_b: Floats
+    turning_b: Floats | None
+
+    def both(self) -> Floats:
+        if self.turning_b is None:
+            return self.tolerance_b
+        return np.minimum(self.tolerance_b, self.turning_b)
+
+
+def largest_passing(values_bg: Floats, limit: float) -> Floats:
+    """The first share on GRID where a rising curve passes `limit`, interpolated; 1 where it never does, 0 at once."""
+    above_bg = values_bg > limit
+    first_b = above_bg.argmax(1)
+    rows = np.arange(len(values_bg))
+    before_b = np.maximum(first_b - 1, 0)
+    low_b, high_b = values_bg[rows, before_b], values_bg[rows, first_b]
+    span_b = np.where(high_b > low_b, high_b - low_b, 1.0)
+    crossing_b = GRID[before_b] + (limit - low_b) / span_b * (GRID[first_b] - GRID[before_b])
+    crossing_b = np.where(first_b == 0, 0.0, crossing_b)
+    return np.asarray(np.where(above_bg.any(1), crossing_b, 1.0))
+
+
+def objective_slope(general: Solution, target: Solution, points: Points, weight: float) -> Floats | None:
+    """d/dlnT of F = dL_target + weight * dL_general, slope_bn; None where a law knows no tokens."""
+    laws = (general.law, target.law)
+    if not all(isinstance(law, Cmr) and law.token_powers for law in laws):
+        return None
+    slopes = []
+    for fitted in (general, target):
+        assert isinstance(fitted.law, Cmr)
+        slopes.append(
+            np.einsum("bnl,bl->bn", fitted.law.basis_slope(fitted.theta_bq, points), fitted.linear_bl)
+        )
+    return np.asarray(weight * slopes[0] + slopes[1])
+
+
+def critical_ratios(
+    general: Solution, target: Solution, points: Points, tokens: float, tolerance: float, weight: float
+) -> CriticalRatios:
+    """Both tests at one budget, for every problem of the solutions."""
+    grid = points.at(GRID, np.full(len(GRID), float(tokens)))
+    turning_b = None
+    # Only a law with two powers of T can rise, then fall.
+    if isinstance(general.law, Cmr) and general.law.token_powers == 2:
+        slope_bg = objective_slope(general, target, grid, weight)
+        turning_b = None if slope_bg is None else largest_passing(slope_bg, 0.0)
+    return CriticalRatios(largest_passing(general.predict(grid), tolerance), turning_b)
+
+
+def critical_times(
+    general: Solution, target: Solution, points: Points, ratios: list[float], tokens: float, weight: float
+) -> dict[float, float | None]:
+    """For each share, the tokens T0 of the last change of F from rising to falling up to 4x `tokens`.
+
+    0 where F falls everywhere, None where it rises at the end.
+    """
+    budgets_t = np.geomspace(float(points.tokens_n.min()), 4 * tokens, 400)
+    found: dict[float, float | None] = {}
+    for ratio in ratios:
+        slope_bn = objective_slope(general, target, points.at(np.full(400, ratio), budgets_t), weight)
+        if slope_bn is None:
+            return {}
+        rising = slope_bn[0] > 0
+        if not rising.any():
+            found[ratio] = 0.0
+        elif rising[-1]:
+            found[ratio] = None
+        else:
+            found[ratio] = float(budgets_t[np.flatnonzero(rising)[-1]])
+    return found
