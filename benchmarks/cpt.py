@@ -1,0 +1,119 @@
+"""The public continual-pre-training runs and the published CMR numbers, against the bars we set ourselves.
+
+    python -m benchmarks.cpt        (MIXLAW_BENCH_DATA names the folder of public tables; ../shared/data otherwise)
+
+The mixture at target share 0.7148 is left out of every fit; its losses and the critical ratio are then predicted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from mixing.decide import decide
+from mixing.fit import fit
+from mixing.laws import CMR, LAWS, RATIO
+from mixing.laws.base import Points
+from mixing.laws.cmr import cmr_law
+from mixing.question import increments, make_question
+from mixing.runs import load_runs
+
+TABLE_5 = {  # Gu et al. 2024 v2: a4, s4, b3, published CMR at T = 100
+    "460M": (0.22524761, 0.26944345, -0.48139982, 0.298),
+    "940M": (0.7520627, 0.13720245, -1.06581937, 0.349),
+    "1.6B": (-2.36384831, -0.15125569, 1.59223649, 0.414),
+    "3.1B": (-2.5368197, -0.42071423, 0.84375368, 0.478),
+}
+TABLE_2 = {  # target loss at 20B tokens for R = 3/4, 1/2, 1/3, and 1/4
+    "460M": (1.4844, 1.5122, 1.5387, 1.5561),
+    "940M": (1.3910, 1.4155, 1.4385, 1.4538),
+    "1.6B": (1.3416, 1.3643, 1.3854, 1.3994),
+    "3.1B": (1.2750, 1.2965, 1.3170, 1.3305),
+}
+LEFT_OUT = 0.71484375
+
+
+def line(what: str, ours: str, bar: str = "", holds: bool | None = None) -> None:
+    verdict = {None: "", True: "holds", False: "MISSED"}[holds]
+    print(f"{what:<62} {ours:>24}   {bar:<24} {verdict}".rstrip())
+
+
+def golden() -> None:
+    for size, (a4, s4, b3, published) in TABLE_5.items():
+        ratio = float(cmr_law(100.0, a4, s4, b3))
+        line(
+            f"Table 5, {size}: CMR at 20B tokens",
+            f"{ratio:.4f}",
+            f"{published} +- 0.001",
+            abs(ratio - published) < 0.001,
+        )
+    ratios = np.array([0.75, 0.5, 1 / 3])
+    codes = np.arange(3)
+    points = Points(np.stack([1 - ratios, ratios], 1), ratios, np.full(3, 20e9), 20e9, codes, codes)
+    for size, (*known, published) in TABLE_2.items():
+        solution = fit(RATIO, points, np.array([known]), robust=False)[0]
+        predicted = float(solution.predict(points.at(np.array([0.25]), np.array([20e9])))[0, 0])
+        off = abs(predicted / published - 1)
+        line(
+            f"Table 2, {size}: target loss at R = 1/4",
+            f"{predicted:.4f} ({off:.3%})",
+            f"{published} +- 0.05%",
+            off < 5e-4,
+        )
+
+
+def public_runs(folder: Path) -> None:
+    table = load_runs(folder / "mixinglaws" / "ct.csv")
+    weights = json.loads((folder / "mixinglaws" / "pile_weights.json").read_text())
+    question = make_question(table, weights, {"python": 1.0}, tolerance=0.0)
+    everything = increments(table, question)
+    out = np.isclose(everything.points.target_n, LEFT_OUT)
+    kept = everything.points.take(~out)
+    end = everything.points.take(out & (everything.points.tokens_n == question.tokens))
+    at_end = out & (everything.points.tokens_n == question.tokens)
+    rows = {"general": everything.general_n, "target": everything.target_n}
+    for name, bar in (("general", 0.0016), ("target", 0.0008)):
+        for law in (LAWS["constant"], LAWS["linear"], CMR):
+            solution = fit(law, kept, rows[name][~out][None, :])[0]
+            error = abs(float(solution.predict(end)[0, 0] - rows[name][at_end][0]))
+            what = f"{name} loss at step 10000, share 0.7148 left out, {law.name}"
+            if law is CMR:
+                line(what, f"{error:.5f} nats", f"<= {bar} nats", error <= bar)
+            else:
+                line(what, f"{error:.5f} nats")
+    runs = {run for run, keep in zip(everything.runs_n, out, strict=True) if keep}
+    for label, answer in (
+        ("left out", decide(table.without(runs), question)),
+        ("all runs", decide(table, question)),
+    ):
+        ratio, interval = answer.critical_ratio, answer.interval
+        assert ratio is not None
+        assert interval is not None
+        line(
+            f"critical ratio at tolerance 0, {label}",
+            f"{ratio:.4f}",
+            "in [0.714, 0.724]",
+            0.714 <= ratio <= 0.724,
+        )
+        line(
+            f"  its 90% interval, {label}",
+            f"[{interval[0]:.4f}, {interval[1]:.4f}]",
+            "has 0.720, width < 0.05",
+            interval[0] <= 0.720 <= interval[1] and interval[1] - interval[0] < 0.05,
+        )
+
+
+def main() -> None:
+    golden()
+    folder = Path(os.environ.get("MIXLAW_BENCH_DATA", "../shared/data"))
+    if not (folder / "mixinglaws" / "ct.csv").exists():
+        sys.exit(f"{folder}: no public tables there; set MIXLAW_BENCH_DATA to their folder for the rest")
+    public_runs(folder)
+
+
+if __name__ == "__main__":
+    main()
