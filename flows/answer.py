@@ -21,6 +21,7 @@ from mixing.errors import MixlawError
 from mixing.runs import RunTable, make_table
 
 if TYPE_CHECKING:
+    from flows.kept_answer import LeftOut
     from mixing.fit_laws import FitReport
     from mixing.question import Increments
     from mixing.spec import MixSpec
@@ -55,6 +56,7 @@ class Answer:
     question: Question
     fits: FitReport
     decision: Decision
+    left_out: list[LeftOut]
 
 
 @dataclass(frozen=True)
@@ -82,8 +84,12 @@ PREDICTED = {
 
 def runs_table(runs_dir: Path, run_ids: Sequence[str]) -> RunTable:
     """The table of these finished runs (base rows included)."""
-    frames = [pl.read_parquet(runs_dir / run / "losses.parquet") for run in run_ids]
+    frames = [pl.read_parquet(losses_file(runs_dir, run)) for run in run_ids]
     return make_table(pl.concat(frames, how="diagonal_relaxed"), str(runs_dir))
+
+
+def losses_file(runs_dir: Path, run: str) -> Path:
+    return runs_dir / run / "losses.parquet"
 
 
 def question_of(job: Job, supply: dict[str, int], table: RunTable) -> Question:
@@ -107,29 +113,35 @@ def answer(job: Job, store: TokenStore, run_ids: Sequence[str]) -> Answer:
 
     Raises InputError or MixlawError as `mixing` does; a decision may be "not yet".
     """
+    from flows import kept_answer
     from mixing.decide import decide, decision_json
     from mixing.fit_laws import fit_laws
+    from mixing.question import increments
 
     supply = supply_of(store)
     table = runs_table(job.folder.runs, run_ids)
     question = question_of(job, supply, table)
-    fits = fit_laws(
-        table,
-        {"general": question.general, "target": question.target},
-        target_domains=question.target_domains,
+    total, budget = sum(supply.values()), target_tokens(job, question)
+    max_shares = {n: job.study.domains[n].max_epochs * supply[n] / budget for n in supply}
+    natural_shares = {name: count / total for name, count in supply.items()}
+    key = kept_answer.key_of(
+        [losses_file(job.folder.runs, run) for run in run_ids],
+        (question, max_shares, natural_shares, job.study.seed),
     )
-    total = sum(supply.values())
-    budget = target_tokens(job, question)
-    decision = decide(
-        table,
-        question,
-        max_shares={n: job.study.domains[n].max_epochs * supply[n] / budget for n in supply},
-        natural_shares={name: count / total for name, count in supply.items()},
-        seed=job.study.seed,
-    )
+    kept = kept_answer.load(job.folder.answer, key)
+    if kept is None:
+        losses = {"general": question.general, "target": question.target}
+        fits = fit_laws(table, losses, tokens=question.tokens, target_domains=question.target_domains)
+        decision = decide(
+            table, question, max_shares=max_shares, natural_shares=natural_shares, seed=job.study.seed
+        )
+        left_out = _left_out(decision, increments(table, question))
+        kept = kept_answer.Kept(key=key, fits=fits, decision=decision, left_out=left_out)
+        kept_answer.save(job.folder.answer, kept)
+    fits, decision = kept.fits, kept.decision
     _write_json(job.folder.fits, fits.to_json())
     _write_json(job.folder.decision, {"status": decision.status, **decision_json(decision)})
-    return Answer(table, question, fits, decision)
+    return Answer(table, question, fits, decision, kept.left_out)
 
 
 def target_tokens(job: Job, question: Question) -> int:
@@ -172,7 +184,9 @@ def observations(job: Job, given: Answer, base: str, confirmation: Confirmation 
 
     data = increments(given.table, given.question)
     frames = [data.observed().with_columns(kind=pl.lit("swarm"))]
-    predicted = _left_out(given, data)
+    predicted: list[dict[str, Any]] = [
+        {**dataclasses.asdict(found), "kind": "swarm", "low": None, "high": None} for found in given.left_out
+    ]
     if confirmation is not None:
         table = runs_table(job.folder.runs, [base, confirmation.run])
         frames.append(increments(table, given.question).observed().with_columns(kind=pl.lit("confirmation")))
@@ -195,12 +209,13 @@ def observations(job: Job, given: Answer, base: str, confirmation: Confirmation 
     )
 
 
-def _left_out(given: Answer, data: Increments) -> list[dict[str, Any]]:
+def _left_out(decision: Decision, data: Increments) -> list[LeftOut]:
     """The law's predictions at the largest budget for every mixture that its fit had not seen."""
+    from flows import kept_answer
     from mixing.crossval import held_out_predictions
     from mixing.laws import LAWS
 
-    law = LAWS.get(given.decision.law)
+    law = LAWS.get(decision.law)
     inside = data.points.interior()
     if law is None or not inside.any():
         return []
@@ -215,15 +230,7 @@ def _left_out(given: Answer, data: Increments) -> list[dict[str, Any]]:
     runs = [run for run, kept in zip(data.runs_n, inside, strict=True) if kept]
     last_n = mask_n & (points.tokens_n == points.tokens_n.max())
     return [
-        {
-            "run": runs[at],
-            "kind": "swarm",
-            "eval": role,
-            "observed": float(losses_vn[v, at]),
-            "predicted": float(predicted_vn[v, at]),
-            "low": None,
-            "high": None,
-        }
+        kept_answer.LeftOut(runs[at], role, float(losses_vn[v, at]), float(predicted_vn[v, at]))
         for v, role in enumerate(("general", "target"))
         for at in np.flatnonzero(last_n)
     ]

@@ -87,6 +87,11 @@ class StudyFolder:
         return self.path / "decision.json"
 
     @property
+    def answer(self) -> Path:
+        """Fits and decision with all that is drawn of them; `fits.json` and `decision.json` are for readers."""
+        return self.path / "answer.json"
+
+    @property
     def confirmation(self) -> Path:
         return self.path / "confirmation.json"
 

@@ -89,7 +89,9 @@ def make_plan(study: Study, supply: dict[str, int], estimated: bool = False) -> 
             for share in study.proxies.target_shares
         ]
     if study.confirm:
-        runs.append(run("confirmation", "confirmation", None, study.proxies.seeds[0], tokens))
+        # At the budget that is asked about, so that it tests the very prediction.
+        asked = _whole(study.decision.tokens or study.proxies.tokens, batch)
+        runs.append(run("confirmation", "confirmation", None, study.proxies.seeds[0], asked))
 
     warnings = [
         f"{planned.name}: reads {domain} {planned.epochs[domain]:.1f} times, above its max_epochs "

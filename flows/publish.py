@@ -144,6 +144,8 @@ def study_record(outcome: Outcome, figures: list[Path], started: float) -> Study
     for fit in outcome.given.fits.laws:
         if fit.cv is not None:
             metrics[f"cv_mae.{fit.law}.{fit.eval}"] = fit.cv.mae
+        if outcome.given.fits.chosen.get(fit.eval) != fit.law:
+            continue
         for name, value in fit.parameters.items():
             metrics[f"law.{fit.law}.{fit.eval}.{name}"] = value
     files = {"study.yaml": job.study.file, "fits.json": folder.fits, "decision.json": folder.decision}

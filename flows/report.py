@@ -93,7 +93,8 @@ def _places(outcome: Outcome, console: Console) -> None:
 
 def ui_command(root: Path) -> str:
     """The command that opens the MLflow UI on this home, as it can be pasted into this shell."""
-    elsewhere = root != Path(DEFAULT_HOME).absolute() and "MIXLAW_HOME" not in os.environ
+    # Said even where it is set now: it may have been set for this one command.
+    elsewhere = root != Path(DEFAULT_HOME).absolute() or "MIXLAW_HOME" in os.environ
     return (f"MIXLAW_HOME={shlex.quote(_short(root))} " if elsewhere else "") + _command("ui")
 
 

@@ -109,6 +109,11 @@ def _file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _metric_name(name: str) -> str:
+    """With a `_` for what MLflow takes in no name."""
+    return re.sub(r"[^A-Za-z0-9_\-. :/]", "_", name)
+
+
 class Tracker:
     """A study's place in one MLflow. Methods raise MixlawError, one line, where MLflow does not answer."""
 
@@ -215,7 +220,7 @@ class Tracker:
         new = [Param(key, str(value)) for key, value in params.items() if key not in logged]
         if new:
             self.client.log_batch(run, params=new)
-        entities = [Metric(key, value, time_ms, step) for key, value, step in metrics]
+        entities = [Metric(_metric_name(key), value, time_ms, step) for key, value, step in metrics]
         for start in range(0, len(entities), BATCH):
             self.client.log_batch(run, metrics=entities[start : start + BATCH])
 

@@ -1,0 +1,71 @@
+"""An answer kept for as long as it would be the same: fits of many mixtures take a while, a re-run should not."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+import mixing
+from mixing.atomic import replace_files
+from mixing.decision import Decision
+from mixing.fit_laws import FitReport
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A run's increment as observed, and as a fit predicts it that has not seen its mixture (nats)."""
+
+    run: str
+    eval: str
+    observed: float
+    predicted: float
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What was worked out, under the key of all that it was worked out from."""
+
+    key: str
+    fits: FitReport
+    decision: Decision
+    left_out: list[LeftOut]
+
+
+_KEPT = TypeAdapter(Kept)
+
+
+def key_of(tables: Iterable[Path], question: object) -> str:
+    """Hash of the runs' tables, the question, and the code that answers it."""
+    digest = hashlib.sha256(_code().encode())
+    for path in tables:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    digest.update(repr(question).encode())
+    return digest.hexdigest()
+
+
+@cache
+def _code() -> str:
+    """Hash of the package that fits and decides: another version may answer otherwise."""
+    folder = Path(mixing.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def load(path: Path, key: str) -> Kept | None:
+    """What is kept under this key; None where there is nothing, or nothing of use."""
+    try:
+        kept = _KEPT.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return kept if kept.key == key else None
+
+
+def save(path: Path, kept: Kept) -> None:
+    replace_files({path: _KEPT.dump_json(kept)})
