@@ -204,7 +204,6 @@ def _plain(prediction: Prediction) -> dict[str, Any]:
 def _replicated(points: Points, losses_n: Floats, reach: float, rng: np.random.Generator) -> Replicated:
     """Choose the form by leave-mixture-out error (a tie within one standard error keeps the fuller, whose turning
     point the second test needs), fit it, and refit it on bootstrap replicates."""
-    last = points.tokens_n == points.tokens_n.max()
     law: Cmr = RATIO
     scores = {}
     for candidate in (CMR_MONOTONE, CMR):
@@ -221,9 +220,13 @@ def _replicated(points: Points, losses_n: Floats, reach: float, rng: np.random.G
         if simple.mae + simple.standard_error < full.mae:
             law = CMR_MONOTONE
     if law is RATIO:
-        if reach > 1.01:
-            raise NotApplicable("too few checkpoints per run to follow the loss past the last one")
-        points, losses_n = points.take(last), losses_n[last]
+        # It knows one budget only, so that must be the one asked about.
+        asked = np.abs(points.tokens_n / points.tokens_n.max() - reach) <= 0.01 * reach
+        if not asked.any():
+            raise NotApplicable(
+                "too few checkpoints per run to follow the loss to a budget that is none of theirs"
+            )
+        points, losses_n = points.take(asked), losses_n[asked]
     solution = fit(law, points, losses_n[None, :])[0]
     fitted_n = solution.predict(points)[0]
     noise = estimate(losses_n - fitted_n, points.run_n, points.tokens_n, MIN_RATIOS)

@@ -106,6 +106,12 @@ def fit_laws(
     wanted = [LAWS[n] for n in LAWS if law in ("auto", n) or n in ("constant", "linear")]
     if target_domains is None and len(table.domains) == 2:
         target_domains = table.domains[1:]
+    unknown = [d for d in target_domains or () if d not in table.domains]
+    if unknown:
+        raise InputError(
+            f"{table.source}: no share column of target domain {', '.join(unknown)}",
+            f"Choose among: {', '.join(table.domains)}",
+        )
     warnings = list(table.warnings)
     fits: list[LawFit] = []
     chosen: dict[str, str] = {}

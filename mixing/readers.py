@@ -26,6 +26,16 @@ def read_layout(path: str) -> pl.DataFrame:
 
     Raises InputError naming the file and what was expected.
     """
+    try:
+        return _layout(path)
+    except pl.exceptions.PolarsError as error:
+        raise InputError(
+            f"{path}: not one of the layouts we know ({str(error).splitlines()[0]})",
+            "See the layouts in docs/runs-table.md",
+        ) from error
+
+
+def _layout(path: str) -> pl.DataFrame:
     parts = [Path(p) for p in path.split(",")] if "," in path and not Path(path).exists() else [Path(path)]
     if len(parts) == 2:
         return _tidy(_pair(_open(parts[0]), _open(parts[1]), path), path)
@@ -57,9 +67,15 @@ def _open(path: Path) -> pl.DataFrame:
 def _folder(folder: Path) -> pl.DataFrame:
     finished = sorted(p.parent / "losses.parquet" for p in folder.glob(f"*/{_DONE}"))
     if finished:
-        with duckdb.connect() as connection:
-            query = "SELECT * FROM read_parquet($paths, union_by_name => true) ORDER BY run, tokens, eval"
-            frame: pl.DataFrame = connection.sql(query, params={"paths": [str(p) for p in finished]}).pl()
+        try:
+            with duckdb.connect() as connection:
+                query = "SELECT * FROM read_parquet($paths, union_by_name => true) ORDER BY run, tokens, eval"
+                frame: pl.DataFrame = connection.sql(query, params={"paths": [str(p) for p in finished]}).pl()
+        except duckdb.Error as error:
+            raise InputError(
+                f"{folder}: the losses.parquet of a finished run cannot be read ({str(error).splitlines()[0]})",
+                "Delete that run's folder and train it again",
+            ) from error
         return _tidy(frame, str(folder))
     shares = [p for p in folder.glob("*.csv") if re.search(r"ratios|mixture", p.name)]
     losses = [p for p in folder.glob("*.csv") if re.search(r"metrics|loss", p.name)]
@@ -84,7 +100,12 @@ def _pair(shares: pl.DataFrame, losses: pl.DataFrame, source: str) -> pl.DataFra
     )
     if not given or not measured:
         raise InputError(f"{source}: no numeric share or loss column", "Name the share table first")
-    return left.join(right, on="run", how="inner")
+    both = left.join(right, on="run", how="inner")
+    if not both.height:
+        raise InputError(
+            f"{source}: the two tables have no run in common", f"Make their {key!r} columns agree"
+        )
+    return both
 
 
 def _numeric(frame: pl.DataFrame) -> list[str]:
@@ -153,4 +174,4 @@ def _size(column: pl.Expr) -> pl.Expr:
     text = column.cast(pl.String)
     number = text.str.extract(r"^([0-9.eE+]+)").cast(pl.Float64)
     unit = text.str.extract(r"([KMB])$").replace_strict({"K": 1e3, "M": 1e6, "B": 1e9}, default=1.0)
-    return (number * unit).cast(pl.Int64)
+    return (number * unit).round().cast(pl.Int64)

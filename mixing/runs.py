@@ -68,6 +68,10 @@ class RunTable:
                 f"Choose among: {', '.join(self.evals[:30])}",
             )
         total = math.fsum(weights.values())
+        if not total > 0:
+            raise InputError(
+                f"{self.source}: the weights of {', '.join(weights)} sum to {total:g}", "Give weights above 0"
+            )
         table = pl.DataFrame({"eval": list(weights), "weight": [w / total for w in weights.values()]})
         keys = ["run", *(SHARE + d for d in self.domains), "params", "tokens", "seed"]
         return (
