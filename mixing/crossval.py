@@ -46,7 +46,9 @@ def score(predicted_n: Floats, observed_n: Floats, points: Points, offset: float
     if last.sum() >= 2:
         regret = float(observed_n[last][predicted_n[last].argmin()] - observed_n[last].min())
     level_n = np.abs(observed_n + offset)
-    relative_n = error_n[level_n > 0] / level_n[level_n > 0]
+    # A loss of next to nothing has no relative error worth the name, and dividing by it overflows.
+    known = level_n > 1e-9
+    relative_n = error_n[known] / level_n[known]
     return Score(
         float(error_n.mean()),
         float(relative_n.mean()) if len(relative_n) else 0.0,

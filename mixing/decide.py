@@ -122,7 +122,20 @@ def decide(
         )
     reachable = (trained[0] / 2, (1 + trained[-1]) / 2)
     found = float(one.both()[0])
-    if found < max(reachable[0], low_cap):
+    if low_cap > min(max(found, reachable[0]), reachable[1]):
+        # The scarce general text sets a least target share, which must be allowed and within reach of the runs.
+        allowed = found >= low_cap
+        decision = not_yet(
+            f"not yet: the caps on repeating general text need a target share of at least {low_cap:.3g}, and "
+            + (
+                f"the largest trained is {trained[-1]:g}; train higher shares"
+                if allowed
+                else f"the general loss allows {found:.3g}; add general text, or allow more forgetting"
+            ),
+            [round(low_cap, 3)] if allowed and low_cap < 1 else [],
+        )
+        return _with_curves(decision, _tests(one, many, question), general, target, points, trained, question)
+    if found < reachable[0]:
         tests = _tests(one, many, question)
         decision = not_yet(
             f"not yet: no trained target share keeps the general loss within {question.tolerance:g} nats; "

@@ -157,6 +157,12 @@ def test_scores() -> None:
     assert perfect.pearson == pytest.approx(1.0)
 
 
+def test_a_loss_of_next_to_nothing_has_no_relative_error() -> None:
+    points = grid(1, (0.2, 0.5, 0.8))
+    found = score(np.ones(3), np.array([5e-324, 2.0, 0.0]), points)
+    assert found.mre == pytest.approx(0.5)
+
+
 def test_noise_is_estimated_between_and_within_runs() -> None:
     """Forty runs of ten checkpoints with known scatter; standard errors are 11 % and 4 %."""
     rng = np.random.default_rng(4)
