@@ -98,8 +98,8 @@ def run_study(study_file: Path, root: Path, workers: int | None = None) -> Outco
     wait_for_prefect = prefect_server.start(root)
     with board() as shown:
         row = shown.row("starting Prefect")
-        _log_to_file(job.folder.log)
         _meanwhile(job)
+        _log_to_file(job.folder.log)
         wait_for_prefect()
         row.finish()
         return _flow(job, shown, workers or len(os.sched_getaffinity(0)))
@@ -121,16 +121,20 @@ def _flow(job: Job, shown: Board, workers: int) -> Outcome:
     )
     def study_flow(study_file: str, mixlaw_home: str) -> Any:
         with _interruptible(shown, job, str(flow_run.id)):
-            reap(study_tag(job.folder.path), own=_uuid(flow_run.id))
+            reap(tag, own=_uuid(flow_run.id))
             return Steps(job, shown, workers).all()
 
-    with home.exclusive(job.folder), tags(study_tag(job.folder.path), job.study.study):
+    tag = study_tag(job.folder.path)
+    with home.exclusive(job.folder), tags(tag, job.study.study), prefect_server.errors(job.root):
         outcome: Outcome = study_flow(str(job.study.file), str(job.root))
     return outcome
 
 
 def _meanwhile(job: Job) -> None:
     """What takes seconds and needs no Prefect, done while its server starts on another core."""
+    import mlflow  # noqa: F401
+    import prefect  # noqa: F401
+
     import flows.figures  # noqa: F401
     import proxies.train  # noqa: F401
     from flows.tracking import Tracker
@@ -247,22 +251,35 @@ class Steps:
         futures = {name: _step(name, RETRIES).submit(lambda name=name: work(name)) for name in specs}
         done: dict[str, str] = {}
         failures: dict[str, str] = {}
+        others: list[BaseException] = []
         for name, future in futures.items():
             future.wait()
             result = future.result(raise_on_failure=False)
-            if isinstance(result, BaseException):
+            if not isinstance(result, BaseException):
+                done[specs[name].run_id] = name
+            elif self._diverged(specs[name]):
                 failures[name] = str(result)
             else:
-                done[specs[name].run_id] = name
+                others.append(result)
         row.finish(f"{len(done)} of {len(specs)} done")
+        if others:
+            # Another start may train them: deciding without them would be another answer.
+            raise others[0]
         for name, reason in failures.items():
             self.shown.say(f"failed: {name}: {reason}")
         if not done:
             raise MixlawError(
-                f"all {len(specs)} proxies failed; the first: {next(iter(failures.values()))}",
-                "Lower proxies.learning_rate in the study file, or read the run's failed.json",
+                f"all {len(specs)} proxies diverged; the first: {next(iter(failures.values()))}",
+                "Lower proxies.learning_rate in the study file",
             )
         return done, failures, {name: specs[name].run_id for name in failures}
+
+    def _diverged(self, spec: ProxySpec) -> bool:
+        """Whether a run failed by itself, and would again."""
+        from proxies.runs import read_failure
+
+        found = read_failure(self.job.folder.runs / spec.run_id)
+        return found is not None and found.kind == "divergence"
 
     def _confirm(self, outcome: Outcome, base: str) -> None:
         from proxies.sampler import check_epochs
@@ -286,6 +303,8 @@ class Steps:
         try:
             self._task(planned.name, work, RETRIES)
         except MixlawError as error:
+            if not self._diverged(spec):
+                raise
             outcome.failures[planned.name] = str(error)
             outcome.failed_runs[planned.name] = spec.run_id
             row.finish("failed")
@@ -343,11 +362,11 @@ def _process_died(task: Any, run: Any, state: Any) -> bool:
 
 
 def _log_to_file(path: Path) -> None:
-    """Prefect and MLflow log to the study's run.log: the terminal is for progress."""
-    import prefect  # noqa: F401  (sets its own handlers up, once)
-
+    """Prefect and MLflow, both imported by now, log to the study's run.log: the terminal is for progress."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
+    # A log that cannot be written (a full disk) is not worth a traceback on the terminal.
+    logging.raiseExceptions = False
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.captureWarnings(True)
     noisy = ("prefect", "mlflow", "alembic", "py.warnings")

@@ -7,8 +7,10 @@ the process that started it, and starts while that process is still importing.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -16,13 +18,16 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from mixing.errors import MixlawError
 
 START_TIMEOUT = 120.0
 """Seconds; the first start also creates the database (about 15 s on 2 idle cores)."""
+
+SMALLEST_SPACE = 1 << 20
+"""Bytes of disk below which the server's database cannot be at work."""
 
 
 def serve(port: int, parent: int) -> None:
@@ -90,10 +95,40 @@ def start(root: Path) -> Callable[[], None]:
     return lambda: _wait(server, url, log_path)
 
 
+@contextlib.contextmanager
+def errors(root: Path) -> Iterator[None]:
+    """Make Prefect's own failures one line; what a flow raises comes through."""
+    import httpx
+    from prefect.exceptions import PrefectException
+
+    try:
+        yield
+    except (httpx.HTTPError, PrefectException, RuntimeError) as error:
+        if type(error) is RuntimeError and "Failed to reach API" not in str(error):
+            raise
+        full = _disk_full(root)
+        if full is not None:
+            raise full from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise MixlawError(
+            f"Prefect at {os.environ.get('PREFECT_API_URL')} failed ({reason})",
+            "Finished runs are kept: run again to resume",
+        ) from error
+
+
+def _disk_full(folder: Path) -> MixlawError | None:
+    if shutil.disk_usage(folder).free >= SMALLEST_SPACE:
+        return None
+    return MixlawError(f"{folder}: the disk is full", "Free some space, or set MIXLAW_HOME elsewhere")
+
+
 def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         if server.poll() is not None:
+            full = _disk_full(log.parent)
+            if full is not None:
+                raise full
             raise MixlawError(
                 f"{log}: Prefect's server ended with status {server.returncode} while starting",
                 "Read that file; moving the prefect folder next to it away gives it a fresh database",

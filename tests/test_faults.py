@@ -299,9 +299,10 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_a_full_disk(tmp_path: Path, prefect_server: None) -> None:
+@pytest.mark.parametrize("size", ["420k", "1500k"], ids=["tokens", "results"])
+def test_a_full_disk(size: str, tmp_path: Path, prefect_server: None) -> None:
     study = write_study(tmp_path)
-    with small_disk(tmp_path / "disk", "420k") as disk:
+    with small_disk(tmp_path / "disk", size) as disk:
         done = mixlaw(disk / "home", "run", str(study))
         assert done.returncode == 1, done.stderr
         assert str(disk) in one_line(done.stderr)
