@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixing.fit import Solution
-from mixing.laws.base import Floats, Points
+from mixing.laws.base import Floats, Ints, Points
 from mixing.laws.cmr import Cmr
 
 GRID = np.linspace(0.005, 0.995, 199)
@@ -29,15 +29,29 @@ class CriticalRatios:
 
 def largest_passing(values_bg: Floats, limit: float) -> Floats:
     """The first share on GRID where a rising curve passes `limit`, interpolated; 1 where it never does, 0 at once."""
-    above_bg = values_bg > limit
-    first_b = above_bg.argmax(1)
+    return _crossing(values_bg, (values_bg > limit).argmax(1), limit)
+
+
+def largest_feasible(values_bg: Floats, limit: float) -> Floats:
+    """The largest share on GRID whose value is within `limit`, interpolated; 0 where none is.
+
+    A slope may be above 0 at small shares too, where a law sees little: the paper takes the maximum of the set.
+    """
+    passes_bg = values_bg <= limit
+    count = values_bg.shape[1]
+    last_b = count - 1 - passes_bg[:, ::-1].argmax(1)
+    return _crossing(values_bg, np.where(passes_bg.any(1), np.minimum(last_b + 1, count - 1), 0), limit)
+
+
+def _crossing(values_bg: Floats, next_b: Ints, limit: float) -> Floats:
+    """Between the share before `next_b` and that one, if the latter is above `limit`; 1 if it is not."""
     rows = np.arange(len(values_bg))
-    before_b = np.maximum(first_b - 1, 0)
-    low_b, high_b = values_bg[rows, before_b], values_bg[rows, first_b]
+    before_b = np.maximum(next_b - 1, 0)
+    low_b, high_b = values_bg[rows, before_b], values_bg[rows, next_b]
     span_b = np.where(high_b > low_b, high_b - low_b, 1.0)
-    crossing_b = GRID[before_b] + (limit - low_b) / span_b * (GRID[first_b] - GRID[before_b])
-    crossing_b = np.where(first_b == 0, 0.0, crossing_b)
-    return np.asarray(np.where(above_bg.any(1), crossing_b, 1.0))
+    crossing_b = GRID[before_b] + (limit - low_b) / span_b * (GRID[next_b] - GRID[before_b])
+    crossing_b = np.where(next_b == 0, 0.0, crossing_b)
+    return np.asarray(np.where(high_b > limit, crossing_b, 1.0))
 
 
 def objective_slope(general: Solution, target: Solution, points: Points, weight: float) -> Floats | None:
@@ -63,7 +77,7 @@ def critical_ratios(
     # Only a law with two powers of T can rise, then fall.
     if isinstance(general.law, Cmr) and general.law.token_powers == 2:
         slope_bg = objective_slope(general, target, grid, weight)
-        turning_b = None if slope_bg is None else largest_passing(slope_bg, 0.0)
+        turning_b = None if slope_bg is None else largest_feasible(slope_bg, 0.0)
     return CriticalRatios(largest_passing(general.predict(grid), tolerance), turning_b)
 
 

@@ -35,7 +35,7 @@ class Constant:
 
     @property
     def linear(self) -> tuple[str, ...]:
-        return tuple(f"mean@{int(t)}" for t in self.checkpoints_t)
+        return tuple(f"mean:{int(t)}" for t in self.checkpoints_t)
 
     def usable(self, points: Points) -> NDArray[np.bool_]:
         return np.ones(len(points), dtype=bool)

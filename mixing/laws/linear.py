@@ -29,7 +29,7 @@ class Linear:
 
     @property
     def linear(self) -> tuple[str, ...]:
-        return tuple(f"a{d}@{int(t)}" for t in self.checkpoints_t for d in range(self.n_domains))
+        return tuple(f"a{d}:{int(t)}" for t in self.checkpoints_t for d in range(self.n_domains))
 
     def usable(self, points: Points) -> NDArray[np.bool_]:
         return np.ones(len(points), dtype=bool)
