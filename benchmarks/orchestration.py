@@ -2,8 +2,8 @@
 
     python -m benchmarks.orchestration [--seconds 30] [--proxies 16]
 
-The same base and proxies are trained twice: by plain worker processes, one per core, and by `mixlaw run`, which
-also counts the corpora, fits, decides, draws and publishes. Then the finished study is run again.
+The same base and proxies are trained twice: by plain worker processes, one per core, and by `mixlaw run`,
+which also counts the corpora, fits, decides, draws and publishes. Then the finished study is run again.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ class ProxiesPart(_Part):
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     learning_rate: Rate = 1e-3
     batch_tokens: Tokens = 2048
-    warmup_steps: int = Field(default=10, ge=0)
+    warmup_steps: int = Field(default=20, ge=0)
     weight_decay: float = Field(default=0.1, ge=0, lt=1)
     """Of the base too."""
     checkpoints: int = Field(default=10, ge=8, le=64)
