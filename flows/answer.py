@@ -140,7 +140,7 @@ def answer(job: Job, store: TokenStore, run_ids: Sequence[str]) -> Answer:
         kept_answer.save(job.folder.answer, kept)
     fits, decision = kept.fits, kept.decision
     _write_json(job.folder.fits, fits.to_json())
-    _write_json(job.folder.decision, {"status": decision.status, **decision_json(decision)})
+    _write_json(job.folder.decision, decision_json(decision))
     return Answer(table, question, fits, decision, kept.left_out)
 
 

@@ -103,6 +103,11 @@ def decide(
         )
     if reach > WARN_BEYOND:
         warnings.append(f"the budget asked about is {reach:.1f} times the largest trained one: extrapolated")
+    if question.tokens < points.tokens_n.min():
+        warnings.append(
+            f"{question.tokens:,} tokens are fewer than at the first checkpoint of any run "
+            f"({int(points.tokens_n.min()):,}): extrapolated; are these tokens, not steps?"
+        )
     rng = np.random.default_rng([seed, 0xB007])
     try:
         general = _replicated(points, data.general_n[inside], reach, rng)
@@ -191,6 +196,7 @@ def decide(
 def decision_json(decision: Decision) -> dict[str, Any]:
     """The object that `mixlaw decide --json` prints (interfaces.md)."""
     return {
+        "status": decision.status,
         "shares": decision.shares,
         "critical_ratio": decision.critical_ratio,
         "interval": list(decision.interval) if decision.interval else None,

@@ -501,3 +501,11 @@ def test_public_continual_pretraining_runs() -> None:
         curve = found.ratio_curves[name]
         predicted = np.interp(0.71484375, [p.x for p in curve], [p.value for p in curve])
         assert predicted == pytest.approx(observed[name], abs=allowed)
+
+
+def test_a_budget_before_the_first_checkpoint_is_doubted() -> None:
+    landscape = LANDSCAPES[0]
+    table = landscape.study([0.2, 0.4, 0.6, 0.8], [100_000, 200_000, 400_000, 800_000], seed=1)
+    asked = make_question(table, {"general": 1.0}, {"target": 1.0}, tolerance=0.0, tokens=10_000)
+    answer = decide(table, asked)
+    assert any("are these tokens, not steps?" in warning for warning in answer.warnings)
