@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from flows import home
 from tests.tiny_study import mixlaw, write_study
+
+# Prefect and MLflow read these when they are imported: this session's own, and nothing of the user's.
+for name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_"))]:
+    del os.environ[name]
+_HOME = tempfile.mkdtemp(prefix="mixlaw-tests-")
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
+home.set_defaults(Path(_HOME))
 
 
 @dataclass(frozen=True)
@@ -27,12 +38,12 @@ class Finished:
 
 
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def prefect_server() -> Iterator[None]:
     """One Prefect server for all studies of the session, which saves each the start of its own."""
     from flows import prefect_server as server
 
     assert "PREFECT_API_URL" not in os.environ
-    server.start(tmp_path_factory.mktemp("prefect"))()
+    server.start(Path(_HOME))()
     yield
     # It ends with this process.
     del os.environ["PREFECT_API_URL"]

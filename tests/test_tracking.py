@@ -15,12 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import home
+from flows.tracking import Point, RunRecord, StudyRecord, Tracker, fetch_spec
 from mixing.errors import InputError, MixlawError
-
-home.set_defaults(Path("unused"))
-
-from flows.tracking import Point, RunRecord, StudyRecord, Tracker, fetch_spec  # noqa: E402
 
 RUNS = [
     RunRecord(

@@ -70,7 +70,8 @@ def write_study(folder: Path, text: str = STUDY) -> Path:
 
 def environment(home: Path, **more: str) -> dict[str, str]:
     """What a run of `mixlaw` sees: its own home, and no MLflow but the embedded one unless told."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "MIXLAW_"))}
+    own = ("MLFLOW_", "MIXLAW_", "PREFECT_HOME")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(own)}
     return {**kept, "PYTHONPATH": str(ROOT), "MIXLAW_HOME": str(home), **more}
 
 
