@@ -167,12 +167,11 @@ def _step(
     at: np.ndarray,
 ) -> Floats:
     """Levenberg-Marquardt steps of the problems `at`, with Kaufman's Jacobian -(I - QQ') dPhi c."""
-    gradient_bqnl = law.basis_gradient(theta_bq[at], points)
-    moved_bqn = np.einsum("bqnl,bl->bqn", gradient_bqnl, linear_bl[at]) * root_bn[at][:, None, :]
-    inside_bql = np.einsum("bqn,bnl->bql", moved_bqn, q_bnl[at])
-    jacobian_bqn = moved_bqn - np.einsum("bql,bnl->bqn", inside_bql, q_bnl[at])
-    normal_bqq = np.einsum("bqn,bpn->bqp", jacobian_bqn, jacobian_bqn)
-    slope_bq = np.einsum("bqn,bn->bq", jacobian_bqn, residual_bn[at])
+    moved_bqn = law.jacobian(theta_bq[at], linear_bl[at], points) * root_bn[at][:, None, :]
+    inside_bql = moved_bqn @ q_bnl[at]
+    jacobian_bqn = moved_bqn - inside_bql @ q_bnl[at].swapaxes(1, 2)
+    normal_bqq = jacobian_bqn @ jacobian_bqn.swapaxes(1, 2)
+    slope_bq = (jacobian_bqn @ residual_bn[at][..., None])[..., 0]
     diagonal_bq = np.einsum("bqq->bq", normal_bqq)
     floor = 1e-12 * (diagonal_bq.max(1, keepdims=True) + 1e-300)
     damped = normal_bqq + (damping_b[at][:, None] * (diagonal_bq + floor))[..., None] * np.eye(

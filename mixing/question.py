@@ -175,4 +175,9 @@ def make_points(
     keys = frame.select(pl.struct("run", "seed").rank("dense").alias("r"))["r"].to_numpy()
     _, mixture_n = np.unique(shares_nd.round(9), axis=0, return_inverse=True)
     unit = token_unit or float(tokens_n.max())
-    return Points(shares_nd, target_n, tokens_n, unit, mixture_n.astype(np.int64), keys.astype(np.int64))
+    params_n = None
+    if "params" in frame.columns and not frame["params"].is_null().all():
+        params_n = frame["params"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    return Points(
+        shares_nd, target_n, tokens_n, unit, mixture_n.astype(np.int64), keys.astype(np.int64), params_n
+    )

@@ -18,7 +18,8 @@ class Points:
 
     `shares_nd` are token shares by domain, `target_n` the target share R (their sum over the target domains; NaN
     where a table has no such role), `tokens_n` training tokens, `token_unit` the tokens that count as T = 1 in a
-    law, `mixture_n` a code shared by rows of one mixture, `run_n` by rows of one run.
+    law, `mixture_n` a code shared by rows of one mixture, `run_n` by rows of one run, `params_n` the model's
+    parameters (None where a table names no sizes).
     """
 
     shares_nd: Floats
@@ -27,6 +28,7 @@ class Points:
     token_unit: float
     mixture_n: Ints
     run_n: Ints
+    params_n: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.tokens_n)
@@ -50,6 +52,7 @@ class Points:
             self.token_unit,
             self.mixture_n[rows],
             self.run_n[rows],
+            None if self.params_n is None else self.params_n[rows],
         )
 
 
@@ -113,6 +116,6 @@ class Law(Protocol):
         """basis_bnl for a batch of parameter vectors."""
         ...
 
-    def basis_gradient(self, theta_bq: Floats, points: Points) -> Floats:
-        """d basis / d theta, gradient_bqnl."""
+    def jacobian(self, theta_bq: Floats, linear_bl: Floats, points: Points) -> Floats:
+        """d prediction / d theta at fixed linear parameters, jacobian_bqn."""
         ...

@@ -71,7 +71,7 @@ class Cmr:
         ratio_bnr, time_bnk = self._ratio(theta_bq, points), self._time(theta_bq, points, power)
         return self._outer(time_bnk, ratio_bnr)
 
-    def basis_gradient(self, theta_bq: Floats, points: Points) -> Floats:
+    def jacobian(self, theta_bq: Floats, linear_bl: Floats, points: Points) -> Floats:
         ratio_bnr, time_bnk = self._ratio(theta_bq, points), self._time(theta_bq, points, power)
         ratio_ds_bnr = np.zeros_like(ratio_bnr)
         ratio_ds_bnr[..., 1] = power_ds(points.target_n, theta_bq[:, :1])
@@ -84,7 +84,7 @@ class Cmr:
             by_gap_bnk = by_exponent_bnk.copy()
             by_gap_bnk[..., 1] = 0
             rows.append(self._outer(by_gap_bnk, ratio_bnr))
-        return np.stack(rows, axis=1)
+        return np.stack([(row_bnl @ linear_bl[..., None])[..., 0] for row_bnl in rows], axis=1)
 
     def basis_slope(self, theta_bq: Floats, points: Points) -> Floats:
         """d basis / d ln T, slope_bnl: what the turning point is found with."""

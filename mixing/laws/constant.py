@@ -52,5 +52,5 @@ class Constant:
         onehot_nt = nearest_checkpoint(points.tokens_n, self.checkpoints_t)
         return np.broadcast_to(onehot_nt, (len(theta_bq), *onehot_nt.shape))
 
-    def basis_gradient(self, theta_bq: Floats, points: Points) -> Floats:
-        return np.empty((len(theta_bq), 0, len(points), len(self.checkpoints_t)))
+    def jacobian(self, theta_bq: Floats, linear_bl: Floats, points: Points) -> Floats:
+        return np.empty((len(theta_bq), 0, len(points)))

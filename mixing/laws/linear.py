@@ -47,5 +47,5 @@ class Linear:
         basis_nl = np.einsum("nt,nd->ntd", onehot_nt, points.shares_nd).reshape(len(points), -1)
         return np.broadcast_to(basis_nl, (len(theta_bq), *basis_nl.shape))
 
-    def basis_gradient(self, theta_bq: Floats, points: Points) -> Floats:
-        return np.empty((len(theta_bq), 0, len(points), len(self.checkpoints_t) * self.n_domains))
+    def jacobian(self, theta_bq: Floats, linear_bl: Floats, points: Points) -> Floats:
+        return np.empty((len(theta_bq), 0, len(points)))
