@@ -15,18 +15,24 @@ from mixing.laws.base import Floats, Law, Points
 
 _RIDGE = 1e-7
 """Relative ridge on the linear solve, so that a rank-deficient design has the smallest solution, not an error."""
+_BLOCK = 2_000_000
+"""Jacobian entries that are worked on at once: what stays in a core's cache and out of the way of memory."""
+_TOLERANCE = 1e-10
+"""A relative gain below which a problem is solved."""
 HUBER = 3.0
 """Residuals beyond this many robust standard deviations are weighted down: only plain outliers are."""
 
 
 @dataclass(frozen=True)
 class Solution:
-    """Fitted parameters of b problems: theta_bq (nonlinear), linear_bl, and the weighted squared error sse_b."""
+    """Fitted parameters of b problems: theta_bq (nonlinear), linear_bl, the weighted squared error sse_b, and the
+    variance scatter_b against which expectations about parameters were weighed."""
 
     law: Law
     theta_bq: Floats
     linear_bl: Floats
     sse_b: Floats
+    scatter_b: Floats
 
     def predict(self, points: Points) -> Floats:
         """prediction_bn at any points."""
@@ -34,8 +40,14 @@ class Solution:
 
     def best(self) -> Solution:
         """The problem with the least error, as a batch of one."""
-        at = [int(np.nanargmin(self.sse_b))]
-        return Solution(self.law, self.theta_bq[at], self.linear_bl[at], self.sse_b[at])
+        at = int(np.nanargmin(self.sse_b))
+        return self.part(slice(at, at + 1))
+
+    def part(self, which: slice) -> Solution:
+        """Some of the problems."""
+        return Solution(
+            self.law, self.theta_bq[which], self.linear_bl[which], self.sse_b[which], self.scatter_b[which]
+        )
 
     def named(self) -> dict[str, float]:
         """Parameters of the first problem, by name."""
@@ -59,14 +71,17 @@ def fit(law: Law, points: Points, losses_vn: Floats, robust: bool = True) -> lis
         )
         if (weights_vn == 1).all():
             break
-        solutions = _from_starts(law, points, losses_vn, weights_vn)
+        solutions = _again(law, points, losses_vn, weights_vn, solutions)
     return solutions
 
 
 def refit(solution: Solution, points: Points, losses_bn: Floats, iterations: int = 25) -> Solution:
     """Fit b further losses at the same points, starting from a solution: bootstrap replicates."""
     start_bq = np.repeat(solution.theta_bq[:1], len(losses_bn), axis=0)
-    return solve(solution.law, points, losses_bn, np.ones_like(losses_bn), start_bq, iterations)
+    scatter_b = np.repeat(solution.scatter_b[:1], len(losses_bn))
+    return solve(
+        solution.law, points, losses_bn, np.ones_like(losses_bn), start_bq, iterations, scatter_b=scatter_b
+    )
 
 
 def _from_starts(law: Law, points: Points, losses_vn: Floats, weights_vn: Floats) -> list[Solution]:
@@ -74,11 +89,50 @@ def _from_starts(law: Law, points: Points, losses_vn: Floats, weights_vn: Floats
     count = len(starts_sq)
     if not starts_sq.shape[1] and (weights_vn == weights_vn[:1]).all():
         return _linear_only(law, points, losses_vn, weights_vn[0])
-    out = []
-    for y_n, w_n in zip(losses_vn, weights_vn, strict=True):
-        batch = solve(law, points, np.tile(y_n, (count, 1)), np.tile(w_n, (count, 1)), starts_sq)
-        out.append(batch.best())
-    return out
+    # All losses and starts are one batch: loss 0 from every start, loss 1 from every start, ...
+    batch = solve(
+        law,
+        points,
+        np.repeat(losses_vn, count, axis=0),
+        np.repeat(weights_vn, count, axis=0),
+        np.tile(starts_sq, (len(losses_vn), 1)),
+    )
+    found = [batch.part(slice(v * count, (v + 1) * count)).best() for v in range(len(losses_vn))]
+    return _steadied(law, points, losses_vn, weights_vn, found)
+
+
+def _again(
+    law: Law, points: Points, losses_vn: Floats, weights_vn: Floats, found: list[Solution]
+) -> list[Solution]:
+    """Fit anew with other weights, from where the last fit ended."""
+    if not law.parameters:
+        return [_linear_only(law, points, y[None], w)[0] for y, w in zip(losses_vn, weights_vn, strict=True)]
+    theta_vq = np.concatenate([s.theta_bq for s in found])
+    scatter_v = np.concatenate([s.scatter_b for s in found])
+    batch = solve(law, points, losses_vn, weights_vn, theta_vq, scatter_b=scatter_v)
+    return [batch.part(slice(v, v + 1)) for v in range(len(losses_vn))]
+
+
+def _steadied(
+    law: Law, points: Points, losses_vn: Floats, weights_vn: Floats, found: list[Solution]
+) -> list[Solution]:
+    """With expectations about parameters, weigh them against the scatter around the fit, twice over."""
+    if not np.isfinite([p.spread for p in law.parameters]).any():
+        return found
+    for _ in range(2):
+        scatter_v = np.array([_scatter(s, points, y) for s, y in zip(found, losses_vn, strict=True)])
+        theta_vq = np.concatenate([s.theta_bq for s in found])
+        batch = solve(law, points, losses_vn, weights_vn, theta_vq, scatter_b=scatter_v)
+        found = [batch.part(slice(v, v + 1)) for v in range(len(losses_vn))]
+    return found
+
+
+def _scatter(solution: Solution, points: Points, losses_n: Floats) -> float:
+    """The variance of a loss around its fit, with the degrees of freedom that the fit left."""
+    residual_n = losses_n - solution.predict(points)[0]
+    spent = solution.theta_bq.shape[1] + solution.linear_bl.shape[1]
+    left = max(len(losses_n) - spent, len(losses_n) / 4)
+    return float((residual_n**2).sum() / left)
 
 
 def _linear_only(law: Law, points: Points, losses_vn: Floats, weights_n: Floats) -> list[Solution]:
@@ -87,7 +141,7 @@ def _linear_only(law: Law, points: Points, losses_vn: Floats, weights_n: Floats)
     linear_lv = np.linalg.lstsq(basis_nl, (losses_vn * root_n).T, rcond=1e-10)[0]
     sse_v = ((basis_nl @ linear_lv - (losses_vn * root_n).T) ** 2).sum(0)
     return [
-        Solution(law, np.empty((1, 0)), linear_lv[:, v][None, :], sse_v[v : v + 1])
+        Solution(law, np.empty((1, 0)), linear_lv[:, v][None, :], sse_v[v : v + 1], np.zeros(1))
         for v in range(len(losses_vn))
     ]
 
@@ -100,30 +154,75 @@ def _huber(residual_n: Floats) -> Floats:
 
 
 def solve(
-    law: Law, points: Points, losses_bn: Floats, weights_bn: Floats, start_bq: Floats, iterations: int = 60
+    law: Law,
+    points: Points,
+    losses_bn: Floats,
+    weights_bn: Floats,
+    start_bq: Floats,
+    iterations: int = 60,
+    *,
+    scatter_b: Floats | None = None,
 ) -> Solution:
-    """Least squares for b problems at once, theta kept inside its bounds."""
+    """Least squares for b problems at once, theta kept inside its bounds.
+
+    Expectations about parameters count as one more observation each, of variance scatter_b / spread^2 relative to
+    the losses'; by default that of a fit which explains 99% of the loss's variance.
+    """
+    if scatter_b is None:
+        scatter_b = 0.01 * losses_bn.var(axis=1)
+    size = max(1, _BLOCK // max(1, losses_bn.shape[1] * max(1, start_bq.shape[1])))
+    parts = [
+        _solve(law, points, losses_bn[i:j], weights_bn[i:j], start_bq[i:j], iterations, scatter_b[i:j])
+        for i, j in ((k, k + size) for k in range(0, len(losses_bn), size))
+    ]
+    if len(parts) == 1:
+        return parts[0]
+    return Solution(
+        law,
+        *(
+            np.concatenate([getattr(p, name) for p in parts])
+            for name in ("theta_bq", "linear_bl", "sse_b", "scatter_b")
+        ),
+    )
+
+
+def _solve(
+    law: Law,
+    points: Points,
+    losses_bn: Floats,
+    weights_bn: Floats,
+    start_bq: Floats,
+    iterations: int,
+    scatter_b: Floats,
+) -> Solution:
     low_q = np.array([p.low for p in law.parameters])
     high_q = np.array([p.high for p in law.parameters])
+    expected_q = np.array([p.expected for p in law.parameters])
+    pull_bq = scatter_b[:, None] / np.array([p.spread for p in law.parameters]) ** 2
     root_bn = np.sqrt(weights_bn)
     target_bn = losses_bn * root_bn
     theta_bq = np.clip(start_bq, low_q, high_q)
-    linear_bl, residual_bn, q_bnl = _project(law, points, theta_bq, root_bn, target_bn)
+    positive_l = np.array([name.startswith("+") for name in law.linear])
+    linear_bl, residual_bn, q_bnl = _project(law, points, theta_bq, root_bn, target_bn, positive_l)
     sse_b = (residual_bn**2).sum(1)
     if not theta_bq.shape[1]:
-        return Solution(law, theta_bq, linear_bl, sse_b)
+        return Solution(law, theta_bq, linear_bl, sse_b, scatter_b)
+    cost_b = sse_b + (pull_bq * (theta_bq - expected_q) ** 2).sum(1)
     damping_b = np.full(len(theta_bq), 1e-2)
     active_b = np.ones(len(theta_bq), dtype=bool)
     for _ in range(iterations):
         at = np.flatnonzero(active_b)
         if not len(at):
             break
-        step_bq = _step(law, points, theta_bq, linear_bl, residual_bn, q_bnl, root_bn, damping_b, at)
+        jacobian_bqn = law.jacobian(theta_bq[at], linear_bl[at], points) * root_bn[at][:, None, :]
+        pull = pull_bq[at] * (expected_q - theta_bq[at])
+        step_bq = _step(jacobian_bqn, residual_bn[at], q_bnl[at], damping_b[at], pull_bq[at], pull)
         trial_bq = np.clip(theta_bq[at] + step_bq, low_q, high_q)
-        linear, residual, q = _project(law, points, trial_bq, root_bn[at], target_bn[at])
+        linear, residual, q = _project(law, points, trial_bq, root_bn[at], target_bn[at], positive_l)
         sse = (residual**2).sum(1)
-        better = sse < sse_b[at]
-        gain = (sse_b[at] - sse) / np.maximum(sse_b[at], 1e-300)
+        cost = sse + (pull_bq[at] * (trial_bq - expected_q) ** 2).sum(1)
+        better = cost < cost_b[at]
+        gain = (cost_b[at] - cost) / np.maximum(cost_b[at], 1e-300)
         move = np.abs(trial_bq - theta_bq[at]).max(1)
         take = at[better]
         theta_bq[take], linear_bl[take], residual_bn[take] = (
@@ -131,51 +230,61 @@ def solve(
             linear[better],
             residual[better],
         )
-        q_bnl[take], sse_b[take] = q[better], sse[better]
+        q_bnl[take], sse_b[take], cost_b[take] = q[better], sse[better], cost[better]
         damping_b[at] = np.where(better, damping_b[at] * 0.2, damping_b[at] * 6)
-        done = (better & (gain < 1e-10)) | (move < 1e-9) | (damping_b[at] > 1e9)
+        done = (better & (gain < _TOLERANCE)) | (move < 1e-9) | (damping_b[at] > 1e9)
         active_b[at[done]] = False
-    return Solution(law, theta_bq, linear_bl, sse_b)
+    return Solution(law, theta_bq, linear_bl, sse_b, scatter_b)
 
 
 def _project(
-    law: Law, points: Points, theta_bq: Floats, root_bn: Floats, target_bn: Floats
+    law: Law, points: Points, theta_bq: Floats, root_bn: Floats, target_bn: Floats, positive_l: np.ndarray
 ) -> tuple[Floats, Floats, Floats]:
-    """The linear solve at fixed theta: linear_bl, the residual, and an orthonormal basis q_bnl of the columns."""
+    """The linear solve at fixed theta: linear_bl, the residual, and an orthonormal basis q_bnl of the columns.
+
+    A parameter that may not be negative and would be is dropped: its column is zeroed, and the ridge makes it 0.
+    """
     basis_bnl = law.basis(theta_bq, points) * root_bn[..., None]
-    scale_bl = np.sqrt((basis_bnl**2).sum(1)) + 1e-300
-    scaled_bnl = basis_bnl / scale_bl[:, None, :]
-    count = scaled_bnl.shape[2]
-    ridge_bll = np.broadcast_to(_RIDGE * np.eye(count), (len(theta_bq), count, count))
-    q_bml, r_bll = np.linalg.qr(np.concatenate([scaled_bnl, ridge_bll], axis=1))
-    q_bnl = q_bml[:, : basis_bnl.shape[1]]
-    projected_bl = np.einsum("bnl,bn->bl", q_bnl, target_bn)
-    linear_bl = np.linalg.solve(r_bll, projected_bl[..., None])[..., 0] / scale_bl
-    residual_bn = target_bn - np.einsum("bnl,bl->bn", basis_bnl, linear_bl)
+    linear_bl, q_bnl = _least_squares(basis_bnl, target_bn)
+    if positive_l.any():
+        for _ in range(int(positive_l.sum())):
+            wrong_bl = positive_l & (linear_bl < 0)
+            redo = np.flatnonzero(wrong_bl.any(1))
+            if not len(redo):
+                break
+            worst = np.where(wrong_bl[redo], linear_bl[redo], np.inf).argmin(1)
+            basis_bnl = np.array(basis_bnl)
+            basis_bnl[redo, :, worst] = 0
+            linear_bl[redo], q_bnl[redo] = _least_squares(basis_bnl[redo], target_bn[redo])
+    residual_bn = target_bn - (basis_bnl @ linear_bl[..., None])[..., 0]
     return linear_bl, residual_bn, q_bnl
 
 
+def _least_squares(basis_bnl: Floats, target_bn: Floats) -> tuple[Floats, Floats]:
+    scale_bl = np.sqrt((basis_bnl**2).sum(1)) + 1e-300
+    scaled_bnl = basis_bnl / scale_bl[:, None, :]
+    count = scaled_bnl.shape[2]
+    ridge_bll = np.broadcast_to(_RIDGE * np.eye(count), (len(basis_bnl), count, count))
+    q_bml, r_bll = np.linalg.qr(np.concatenate([scaled_bnl, ridge_bll], axis=1))
+    q_bnl = q_bml[:, : basis_bnl.shape[1]]
+    projected_bl = (q_bnl.swapaxes(1, 2) @ target_bn[..., None])[..., 0]
+    return np.linalg.solve(r_bll, projected_bl[..., None])[..., 0] / scale_bl, q_bnl
+
+
 def _step(
-    law: Law,
-    points: Points,
-    theta_bq: Floats,
-    linear_bl: Floats,
+    moved_bqn: Floats,
     residual_bn: Floats,
     q_bnl: Floats,
-    root_bn: Floats,
     damping_b: Floats,
-    at: np.ndarray,
+    pull_bq: Floats,
+    pull_slope_bq: Floats,
 ) -> Floats:
-    """Levenberg-Marquardt steps of the problems `at`, with Kaufman's Jacobian -(I - QQ') dPhi c."""
-    moved_bqn = law.jacobian(theta_bq[at], linear_bl[at], points) * root_bn[at][:, None, :]
-    inside_bql = moved_bqn @ q_bnl[at]
-    jacobian_bqn = moved_bqn - inside_bql @ q_bnl[at].swapaxes(1, 2)
+    """Levenberg-Marquardt steps with Kaufman's Jacobian -(I - QQ') dPhi c and the pull of the expectations."""
+    jacobian_bqn = moved_bqn - (moved_bqn @ q_bnl) @ q_bnl.swapaxes(1, 2)
     normal_bqq = jacobian_bqn @ jacobian_bqn.swapaxes(1, 2)
-    slope_bq = (jacobian_bqn @ residual_bn[at][..., None])[..., 0]
+    slope_bq = (jacobian_bqn @ residual_bn[..., None])[..., 0] + pull_slope_bq
     diagonal_bq = np.einsum("bqq->bq", normal_bqq)
     floor = 1e-12 * (diagonal_bq.max(1, keepdims=True) + 1e-300)
-    damped = normal_bqq + (damping_b[at][:, None] * (diagonal_bq + floor))[..., None] * np.eye(
-        theta_bq.shape[1]
-    )
-    damped += 1e-18 * np.eye(theta_bq.shape[1])
+    added_bq = damping_b[:, None] * (diagonal_bq + pull_bq + floor) + pull_bq + 1e-18
+    damped = normal_bqq + added_bq[..., None] * np.eye(moved_bqn.shape[1])
     return np.asarray(np.linalg.solve(damped, slope_bq[..., None])[..., 0])

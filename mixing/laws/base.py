@@ -58,12 +58,18 @@ class Points:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter that enters a law nonlinearly, with its bounds and what it means."""
+    """A parameter that enters a law nonlinearly, with its bounds and what it means.
+
+    A law with as many parameters as sources is steadied by what is expected before any run: `expected` +- `spread`
+    (one standard deviation), weighed against the scatter of the runs. An infinite spread says nothing.
+    """
 
     name: str
     low: float
     high: float
     meaning: str
+    expected: float = 0.0
+    spread: float = float("inf")
 
 
 class NotApplicable(Exception):
@@ -99,7 +105,7 @@ class Law(Protocol):
 
     @property
     def linear(self) -> tuple[str, ...]:
-        """Names of the linear parameters, l of them."""
+        """Names of the linear parameters, l of them; those that start with + may not be negative."""
         ...
 
     def usable(self, points: Points) -> NDArray[np.bool_]:
