@@ -1,0 +1,220 @@
+"""Where a mixture may lie: bounds per domain, frozen parts, and the simplex; empty regions are named."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from mixing.errors import InputError
+from mixing.laws.base import Floats
+
+Why = Literal["bound", "repetition", "trained", ""]
+"""Why a share may not rise or fall further; empty: only because shares lie between 0 and 1."""
+_SLACK = 1e-9
+
+
+@dataclass(frozen=True)
+class Region:
+    """Mixtures p = parts' q with q on the simplex and within bounds.
+
+    A part is one domain, or several whose proportions are frozen: parts_qd holds each part's shares within itself
+    (rows sum to 1). `low_why` and `high_why` say where a part's bounds come from.
+    """
+
+    domains: tuple[str, ...]
+    names: tuple[str, ...]
+    parts_qd: Floats
+    low_q: Floats
+    high_q: Floats
+    low_why: tuple[Why, ...]
+    high_why: tuple[Why, ...]
+
+    def shares(self, q_mq: Floats) -> Floats:
+        return np.asarray(q_mq @ self.parts_qd)
+
+    def project(self, q_mq: Floats) -> Floats:
+        """The nearest points (Euclidean) on the simplex within the bounds."""
+        q_mq = np.where(np.isfinite(q_mq), q_mq, 0.0)
+        shift_low = (q_mq - self.high_q).min(1)
+        shift_high = (q_mq - self.low_q).max(1)
+        for _ in range(60):
+            shift = (shift_low + shift_high) / 2
+            above = np.clip(q_mq - shift[:, None], self.low_q, self.high_q).sum(1) > 1
+            shift_low, shift_high = np.where(above, shift, shift_low), np.where(above, shift_high, shift)
+        inside = np.clip(q_mq - shift_high[:, None], self.low_q, self.high_q)
+        # What bisection leaves (1e-16 or so) goes where there is room.
+        left = 1 - inside.sum(1, keepdims=True)
+        room = np.where(left > 0, self.high_q - inside, inside - self.low_q)
+        return np.asarray(inside + left * room / np.maximum(room.sum(1, keepdims=True), 1e-300))
+
+    def parts_of(self, shares_md: Floats) -> Floats:
+        """The nearest q of any mixtures: each part's total, projected."""
+        member_qd = self.parts_qd > 0
+        return self.project(shares_md @ member_qd.T.astype(float))
+
+    def sample(self, centres_mq: Floats, count: int, rng: np.random.Generator) -> Floats:
+        """`count` mixtures around centres, from near ones to the region's corners, as q_mq."""
+        width = len(self.names)
+        centre = centres_mq[rng.integers(len(centres_mq), size=count)]
+        strength = np.exp(rng.uniform(np.log(0.3), np.log(300.0), size=(count, 1)))
+        gamma = rng.standard_gamma(np.maximum(strength * centre + 0.3 / width, 1e-3))
+        drawn = (gamma + 1e-300) / (gamma + 1e-300).sum(1, keepdims=True)
+        return self.project(drawn)
+
+    def binding(self, q_q: Floats) -> list[tuple[str, Why, float]]:
+        """The parts that lie at a bound somebody set, as (name, why, bound)."""
+        found: list[tuple[str, Why, float]] = []
+        for at, name in enumerate(self.names):
+            if self.high_q[at] - self.low_q[at] < 1e-9:
+                continue
+            if self.high_why[at] and q_q[at] > self.high_q[at] - 1e-6:
+                found.append((name, self.high_why[at], float(self.high_q[at])))
+            elif self.low_why[at] and q_q[at] < self.low_q[at] + 1e-6:
+                found.append((name, self.low_why[at], float(self.low_q[at])))
+        return found
+
+
+def make_region(
+    domains: tuple[str, ...],
+    trained_nd: Floats,
+    *,
+    low: Mapping[str, float] | None = None,
+    high: Mapping[str, float] | None = None,
+    caps: Mapping[str, float] | None = None,
+    frozen: Sequence[Sequence[str]] = (),
+    within: Mapping[str, float] | None = None,
+) -> Region:
+    """The region that user bounds, repetition `caps` and the trained shares leave.
+
+    No part may leave the range of its trained shares: a law says nothing there. `frozen` groups keep the proportions
+    of `within` (default: the mean trained ones). Raises InputError naming the constraints that cannot be met.
+    """
+    low, high, caps = dict(low or {}), dict(high or {}), dict(caps or {})
+    for what, bounds in (("--min", low), ("--max", high), ("supply", caps)):
+        unknown = [name for name in bounds if name not in domains]
+        if unknown:
+            raise InputError(
+                f"{what} {unknown[0]}: no such domain", f"The table's domains: {', '.join(domains)}"
+            )
+    for what, bounds in (("--min", low), ("--max", high)):
+        for name, value in bounds.items():
+            if not math.isfinite(value) or not 0 <= value <= 1:
+                raise InputError(f"{what} {name}={value}: not a share", "Shares are numbers from 0 to 1")
+    groups = _groups(domains, frozen)
+    share_d = trained_nd.mean(0)
+    if within:
+        share_d = np.array([within.get(d, 0.0) for d in domains])
+    parts, lows, highs, low_why, high_why, names = [], [], [], [], [], []
+    for group in groups:
+        at = [domains.index(d) for d in group]
+        ratio = _ratio(group, share_d[at])
+        row = np.zeros(len(domains))
+        row[at] = ratio
+        total = trained_nd[:, at].sum(1)
+        name = "+".join(group)
+        floors: list[tuple[float, Why]] = [(0.0, ""), (_outward(total.min(), False), "trained")]
+        tops: list[tuple[float, Why]] = [(1.0, ""), (_outward(total.max(), True), "trained")]
+        for domain, part in zip(group, ratio, strict=True):
+            if domain in low and low[domain] > 0:
+                if part <= 0:
+                    raise InputError(
+                        f"--min {domain}={low[domain]:g}: its frozen part holds none of it", "Freeze others"
+                    )
+                floors.append((low[domain] / part, "bound"))
+            if domain in high and part > 0:
+                tops.append((high[domain] / part, "bound"))
+            if domain in caps and part > 0:
+                tops.append((caps[domain] / part, "repetition"))
+        floor, top = max(floors, key=lambda f: f[0]), min(tops, key=lambda t: t[0])
+        if floor[0] > top[0] + _SLACK:
+            raise InputError(
+                f"{name}: its share must be at least {floor[0]:.4g} ({_words(floor[1])}) and at most {top[0]:.4g} "
+                f"({_words(top[1])})",
+                _remedy({floor[1], top[1]}),
+            )
+        names.append(name)
+        parts.append(row)
+        lows.append(min(floor[0], top[0]))
+        highs.append(top[0])
+        low_why.append(floor[1])
+        high_why.append(top[1])
+    low_q, high_q = np.array(lows), np.array(highs)
+    _not_empty(names, low_q, high_q, low_why, high_why)
+    return Region(domains, tuple(names), np.stack(parts), low_q, high_q, tuple(low_why), tuple(high_why))
+
+
+def _groups(domains: tuple[str, ...], frozen: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    seen: set[str] = set()
+    for group in frozen:
+        if len(group) < 2:
+            raise InputError(
+                f"--freeze {','.join(group)}: one domain has no proportions", "Name two or more: A,B"
+            )
+        for domain in group:
+            if domain not in domains:
+                raise InputError(
+                    f"--freeze {domain}: no such domain", f"The table's domains: {', '.join(domains)}"
+                )
+            if domain in seen:
+                raise InputError(f"--freeze {domain}: named twice", "A domain is in one frozen part")
+            seen.add(domain)
+    first = {group[0]: tuple(group) for group in frozen}
+    return [first.get(d, (d,)) for d in domains if d not in seen or d in first]
+
+
+def _ratio(group: tuple[str, ...], share_g: Floats) -> Floats:
+    if len(group) == 1:
+        return np.ones(1)
+    if share_g.sum() <= 0:
+        raise InputError(
+            f"--freeze {','.join(group)}: all their shares are 0", "Give their proportions with --prior"
+        )
+    return np.asarray(share_g / share_g.sum())
+
+
+def _outward(value: float, up: bool) -> float:
+    """Trained ends by a hair wider, so that rounding leaves every trained mixture inside."""
+    return float(min(1.0, value + 1e-9) if up else max(0.0, value - 1e-9))
+
+
+def _words(why: Why) -> str:
+    return {
+        "bound": "as asked",
+        "repetition": "its text would be repeated too often",
+        "trained": "no run went beyond",
+        "": "a share",
+    }[why]
+
+
+def _remedy(whys: set[Why]) -> str:
+    if "trained" in whys and "bound" in whys:
+        return "Train runs there first, or relax --min or --max"
+    if "repetition" in whys:
+        return "Add text, allow more epochs, or lower the token budget"
+    return "Relax --min or --max"
+
+
+def _not_empty(
+    names: list[str], low_q: Floats, high_q: Floats, low_why: list[Why], high_why: list[Why]
+) -> None:
+    if high_q.sum() < 1 - _SLACK:
+        raise InputError(
+            f"the caps leave no mixture: all domains together may fill {high_q.sum():.4g} of the budget "
+            f"({_listed(names, high_q, high_why)})",
+            _remedy(set(high_why)),
+        )
+    if low_q.sum() > 1 + _SLACK:
+        raise InputError(
+            f"the least shares sum to {low_q.sum():.4g}, more than the whole ({_listed(names, low_q, low_why)})",
+            "Lower --min",
+        )
+
+
+def _listed(names: list[str], value_q: Floats, why: list[Why]) -> str:
+    order = sorted((v, n, w) for n, v, w in zip(names, value_q.tolist(), why, strict=True) if w)
+    shown = [f"{name} {value:.3g}, {_words(w)}" for value, name, w in order]
+    return "; ".join(shown[:6]) + ("; ..." if len(shown) > 6 else "")
