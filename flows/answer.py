@@ -18,6 +18,7 @@ from flows.stages import Job, supply_of
 from mixing.atomic import replace_files
 from mixing.decision import Decision, Question
 from mixing.errors import MixlawError
+from mixing.readers import ANSWERED
 from mixing.runs import RunTable, make_table
 
 if TYPE_CHECKING:
@@ -111,7 +112,8 @@ def question_of(job: Job, supply: dict[str, int], table: RunTable) -> Question:
 def answer(job: Job, store: TokenStore, run_ids: Sequence[str]) -> Answer:
     """Fit and decide on these runs, and write `fits.json` and `decision.json`.
 
-    Raises InputError or MixlawError as `mixing` does; a decision may be "not yet".
+    The run store lists them, so that `mixlaw decide` on it answers from the same. Raises InputError or
+    MixlawError as `mixing` does; a decision may be "not yet".
     """
     from flows import kept_answer
     from mixing.decide import decide, decision_json
@@ -128,6 +130,7 @@ def answer(job: Job, store: TokenStore, run_ids: Sequence[str]) -> Answer:
         [losses_file(job.folder.runs, run) for run in run_ids],
         (question, max_shares, natural_shares, job.study.seed),
     )
+    _write_json(job.folder.runs / ANSWERED, {"runs": list(run_ids)})
     kept = kept_answer.load(job.folder.answer, key)
     if kept is None:
         losses = {"general": question.general, "target": question.target}

@@ -174,6 +174,8 @@ class Steps:
         )
         if given.decision.status == "decided":
             self._confirm(outcome, base)
+            if outcome.confirmation is None:
+                discard_answer(job)
             outcome.spec = self._task("mix spec", lambda: self._spec(outcome))
         else:
             discard_answer(job)
@@ -288,6 +290,10 @@ class Steps:
         if planned is None or planned.target_share is None:
             return
         spec = proxy_spec(self.job, outcome.store, planned, base)
+        if spec.run_id in outcome.names:
+            seen = outcome.names[spec.run_id]
+            self.shown.say(f"no confirmation run: the recommended mix is that of a run of the fit ({seen})")
+            return
         windows = {n: d.train.n_windows(spec.context) for n, d in outcome.store.domains.items()}
         try:
             check_epochs(spec, windows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -15,14 +16,18 @@ TOKENS_PER_STEP = 4096 * 256
 
 _DONE = "done.json"
 
+ANSWERED = "answered.json"
+"""Beside the finished runs of a study: `{"runs": [...]}`, those that its newest answer was fitted on."""
 
-def read_layout(path: str) -> pl.DataFrame:
-    """A tidy frame from any layout we know.
+
+def read_layout(path: str) -> tuple[pl.DataFrame, list[str]]:
+    """A tidy frame from any layout we know, and notes on what was left out of it.
 
     - a CSV or Parquet file: tidy, wide (`loss.<eval>`), mixinglaws (`weight_*`, `step`, `val_domain`, `loss`),
       or SlimPajama-like (`weight_*`, `model_size`, `n_tokens`, `<eval>_loss`)
     - `SHARES.csv,LOSSES.csv`: a pair joined by `index` or `run` (RegMix, olmix)
-    - a folder of finished runs (`<run>/losses.parquet` beside `done.json`), or a folder with one such pair
+    - a folder of finished runs (`<run>/losses.parquet` beside `done.json`), or a folder with one such pair;
+      of a study's runs those that its answer was fitted on, in that order (not the confirmation run)
 
     Raises InputError naming the file and what was expected.
     """
@@ -35,15 +40,15 @@ def read_layout(path: str) -> pl.DataFrame:
         ) from error
 
 
-def _layout(path: str) -> pl.DataFrame:
+def _layout(path: str) -> tuple[pl.DataFrame, list[str]]:
     parts = [Path(p) for p in path.split(",")] if "," in path and not Path(path).exists() else [Path(path)]
     if len(parts) == 2:
-        return _tidy(_pair(_open(parts[0]), _open(parts[1]), path), path)
+        return _tidy(_pair(_open(parts[0]), _open(parts[1]), path), path), []
     if len(parts) != 1:
         raise InputError(f"{path}: {len(parts)} files named", "Name one table, or SHARES,LOSSES")
     if parts[0].is_dir():
         return _folder(parts[0])
-    return _tidy(_open(parts[0]), path)
+    return _tidy(_open(parts[0]), path), []
 
 
 def _open(path: Path) -> pl.DataFrame:
@@ -54,7 +59,7 @@ def _open(path: Path) -> pl.DataFrame:
     try:
         with duckdb.connect() as connection:
             query = f"SELECT * FROM {reader}($path{options})"
-            frame: pl.DataFrame = connection.sql(query, params={"path": str(path)}).pl()
+            frame: pl.DataFrame = connection.sql(query, params={"path": _literal(path)}).pl()
     except duckdb.Error as error:
         raise InputError(
             f"{path}: not a readable table ({str(error).splitlines()[0]})", "Give a CSV or Parquet file"
@@ -64,27 +69,64 @@ def _open(path: Path) -> pl.DataFrame:
     return frame
 
 
-def _folder(folder: Path) -> pl.DataFrame:
-    finished = sorted(p.parent / "losses.parquet" for p in folder.glob(f"*/{_DONE}"))
+def _literal(path: Path) -> str:
+    """The path with what DuckDB would take for a wildcard escaped."""
+    return re.sub(r"([*?\[])", r"[\1]", str(path))
+
+
+def _folder(folder: Path) -> tuple[pl.DataFrame, list[str]]:
+    finished = sorted(p.parent.name for p in folder.glob(f"*/{_DONE}"))
     if finished:
+        runs, notes = _answered(folder, finished)
+        paths = [_literal(folder / run / "losses.parquet") for run in runs]
         try:
             with duckdb.connect() as connection:
-                query = "SELECT * FROM read_parquet($paths, union_by_name => true) ORDER BY run, tokens, eval"
-                frame: pl.DataFrame = connection.sql(query, params={"paths": [str(p) for p in finished]}).pl()
+                # Rows stay in the order of the files, so that the study's own answer comes out to the digit.
+                query = "SELECT * FROM read_parquet($paths, union_by_name => true)"
+                frame: pl.DataFrame = connection.sql(query, params={"paths": paths}).pl()
         except duckdb.Error as error:
             raise InputError(
                 f"{folder}: the losses.parquet of a finished run cannot be read ({str(error).splitlines()[0]})",
                 "Delete that run's folder and train it again",
             ) from error
-        return _tidy(frame, str(folder))
+        return _tidy(frame, str(folder)), notes
     shares = [p for p in folder.glob("*.csv") if re.search(r"ratios|mixture", p.name)]
     losses = [p for p in folder.glob("*.csv") if re.search(r"metrics|loss", p.name)]
     if len(shares) == 1 and len(losses) == 1:
-        return _tidy(_pair(_open(shares[0]), _open(losses[0]), str(folder)), str(folder))
+        return _tidy(_pair(_open(shares[0]), _open(losses[0]), str(folder)), str(folder)), []
     raise InputError(
         f"{folder}: neither finished runs (*/{_DONE}) nor one pair of share and loss tables",
         "Name the table, or the pair as SHARES.csv,LOSSES.csv",
     )
+
+
+def _answered(folder: Path, finished: list[str]) -> tuple[list[str], list[str]]:
+    """The finished runs to read, and notes: those that the study's answer was fitted on, where it says so."""
+    listing = folder / ANSWERED
+    if not listing.exists():
+        return finished, []
+    hint = "Delete it to read every finished run, or run the study again"
+    try:
+        listed = json.loads(listing.read_bytes())["runs"]
+        wanted = [run for run in listed if run in finished]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{listing}: not a list of a study's runs ({error})", hint) from error
+    if not wanted:
+        raise InputError(f"{listing}: none of the runs that it names is finished", hint)
+    notes = []
+    if others := [run for run in finished if run not in wanted]:
+        notes.append(
+            f"{folder}: left out {_named(others)}, which the study's answer was not fitted on "
+            f"(its confirmation, or of an earlier question; {ANSWERED} lists the others)"
+        )
+    if gone := [run for run in listed if run not in wanted]:
+        notes.append(f"{folder}: {_named(gone)} of the study's answer not there; run the study again")
+    return wanted, notes
+
+
+def _named(runs: list[str]) -> str:
+    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    return f"{count} ({', '.join(runs[:3])}{', ...' if len(runs) > 3 else ''})"
 
 
 def _pair(shares: pl.DataFrame, losses: pl.DataFrame, source: str) -> pl.DataFrame:

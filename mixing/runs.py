@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,18 +92,20 @@ class RunTable:
 def load_runs(path: str | Path) -> RunTable:
     """Read a runs table: CSV, Parquet, a folder of finished runs, or a peer's layout (see `mixing.readers`).
 
-    Raises InputError naming the file, the column or the run.
+    What was left out is among the table's warnings. Raises InputError naming the file, the column or the run.
     """
-    return make_table(read_layout(str(path)), str(path))
+    frame, notes = read_layout(str(path))
+    return make_table(frame, str(path), notes)
 
 
-def make_table(frame: pl.DataFrame, source: str) -> RunTable:
+def make_table(frame: pl.DataFrame, source: str, notes: Sequence[str] = ()) -> RunTable:
     """Check a tidy frame: shares on the simplex, finite losses, one value per (run, checkpoint, set).
 
     Share rows that are off 1 by up to 0.02 are renormalised with a warning. Rows whose loss is missing or not
-    finite, and repeated rows, are dropped with a warning. Raises InputError for what cannot be repaired.
+    finite, and repeated rows, are dropped with a warning; `notes` of the reader come first among the warnings.
+    Raises InputError for what cannot be repaired.
     """
-    warnings: list[str] = []
+    warnings: list[str] = list(notes)
     shares = [c for c in frame.columns if c.startswith(SHARE)]
     if not shares:
         raise InputError(f"{source}: no share.<domain> column", "See the runs table in docs/runs-table.md")

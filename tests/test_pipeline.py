@@ -174,6 +174,53 @@ def local(folder: Path) -> str:
     return f"sqlite:///{folder}/other.db"
 
 
+def test_the_run_store_gives_the_study_s_own_answer(finished: Finished) -> None:
+    """The confirmation lies there too, and must not be fitted on."""
+    asked = ("--general", "docs", "--target", "code", "--tolerance", "0.3", "--json")
+    done = mixlaw(finished.home, "decide", str(finished.folder / "runs"), *asked)
+    assert done.returncode == 0, done.stderr
+    found, own = json.loads(done.stdout), decision_of(finished.folder)
+    for key in ("critical_ratio", "interval", "n_runs", "law", "shares", "binding"):
+        assert found[key] == own[key], key
+    assert any("left out 1 run" in warning for warning in found["warnings"])
+
+
+def test_another_cap_trains_nothing(finished: Finished, tmp_path: Path) -> None:
+    shutil.copytree(finished.study.parent, tmp_path / "copy")
+    study = tmp_path / "copy" / "study.yaml"
+    study.write_text(STUDY.replace("paths: corpora/code}", "paths: corpora/code, max_epochs: 8}"))
+    done = mixlaw(
+        tmp_path / "copy" / "home", "run", str(study), "--json", MLFLOW_TRACKING_URI=local(tmp_path)
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["runs"]["trained_now"] == 0
+
+
+def test_a_recommended_mix_that_was_fitted_on_is_no_confirmation(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from flows.pipeline import Steps
+
+    said: list[str] = []
+    shown = SimpleNamespace(say=said.append)
+    steps = Steps(SimpleNamespace(study=None), shown, 1)  # type: ignore[arg-type]
+    spec = SimpleNamespace(run_id="a" * 16, context=8)
+    planned = SimpleNamespace(target_share=0.5, name="confirmation target=0.5")
+    outcome = SimpleNamespace(
+        store=SimpleNamespace(domains={}),
+        given=SimpleNamespace(decision=None),
+        plan=None,
+        names={spec.run_id: "proxy target=0.5 seed=0"},
+        confirmation=None,
+    )
+    monkeypatch.setattr("flows.pipeline.confirmation_run", lambda *_: planned)
+    monkeypatch.setattr("flows.pipeline.supply_of", lambda _: {})
+    monkeypatch.setattr("flows.pipeline.proxy_spec", lambda *_: spec)
+    steps._confirm(outcome, "base")  # type: ignore[arg-type]
+    assert outcome.confirmation is None
+    assert "proxy target=0.5 seed=0" in said[0]
+
+
 def test_one_share_is_an_honest_not_yet(finished: Finished, tmp_path: Path) -> None:
     shutil.copytree(finished.study.parent, tmp_path / "copy")
     study, home = tmp_path / "copy" / "study.yaml", tmp_path / "copy" / "home"

@@ -175,6 +175,44 @@ def test_a_folder_of_finished_runs(tmp_path: Path) -> None:
     check(load_runs(tmp_path))
 
 
+def test_a_study_lists_the_runs_of_its_answer(tmp_path: Path) -> None:
+    full = frame(rows())
+    for run in ("base", "a", "b", "confirmation"):
+        (tmp_path / run).mkdir()
+        part = full.filter(run=run) if run != "confirmation" else full.filter(run="b")
+        part.with_columns(run=pl.lit(run)).write_parquet(tmp_path / run / "losses.parquet")
+        (tmp_path / run / "done.json").write_text("{}")
+    assert set(load_runs(tmp_path).mixtures()) == {"a", "b", "confirmation"}
+    (tmp_path / "answered.json").write_text('{"runs": ["base", "b", "a"]}')
+    table = load_runs(tmp_path)
+    check(table)
+    assert table.trained["run"].unique(maintain_order=True).to_list() == ["b", "a"]
+    assert len(table.warnings) == 1
+    assert "left out 1 run (confirmation)" in table.warnings[0]
+    (tmp_path / "answered.json").write_text('{"runs": ["base", "a", "gone"]}')
+    assert any("1 run (gone) of the study's answer not there" in w for w in load_runs(tmp_path).warnings)
+    for text in ("[]", "{", '{"runs": ["other"]}'):
+        (tmp_path / "answered.json").write_text(text)
+        with pytest.raises(InputError, match=r"answered\.json"):
+            load_runs(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["t[a].csv", "t*.csv", "t?.csv", "t[a].parquet"])
+def test_a_path_is_no_pattern(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "g[1]*"
+    folder.mkdir()
+    write = "write_parquet" if name.endswith("parquet") else "write_csv"
+    getattr(frame(rows()), write)(folder / name)
+    # What the name would match as a pattern is another table.
+    getattr(frame(rows(run="other", tokens=0)), write)(folder / f"ta{Path(name).suffix}")
+    check(load_runs(folder / name))
+    run = tmp_path / "runs[1]" / "a*"
+    run.mkdir(parents=True)
+    frame(rows()).write_parquet(run / "losses.parquet")
+    (run / "done.json").write_text("{}")
+    check(load_runs(run.parent))
+
+
 def test_a_folder_with_a_broken_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "done.json").write_text("{}")
