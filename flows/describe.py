@@ -73,6 +73,16 @@ def test_line(test: Test) -> str:
     return f"{TESTS[test.name]}: up to {test.critical_ratio:.3f}{interval}{note}"
 
 
+def law_note(decision: Decision, chosen: Mapping[str, str]) -> str:
+    """Why the decision's law is not the one chosen in the table of laws; empty where it is."""
+    if set(chosen.values()) <= {decision.law}:
+        return ""
+    return (
+        f"the decision uses {decision.law}, not every *: it keeps the form with a turning point, unless "
+        "another errs clearly less (docs/laws.md)"
+    )
+
+
 def prediction_text(prediction: Prediction | None) -> str:
     """The predicted increment over the base model with its interval."""
     if prediction is None:

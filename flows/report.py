@@ -41,6 +41,8 @@ def closing(outcome: Outcome, console: Console) -> None:
     console.print(table(title, header, rows))
     print_laws(outcome.given.fits, console)
     if decision.status == "decided":
+        if note := describe.law_note(decision, outcome.given.fits.chosen):
+            console.print(Text(f"  {note}\n", style="dim"))
         print_decided(decision, console)
         _confirmation(outcome, console)
         print_baselines(decision, console)

@@ -7,15 +7,21 @@ import math
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mixing.errors import InputError
 
+if TYPE_CHECKING:
+    from mixing.runs import RunTable
+
 Runs = Annotated[
     str,
-    typer.Argument(metavar="RUNS", help="A runs table: CSV, Parquet, a folder of runs, or a peer's layout."),
+    typer.Argument(
+        metavar="RUNS",
+        help="A runs table: CSV, Parquet, a folder of runs, a peer's layout, or mlflow:EXPERIMENT.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 Tokens = Annotated[
@@ -80,6 +86,21 @@ def token_count(text: str | None, option: str = "tokens") -> int | None:
     return round(number)
 
 
+def load(runs: str) -> RunTable:
+    """The table that RUNS names: files, or `mlflow:EXPERIMENT`."""
+    from mixing.runs import load_runs
+
+    if not runs.startswith("mlflow:"):
+        return load_runs(runs)
+    from flows import home
+
+    root = home.home()
+    home.set_defaults(root)
+    from flows.mlflow_runs import load_experiment
+
+    return load_experiment(runs, home.tracking_uri(root))
+
+
 def fit(
     runs: Runs,
     evals: Annotated[
@@ -101,15 +122,14 @@ def fit(
     from flows.answer_view import print_laws, print_warnings
     from flows.commands import output
     from mixing.fit_laws import fit_laws
-    from mixing.runs import load_runs
 
     weighted = weights(evals, "eval")
     asked: dict[str, dict[str, float]] | list[str] = list(weighted)
     if any("=" in option or option.startswith("@") for option in evals):
         asked = {"+".join(weighted) if len(weighted) <= 4 else "weighted": weighted}
     budget = token_count(tokens)
-    table = load_runs(runs)
-    held_out = load_runs(test) if test is not None else None
+    table = load(runs)
+    held_out = load(test) if test is not None else None
     report = fit_laws(table, asked, law, params=params, tokens=budget, test=held_out)
     if as_json:
         output.print_json(report.to_json())
@@ -145,12 +165,11 @@ def decide(
     from mixing.decide import decide as decide_on
     from mixing.decide import decision_json
     from mixing.question import make_question
-    from mixing.runs import load_runs
     from mixing.spec import build_spec, save_spec
 
     general_weights, target_weights = weights(general, "general"), weights(target, "target")
     budget = token_count(tokens)
-    table = load_runs(runs)
+    table = load(runs)
     question = make_question(
         table,
         general_weights,
@@ -173,5 +192,7 @@ def decide(
         print_not_yet(decision, console)
         print_warnings(decision.warnings, console)
     if spec is not None:
-        save_spec(build_spec(decision, None, name=Path(runs).stem or "mix", seed=seed), spec)
+        save_spec(
+            build_spec(decision, None, name=Path(runs.removeprefix("mlflow:")).stem or "mix", seed=seed), spec
+        )
         print(f"wrote {spec}", file=sys.stderr)
