@@ -32,6 +32,8 @@ RUN_TAG = "mixlaw.run"
 KIND_TAG = "mixlaw.kind"
 DIGEST_TAG = "mixlaw.digest"
 STUDY_TAG = "mixlaw.study"
+NEWEST_TAG = "mixlaw.newest"
+"""Of the experiment: the parent run of the newest study run, whose children are all of its runs."""
 PARENT_TAG = "mlflow.parentRunId"
 NOTE_TAG = "mlflow.note.content"
 
@@ -40,6 +42,9 @@ EXPERIMENT_TAGS = {
     "mlflow.experimentKind": "custom_model_development",
     NOTE_TAG: "A Mixlaw study: one run per study run, with its proxies nested below it.",
 }
+
+BUSY = (408, 429)
+"""HTTP statuses of a server that may take it later."""
 
 BATCH = 1000
 """MLflow takes at most so many metrics in one call."""
@@ -109,6 +114,20 @@ def _file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _refused(error: Exception) -> bool:
+    """Whether MLflow answered, and would answer the same again: what it was sent, or who sent it, is at fault."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+    if isinstance(error, MlflowException):
+        status = int(error.get_http_status_code())
+    else:
+        status = getattr(getattr(error, "response", None), "status_code", 500)
+    if isinstance(error, SQLAlchemyError):
+        return not isinstance(error, OperationalError)
+    return 400 <= status < 500 and status not in BUSY
+
+
 def _metric_name(name: str) -> str:
     """With a `_` for what MLflow takes in no name."""
     return re.sub(r"[^A-Za-z0-9_\-. :/]", "_", name)
@@ -138,9 +157,15 @@ class Tracker:
             yield
         except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            if _refused(error):
+                raise MixlawError(
+                    f"MLflow at {self.uri} refused the results ({reason})",
+                    "They are safe in the run store. Waiting will not help: change what MLflow names, then "
+                    "`mixlaw run` sends them",
+                ) from error
             raise MixlawError(
                 f"MLflow at {self.uri} did not take the results ({reason})",
-                "They are safe in the run store: when MLflow answers again, `mixlaw run` sends them",
+                "They are safe in the run store: when MLflow can take them again, `mixlaw run` sends them",
             ) from error
 
     def _experiment(self) -> str:
@@ -188,6 +213,7 @@ class Tracker:
             for record in runs:
                 self._child(record, parent, known.get(record.run))
             self._parent(study, parent)
+            self.client.set_experiment_tag(self.experiment, NEWEST_TAG, parent)
             version, changed = self._register(study, spec, spec_digest, parent) if spec else (None, False)
         return Published(self.experiment, parent, version, changed)
 

@@ -158,6 +158,17 @@ def test_no_answer_is_one_line_in_seconds(tmp_path: Path) -> None:
     assert "mixlaw run" in caught.value.hint
 
 
+def test_a_refusal_is_not_an_outage(tmp_path: Path) -> None:
+    tracker = Tracker(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, "code")
+    study, _ = study_record(tmp_path)
+    wrong = replace(RUNS[0], params={"share.docs@": 1})
+    with pytest.raises(MixlawError, match="refused the results") as caught:
+        tracker.publish(study, [wrong], None, "")
+    assert "share.docs@" in str(caught.value)
+    assert "Waiting will not help" in caught.value.hint
+    assert "mixlaw run" in caught.value.hint
+
+
 def test_no_such_mix(tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     with pytest.raises(InputError, match="no MLflow store"):
