@@ -121,7 +121,7 @@ def read_spec(run_dir: Path) -> ProxySpec:
 
 
 def write_spec(run_dir: Path, spec: ProxySpec) -> None:
-    """Make the run's folder with its spec. Raises InputError if the folder is another run's."""
+    """Make the run's folder with its spec, or with its new caps. Raises InputError if it is another run's."""
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -129,12 +129,13 @@ def write_spec(run_dir: Path, spec: ProxySpec) -> None:
             f"{run_dir}: cannot be made: {error.strerror or error}",
             "Set MIXLAW_HOME to a folder that is writable and has room; finished runs are kept",
         ) from error
-    if not (run_dir / SPEC).exists():
-        replace_files({run_dir / SPEC: spec.model_dump_json(indent=2).encode()})
-    elif read_spec(run_dir).run_id != spec.run_id:
+    content = spec.model_dump_json(indent=2).encode()
+    if (run_dir / SPEC).exists() and read_spec(run_dir).run_id != spec.run_id:
         raise InputError(
             f"{run_dir}: the folder of another run than {spec.run_id}", "Give each run its own folder"
         )
+    if not (run_dir / SPEC).exists() or (run_dir / SPEC).read_bytes() != content:
+        replace_files({run_dir / SPEC: content})
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Everything that determines one run. The hash of a spec is the run's identity."""
+"""Everything that determines one run. The hash of a spec, its caps aside, is the run's identity."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ class ProxySpec(BaseModel):
     heldout_windows: int = Field(ge=2)
     """Held-out windows per domain (fewer where a domain has fewer)."""
     max_epochs: dict[str, float]
-    """Most times that a domain may be read; 4 for a domain that is not named."""
+    """Most times that a domain may be read; 4 for a domain that is not named. A guard that refuses a run and
+    changes nothing in it, so it is no part of the run's identity."""
     data: dict[str, str]
     """Fingerprint of the tokens of every domain of the study; each of them is evaluated."""
     base: str | None = None
@@ -125,8 +126,8 @@ class ProxySpec(BaseModel):
 
     @cached_property
     def run_id(self) -> str:
-        """16 hex digits: sha256 of the canonical JSON (sorted keys, shares of 0 left out)."""
-        fields = self.model_dump(mode="json")
+        """16 hex digits: sha256 of the canonical JSON (sorted keys; shares of 0 and caps left out)."""
+        fields = self.model_dump(mode="json", exclude={"max_epochs"})
         fields["mixture"] = {name: share for name, share in self.mixture.items() if share > 0}
         canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

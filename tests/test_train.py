@@ -304,6 +304,19 @@ def test_too_many_epochs_are_refused_before_training(store: MemoryStore, tmp_pat
         train(spec, tmp_path / "run", store, None, kill_at(1))
 
 
+def test_a_refused_run_is_trained_once_its_cap_is_raised(store: MemoryStore, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(InputError, match="over its max_epochs"):
+        train(proxy_spec(store, max_epochs={"general": 0.1}), folder, store)
+    raised = proxy_spec(store, max_epochs={"general": 3.0})
+    train(raised, folder, store)
+    # A worker reads the spec from the folder, so it must be the one with the new cap.
+    assert runs.read_spec(folder).max_epochs == {"general": 3.0}
+    uncapped = proxy_spec(store, max_epochs={"general": 100.0})
+    train(uncapped, tmp_path / "other", store)
+    assert (folder / runs.LOSSES).read_bytes() == (tmp_path / "other" / runs.LOSSES).read_bytes()
+
+
 def test_held_out_text_too_short_for_a_window_is_refused(tmp_path: Path) -> None:
     store = memory_store(heldout_tokens=20)
     with pytest.raises(InputError, match="held-out text holds 1 windows of 16 tokens"):
@@ -341,6 +354,16 @@ def test_training_tokens_are_those_of_the_sampler(store: MemoryStore, tmp_path: 
     assert seen[0] == pytest.approx(Decoder(spec).loss(batch).item(), abs=1e-6)
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no accelerator here")
+def test_an_accelerator_trains_the_same_losses(store: MemoryStore, tmp_path: Path) -> None:
+    spec = proxy_spec(store)
+    for device in ("cpu", "cuda"):
+        train(spec, tmp_path / device, store, device=device)
+    cpu, cuda = (pl.read_parquet(tmp_path / name / runs.LOSSES)["loss"] for name in ("cpu", "cuda"))
+    np.testing.assert_allclose(cuda, cpu, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -369,9 +392,11 @@ def test_the_identity_of_a_run_is_what_determines_it(store: MemoryStore) -> None
     assert len(spec.run_id) == 16
     assert ProxySpec.model_validate_json(spec.model_dump_json()).run_id == spec.run_id
     assert proxy_spec(store, mixture={"general": 1.0, "target": 0.0}).run_id == spec.run_id
+    # A cap refuses a run or lets it be; what is trained is the same.
+    assert proxy_spec(store, max_epochs={"general": 2.0}).run_id == spec.run_id
     others = [
         {"seed": 2}, {"study_seed": 8}, {"learning_rate": 1e-3}, {"heldout_windows": 9},
-        {"mixture": {"target": 1.0}}, {"max_epochs": {"general": 2.0}}, {"weight_decay": 0.0},
+        {"mixture": {"target": 1.0}}, {"weight_decay": 0.0},
     ]  # fmt: skip
     assert len({spec.run_id, *(proxy_spec(store, **other).run_id for other in others)}) == len(others) + 1
 
