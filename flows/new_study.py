@@ -53,6 +53,11 @@ decision:
   level: 0.9               # of the interval
 
 confirm: true              # one more proxy at the recommended mix: predicted against observed
+
+spec:                      # the run that the mix is for: put your trainer's numbers here
+  total_tokens: {proxies}     # beyond what the text holds x max_epochs, the mix itself must change
+  sequence_length: 2048
+  global_batch_tokens: 16384  # of one optimiser step: sequences x sequence_length
 """
 
 DOMAIN = """\

@@ -221,6 +221,21 @@ class Study(_Part):
         return self
 
     @model_validator(mode="after")
+    def _target_run(self) -> Study:
+        """Found here, not when the mix is written down after all the training."""
+        if self.spec is None:
+            return self
+        length, batch = self.spec.sequence_length, self.spec.global_batch_tokens
+        total = self.spec.total_tokens or self.decision.tokens or self.proxies.tokens
+        if batch % length:
+            raise ValueError(
+                f"spec.global_batch_tokens {batch} is no multiple of spec.sequence_length {length}"
+            )
+        if batch > total:
+            raise ValueError(f"spec.global_batch_tokens {batch} is more than the run's {total} tokens")
+        return self
+
+    @model_validator(mode="after")
     def _decision_names(self) -> Study:
         for role in ("general", "target"):
             weights = getattr(self.decision, role)

@@ -114,6 +114,10 @@ def test_init_writes_a_study_that_loads(tmp_path: Path, capsys: pytest.CaptureFi
     study = Study.load(out)
     assert (study.names("general"), study.names("target")) == (("My-Wiki",), ("no",))
     assert study.path(study.domains["My-Wiki"].paths[0]) == tmp_path / "My Wiki"
+    # Enough for a trainer's command line: its sequences, its batch, and steps of them.
+    assert study.spec is not None
+    assert study.spec.global_batch_tokens % study.spec.sequence_length == 0
+    assert (study.spec.total_tokens or 0) >= study.spec.global_batch_tokens
     assert status_of("init", str(tmp_path), "--out", str(out)) == 2
     assert "exists already" in capsys.readouterr().err
 

@@ -64,6 +64,12 @@ def test_defaults_and_token_counts(tmp_path: Path) -> None:
         ("decision: {", "decision: [", "line 8: not YAML"),
         (GOOD, "just text", "not a study file"),
         (GOOD, "", "not a study file"),
+        ("proxies:", "spec: {total_tokens: 1000}\nproxies:", "spec.global_batch_tokens 524288 is more than"),
+        (
+            "proxies:",
+            "spec: {global_batch_tokens: 5000}\nproxies:",
+            "spec.global_batch_tokens 5000 is no multiple of spec.sequence_length 2048",
+        ),
         ("study: code", "study: !!python/name:os.system", "not YAML"),
     ],
 )
