@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow check format bench clean
+.PHONY: demo test test-slow test-gpu check format bench clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.user: pyproject.toml constraints.txt
@@ -28,6 +28,9 @@ test: $(VENV)/.dev           ## the fast tests
 test-slow: $(VENV)/.dev      ## the tests that take minutes
 	@$(BIN)/python -m pytest -m "slow and not gpu"
 
+test-gpu: $(VENV)/.dev       ## the tests that need an accelerator
+	@$(BIN)/python -m pytest -m gpu
+
 check: $(VENV)/.dev          ## format, lint, types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -39,6 +42,7 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev          ## the figures that README and docs quote
 	@$(BIN)/python -m benchmarks.cpt
+	@$(BIN)/python -m benchmarks.tokens
 	@$(BIN)/python -m benchmarks.trainer
 	@$(BIN)/python -m benchmarks.orchestration
 

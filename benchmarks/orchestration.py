@@ -97,7 +97,9 @@ def through_the_flow(study: Path, home: Path) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=30.0, help="about what one proxy takes")
     parser.add_argument("--proxies", type=int, default=16)
     asked = parser.parse_args()

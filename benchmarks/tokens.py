@@ -7,23 +7,19 @@ FOLDER holds text as `mixing.corpus` reads it (default: the demo's, collected in
 
 from __future__ import annotations
 
+import argparse
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
 
-# Both sides get the same number of threads; tokenizers' own pool is set before it first runs.
-THREADS = int(sys.argv[2]) if len(sys.argv) > 2 else len(os.sched_getaffinity(0))
-os.environ["RAYON_NUM_THREADS"] = str(THREADS)
+import numpy as np
 
-import numpy as np  # noqa: E402
-
-from mixing.catalog import scan  # noqa: E402
-from mixing.corpus import Source, documents  # noqa: E402
-from proxies.tokenizer import load_tokenizer, train_tokenizer  # noqa: E402
-from proxies.tokens import TokenStore, build  # noqa: E402
+from mixing.catalog import scan
+from mixing.corpus import Source, documents
+from proxies.tokenizer import load_tokenizer, train_tokenizer
+from proxies.tokens import TokenStore, build
 
 ROUNDS = 3
 FRACTION = 0.05
@@ -36,11 +32,18 @@ def seconds(work: object, *arguments: object, **options: object) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, nargs="?", help="text to read (default: the demo's)")
+    parser.add_argument("threads", type=int, nargs="?", default=len(os.sched_getaffinity(0)))
+    asked = parser.parse_args()
+    # Both sides get the same number of threads; tokenizers' pool is sized when it first runs.
+    os.environ["RAYON_NUM_THREADS"] = str(asked.threads)
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        if len(sys.argv) > 1:
-            folder = Path(sys.argv[1])
-        else:
+        folder = asked.folder
+        if folder is None:
             from flows.demo_text import collect
 
             folder = root / "text"
@@ -49,7 +52,7 @@ def main() -> None:
         start = time.perf_counter()
         catalog = scan(sources, FRACTION, scratch=root)
         size = catalog["text"].bytes / 1e6
-        print(f"{size:.1f} MB of text, {catalog['text'].documents} documents, {THREADS} threads")
+        print(f"{size:.1f} MB of text, {catalog['text'].documents} documents, {asked.threads} threads")
         print(f"catalogue: {size / (time.perf_counter() - start):.0f} MB/s", end=", ")
         print(f"again, unchanged: {seconds(scan, sources, FRACTION, previous=catalog) * 1e3:.1f} ms")
         tokenizer = root / "tokenizer.json"
@@ -59,7 +62,7 @@ def main() -> None:
         for number in range(ROUNDS):
             loaded = load_tokenizer(tokenizer)
             theirs.append(seconds(loaded.encode_batch, texts, add_special_tokens=False))
-            options = {"threads": THREADS}
+            options = {"threads": asked.threads}
             ours.append(seconds(build, sources, tokenizer, root / f"store-{number}", FRACTION, **options))
         print(f"encode_batch, nothing read or written: {size / median(theirs):.2f} MB/s")
         print(f"token store, read to verified:         {size / median(ours):.2f} MB/s")
