@@ -66,12 +66,24 @@ class CurvePoint:
 
 
 @dataclass(frozen=True)
+class FrontPoint:
+    """The best mixture for a bound on the general loss: both increments in nats, with the band of the law."""
+
+    shares: dict[str, float]
+    general: Prediction
+    target: Prediction
+
+
+@dataclass(frozen=True)
 class Decision:
     """The chosen mixture, or an honest "not yet" (`critical_ratio` None, `status` says why, `next_runs` what to add).
 
     `predicted` is keyed `general` and `target`. Curves are for figures: `ratio_curves[name]` is the increment
     of that loss (nats) against target share at the asked budget; `cmr_curve` the critical ratio against tokens.
     `critical_times` maps a trained target share to the tokens at which its objective turns down (None: never).
+
+    With more than two sources: `share_intervals` by domain, `limits` that the mixture lies at, in words; `front` the
+    best target loss for every general loss; `regret` what a better known optimum could still gain, in nats.
     """
 
     question: Question
@@ -90,3 +102,7 @@ class Decision:
     critical_times: dict[float, float | None] = field(default_factory=dict)
     next_runs: list[dict[str, float]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    share_intervals: dict[str, Interval] = field(default_factory=dict)
+    limits: list[str] = field(default_factory=list)
+    front: list[FrontPoint] = field(default_factory=list)
+    regret: float | None = None

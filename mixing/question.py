@@ -28,10 +28,14 @@ def make_question(
     """Check a question against its table and fill what it leaves open.
 
     Weights are normalised. Target domains are the share columns named like a target validation set (case does not
-    matter) unless given. `tokens` defaults to the largest budget of the table. Raises InputError.
+    matter) unless given. `tokens` defaults to the largest budget of the table. With more than two sources `general`
+    may be empty (nothing is protected), and target domains unknown. Raises InputError.
     """
+    several = len(table.domains) > 2
     for role, weights in (("general", general), ("target", target)):
         if not weights:
+            if several and role == "general":
+                continue
             raise InputError(
                 f"no {role} validation set named",
                 f"Give --{role} NAME; the table has: " + ", ".join(table.evals[:30]),
@@ -56,7 +60,9 @@ def make_question(
             f"{table.source}: no share column of target domain {', '.join(unknown)}",
             f"Choose among: {', '.join(table.domains)}",
         )
-    if not domains or len(domains) == len(table.domains):
+    if several and not target_domains and len(domains) in (0, len(table.domains)):
+        domains = ()
+    elif not domains or len(domains) == len(table.domains):
         raise InputError(
             f"{table.source}: cannot tell target domains from general ones among {', '.join(table.domains)}",
             "Name the share columns of the target with --target-domain",

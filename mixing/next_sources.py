@@ -1,0 +1,60 @@
+"""Which mixtures to train next, with more than two sources.
+
+Where a law can be fitted, the bootstrap replicates are an ensemble of what may be true: the answer and the losses at a
+candidate vary together over it. Observing a candidate would take from the answer's variance what its losses explain
+(the update of an ensemble Kalman filter), and the candidate that takes most is trained first. Where no law can be
+fitted yet, mixtures are spread.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mixing.laws.base import Floats
+
+
+def most_telling(
+    answers_bd: Floats, losses_vbm: Floats, noise_v: Floats, count: int
+) -> tuple[list[int], list[float]]:
+    """`count` candidates m, greedily, and after each the answer's remaining variance as a share of today's.
+
+    `answers_bd` are the replicates' mixtures, `losses_vbm` their losses at the candidates, `noise_v` the scatter of a
+    run (nats). A candidate may come twice where repeating it tells most.
+    """
+    replicates, width = answers_bd.shape
+    losses, _, candidates = losses_vbm.shape
+    both = np.concatenate([answers_bd, losses_vbm.transpose(1, 2, 0).reshape(replicates, -1)], axis=1)
+    both = both - both.mean(0)
+    covariance = both.T @ both / max(replicates - 1, 1)
+    today = float(np.trace(covariance[:width, :width]))
+    chosen: list[int] = []
+    left: list[float] = []
+    if not today > 0 or not np.isfinite(covariance).all():
+        return [], []
+    noise = np.diag(np.maximum(noise_v, 1e-12) ** 2)
+    for _ in range(count):
+        gains = np.zeros(candidates)
+        for m in range(candidates):
+            at = width + m * losses + np.arange(losses)
+            shared = covariance[:width, at]
+            gains[m] = np.trace(shared @ np.linalg.solve(covariance[np.ix_(at, at)] + noise, shared.T))
+        best = int(gains.argmax())
+        at = width + best * losses + np.arange(losses)
+        column = covariance[:, at]
+        covariance = covariance - column @ np.linalg.solve(covariance[np.ix_(at, at)] + noise, column.T)
+        chosen.append(best)
+        left.append(max(float(np.trace(covariance[:width, :width])) / today, 0.0))
+    return chosen, left
+
+
+def spread(candidates_md: Floats, trained_nd: Floats, count: int) -> list[int]:
+    """`count` candidates that lie farthest from the trained mixtures and from each other (total variation)."""
+    chosen: list[int] = []
+    near_m = np.full(len(candidates_md), np.inf)
+    for row_d in trained_nd:
+        near_m = np.minimum(near_m, np.abs(candidates_md - row_d).sum(1) / 2)
+    for _ in range(min(count, len(candidates_md))):
+        at = int(near_m.argmax())
+        chosen.append(at)
+        near_m = np.minimum(near_m, np.abs(candidates_md - candidates_md[at]).sum(1) / 2)
+    return chosen
