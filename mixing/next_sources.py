@@ -19,7 +19,7 @@ def most_telling(
     """`count` candidates m, greedily, and after each the answer's remaining variance as a share of today's.
 
     `answers_bd` are the replicates' mixtures, `losses_vbm` their losses at the candidates, `noise_v` the scatter of a
-    run (nats). A candidate may come twice where repeating it tells most.
+    run (nats). No candidate comes twice.
     """
     replicates, width = answers_bd.shape
     losses, _, candidates = losses_vbm.shape
@@ -32,12 +32,13 @@ def most_telling(
     if not today > 0 or not np.isfinite(covariance).all():
         return [], []
     noise = np.diag(np.maximum(noise_v, 1e-12) ** 2)
-    for _ in range(count):
+    for _ in range(min(count, candidates)):
         gains = np.zeros(candidates)
         for m in range(candidates):
             at = width + m * losses + np.arange(losses)
             shared = covariance[:width, at]
             gains[m] = np.trace(shared @ np.linalg.solve(covariance[np.ix_(at, at)] + noise, shared.T))
+        gains[chosen] = -1.0
         best = int(gains.argmax())
         at = width + best * losses + np.arange(losses)
         column = covariance[:, at]

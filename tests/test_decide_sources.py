@@ -1,0 +1,373 @@
+"""The decision with more than two sources: known optima, limits that bind, honest refusals, and bad tables."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mixing import source_models
+from mixing.baselines import tempered, unimax
+from mixing.decide_sources import decide_sources, single_ratio, sources_json
+from mixing.decision import Decision
+from mixing.errors import InputError
+from mixing.laws.base import Floats
+from mixing.limits import Limits, outside_hull
+from mixing.next_sources import most_telling, spread
+from mixing.question import make_question
+from mixing.runs import RunTable, make_table
+
+DOMAINS = ("web", "code", "books")
+Losses = dict[str, Callable[[Floats], float]]
+LINEAR: Losses = {
+    "general": lambda p: 3.0 + 0.4 * p[1] + 0.2 * p[2],
+    "target": lambda p: 2.0 - 0.5 * p[1] - 0.1 * p[2],
+}
+
+
+@pytest.fixture(autouse=True)
+def few_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_models, "REPLICATES", 40)
+
+
+def swarm(
+    mixtures_rd: Floats,
+    losses: Losses | None = None,
+    noise: float = 1e-4,
+    base: dict[str, float] | None = None,
+    domains: tuple[str, ...] = DOMAINS,
+    seed: int = 0,
+) -> RunTable:
+    losses = losses or LINEAR
+    rng = np.random.default_rng(seed)
+    rows: list[dict[str, Any]] = []
+    for name, loss in (base or {}).items():
+        rows.append({"run": "base", "tokens": 0, "eval": name, "loss": loss})
+    for r, mix in enumerate(mixtures_rd):
+        for name, law in losses.items():
+            shares = {f"share.{d}": float(s) for d, s in zip(domains, mix, strict=True)}
+            loss = law(mix) + noise * rng.standard_normal()
+            rows.append({"run": f"r{r}", **shares, "tokens": 1000, "eval": name, "loss": loss})
+    return make_table(pl.DataFrame(rows, infer_schema_length=None), "swarm.csv")
+
+
+def drawn(count: int, width: int = 3, seed: int = 1) -> Floats:
+    return np.random.default_rng(seed).dirichlet(np.ones(width), count)
+
+
+def corners(count: int = 12) -> Floats:
+    return np.concatenate([np.eye(3), drawn(count)])
+
+
+BASE = {"general": 3.1, "target": 2.0}
+
+
+def decide(
+    table: RunTable,
+    limits: Limits | None = None,
+    general: str | None = "general",
+    law: str = "linear",
+    **more: Any,
+) -> Decision:
+    asked = {"tolerance": 0.0} | more
+    question = make_question(table, {general: 1.0} if general else {}, {"target": 1.0}, **asked)
+    return decide_sources(table, question, limits, law=law)
+
+
+def test_tolerance_binds_at_the_vertex_of_the_linear_programme() -> None:
+    # max 0.5 c + 0.1 b with 0.4 c + 0.2 b <= 0.1: code is worth 1.25 of target per nat, books 0.5.
+    found = decide(swarm(corners(), base=BASE), target_domains=("code",))
+    assert found.status == "decided"
+    assert found.shares == pytest.approx({"web": 0.75, "code": 0.25, "books": 0.0}, abs=2e-3)
+    assert found.binding == "tolerance"
+    assert found.limits[0] == "general loss at its tolerance"
+    assert found.critical_ratio == pytest.approx(0.25, abs=2e-3)
+    assert found.interval is not None
+    assert found.interval[0] <= 0.25 <= found.interval[1]
+    assert found.interval[1] - found.interval[0] < 0.01
+    assert found.predicted["general"].increment == pytest.approx(0.0, abs=1e-3)
+    low, high = found.share_intervals["code"]
+    assert low <= found.shares["code"] <= high
+    assert found.regret is not None
+    assert 0 <= found.regret < 1e-3
+
+
+def test_front_trades_general_for_target() -> None:
+    found = decide(swarm(corners(), base=BASE))
+    general = [p.general.increment for p in found.front]
+    target = [p.target.increment for p in found.front]
+    assert len(found.front) > 5
+    assert general == sorted(general)
+    assert target == sorted(target, reverse=True)
+    assert general[0] == pytest.approx(-0.1, abs=2e-3)
+    assert target[-1] == pytest.approx(-0.5, abs=2e-3)
+    for point in found.front:
+        assert point.target.increment == pytest.approx(-1.25 * (point.general.increment + 0.1), abs=3e-3)
+        assert point.general.interval[0] <= point.general.loss <= point.general.interval[1]
+
+
+def test_bounds_caps_and_frozen_parts_bind() -> None:
+    table = swarm(corners(), base=BASE)
+    found = decide(table, Limits(high={"code": 0.1}))
+    assert found.shares["code"] == pytest.approx(0.1, abs=1e-6)
+    assert found.binding == "tolerance"
+    assert "code at its bound (0.1)" in found.limits
+    found = decide(table, Limits(high={"code": 0.1}), tolerance=1.0)
+    assert found.binding == "bound"
+    supply = {"web": 1e6, "code": 50.0, "books": 50.0}
+    found = decide(table, Limits(supply=supply), tolerance=1.0)
+    assert found.binding == "repetition"
+    assert found.shares["code"] == pytest.approx(0.2, abs=1e-6)
+    names = [b.name for b in found.baselines]
+    assert {"natural shares", "uniform", "UniMax", "temperature 0.3"} < set(names)
+    found = decide(table, Limits(frozen=(("web", "books"),), prior={"web": 1, "books": 1, "code": 2}))
+    assert found.shares["web"] == pytest.approx(found.shares["books"], abs=1e-6)
+
+
+def test_a_prior_pulls() -> None:
+    prior = {"web": 0.2, "code": 0.2, "books": 0.6}
+    found = decide(swarm(corners()), Limits(prior=prior, kl=100.0), general=None)
+    assert found.shares == pytest.approx(prior, abs=1e-2)
+    assert found.binding == "none"
+
+
+def test_without_base_rows_the_reference_is_the_prior_mixture() -> None:
+    found = decide(swarm(corners()), Limits(prior={"web": 0.8, "code": 0.2}))
+    assert found.critical_ratio is None
+    assert found.interval is None
+    assert any("no base rows" in w for w in found.warnings)
+    assert found.predicted["general"].increment == pytest.approx(0.0, abs=1e-3)
+    assert found.shares["code"] == pytest.approx(0.2, abs=3e-3)
+
+
+def test_nothing_to_protect_is_plain_minimisation() -> None:
+    found = decide(swarm(corners()), general=None)
+    assert found.shares["code"] == pytest.approx(1.0, abs=1e-6)
+    assert set(found.predicted) == {"target"}
+    assert found.front == []
+
+
+def test_single_losses_are_protected_and_the_worst_target_counts() -> None:
+    losses: Losses = {
+        "a": lambda p: 2.0 - p[0],
+        "b": lambda p: 2.0 - 0.5 * p[1],
+        "keep": lambda p: 1.0 + 0.1 * p[1],
+    }
+    table = swarm(corners(), losses, base={"a": 2.0, "b": 2.0, "keep": 1.0})
+    question = make_question(table, {}, {"a": 1.0, "b": 1.0})
+    found = decide_sources(table, question, Limits(worst_case=True), law="linear")
+    assert found.shares == pytest.approx({"web": 1 / 3, "code": 2 / 3, "books": 0.0}, abs=3e-3)
+    found = decide_sources(table, question, Limits(worst_case=True, protect={"keep": 0.03}), law="linear")
+    assert found.shares["code"] == pytest.approx(0.3, abs=5e-3)
+    assert found.binding == "tolerance"
+    assert found.limits[0] == "keep loss at its tolerance"
+
+
+def test_no_mixture_within_the_tolerance_tells_the_least_increment() -> None:
+    found = decide(swarm(corners(), base={"general": 2.95, "target": 2.0}), Limits(low={"code": 0.5}))
+    assert found.status == "not_yet"
+    # At code 0.5, web 0.5: 3.2 against 2.95.
+    assert any("+0.25" in w and "least increments" in w for w in found.warnings)
+    assert found.tests[0].note.startswith("the least increment is +0.2")
+    assert found.next_runs[0]["web"] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_caps_that_leave_no_mixture() -> None:
+    supply = dict.fromkeys(DOMAINS, 50.0)
+    with pytest.raises(InputError, match=r"may fill 0.6 of the budget.*repeated too often") as error:
+        decide(swarm(corners()), Limits(supply=supply))
+    assert "lower the token budget" in error.value.hint
+
+
+def test_one_mixture_is_not_yet() -> None:
+    found = decide(swarm(np.full((6, 3), 1 / 3)))
+    assert found.status == "not_yet"
+    assert "all runs have one mixture" in found.warnings[-1]
+    assert len(found.next_runs) >= 3
+    for mix in found.next_runs:
+        assert math.fsum(mix.values()) == pytest.approx(1)
+
+
+def test_a_domain_that_never_varied_stays() -> None:
+    mixtures = np.array([[0.2, 0.5, 0.3], [0.5, 0.2, 0.3], [0.4, 0.3, 0.3], [0.1, 0.6, 0.3], [0.6, 0.1, 0.3]])
+    found = decide(swarm(mixtures), general=None)
+    assert found.shares["books"] == pytest.approx(0.3, abs=1e-6)
+    assert any("books never varied" in w for w in found.warnings)
+
+
+def test_the_end_of_the_trained_range_is_said() -> None:
+    mixtures = 0.2 + 0.4 * corners()
+    found = decide(swarm(mixtures), general=None)
+    assert found.binding == "bound"
+    assert found.shares["code"] == pytest.approx(0.6, abs=1e-6)
+    assert any("code" in w and "end of the trained range" in w for w in found.warnings)
+
+
+def test_losses_that_no_mixture_moves_are_not_yet() -> None:
+    rng = np.random.default_rng(3)
+    found = decide(swarm(drawn(20), {"target": lambda p: rng.normal()}), general=None, law="constant")
+    assert found.status == "not_yet"
+    assert "no law beats the constant" in found.warnings[-1]
+
+
+def test_scales_do_not_matter() -> None:
+    small = decide(
+        swarm(
+            corners(),
+            {n: (lambda p, f=f: 1e-3 * f(p)) for n, f in LINEAR.items()},
+            noise=1e-7,
+            base={n: v / 1e3 for n, v in BASE.items()},
+        )
+    )  # type: ignore[misc]
+    large = decide(
+        swarm(
+            corners(),
+            {n: (lambda p, f=f: 1e5 * f(p)) for n, f in LINEAR.items()},
+            noise=10,
+            base={n: v * 1e5 for n, v in BASE.items()},
+        )
+    )  # type: ignore[misc]
+    for found in (small, large):
+        assert found.status == "decided"
+        assert found.shares["code"] == pytest.approx(0.25, abs=5e-3)
+
+
+def test_missing_evals_and_far_budgets() -> None:
+    table = swarm(corners(), base=BASE)
+    rows = table.rows.filter(~((pl.col("run") == "r3") & (pl.col("eval") == "target")))
+    assert decide(RunTable(rows, "t.csv")).n_runs == 14
+    nowhere = table.rows.filter(
+        (pl.col("tokens") == 0) | (pl.col("eval") == "general") | (pl.col("run") == "none")
+    )
+    with pytest.raises(InputError, match="no run has all the named losses"):
+        decide(RunTable(nowhere, "t.csv"))
+    far = decide(table, tokens=5000)
+    assert far.status == "not_yet"
+    assert "not followed that far" in far.warnings[-1]
+    assert any("assumed" in w for w in decide(table, tokens=3000).warnings)
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (Limits(prior={"x": 1}), "--prior x: no such domain"),
+        (Limits(supply={"x": 1}), "--supply x: no such domain"),
+        (Limits(prior={"web": math.nan}), "--prior web=nan"),
+        (Limits(prior={"web": 0.0}), "all shares are 0"),
+        (Limits(kl=-1.0), "--kl -1"),
+        (Limits(protect={"general": -1.0}), "--protect general=-1"),
+        (Limits(protect={"nothing": 0.1}), "no validation set 'nothing'"),
+    ],
+)
+def test_bad_limits(limits: Limits, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        decide(swarm(corners()), limits)
+
+
+def test_json_is_that_of_interfaces_and_more() -> None:
+    found = json.loads(
+        json.dumps(sources_json(decide(swarm(corners(), base=BASE), target_domains=("code",))))
+    )
+    assert found["critical_ratio"] == pytest.approx(0.25, abs=2e-3)
+    assert set(found["predicted"]) == {"general", "target"}
+    assert set(found["share_intervals"]) == set(DOMAINS)
+    assert set(found["front"][0]) == {"shares", "general", "target"}
+    assert {"shares", "interval", "level", "binding", "law", "n_runs", "baselines", "warnings"} < set(found)
+
+
+def test_same_seed_same_answer() -> None:
+    table = swarm(corners(), base=BASE, noise=0.01)
+    assert decide(table) == decide(table)
+
+
+def test_which_tables_one_ratio_describes() -> None:
+    fixed = np.array([[(1 - r) * 0.7, r, (1 - r) * 0.3] for r in (0.2, 0.5, 0.8)])
+    table = swarm(fixed, base=BASE)
+    assert single_ratio(table, make_question(table, {"general": 1}, {"target": 1}, ("code",)))
+    table = swarm(corners(), base=BASE)
+    assert not single_ratio(table, make_question(table, {"general": 1}, {"target": 1}, ("code",)))
+    assert not single_ratio(table, make_question(table, {}, {"target": 1}))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_any_finite_table_gives_an_answer_on_the_simplex(data: st.DataObject) -> None:
+    source_models.REPLICATES = 10
+    runs = data.draw(st.integers(1, 8))
+    part = st.floats(0, 1).map(lambda s: 0.0 if s < 1e-3 else s)
+    value = st.one_of(st.floats(-1e6, 1e6), st.sampled_from([0.0, 1.0, 1e-9]))
+    mixtures = np.array([data.draw(st.lists(part, min_size=3, max_size=3)) for _ in range(runs)])
+    mixtures = np.where(mixtures.sum(1, keepdims=True) > 0, mixtures, 1.0)
+    mixtures /= mixtures.sum(1, keepdims=True)
+    values = {n: [data.draw(value) for _ in range(runs)] for n in ("general", "target")}
+    rows = [
+        {"run": f"r{r}", **{f"share.{d}": s for d, s in zip(DOMAINS, mixtures[r], strict=True)}}
+        | {"tokens": 1000, "eval": name, "loss": values[name][r]}
+        for r in range(runs)
+        for name in values
+    ]
+    table = make_table(pl.DataFrame(rows), "t.csv")
+    limits = Limits(high={"web": data.draw(st.floats(0.7, 1))})
+    try:
+        found = decide(
+            table,
+            limits,
+            tolerance=data.draw(st.floats(0, 1)),
+            law=data.draw(st.sampled_from(["auto", "linear"])),
+        )
+    except InputError as error:
+        refusal = error  # e.g. all runs above the cap
+    else:
+        refusal = None
+    if refusal is not None:
+        assert refusal.hint
+        return
+    json.dumps(sources_json(found))
+    if found.status == "decided":
+        assert math.fsum(found.shares.values()) == pytest.approx(1, abs=1e-9)
+        assert all(0 <= share <= 1 for share in found.shares.values())
+        assert found.shares["web"] <= limits.high["web"] + 1e-5
+        low, high = mixtures.min(0), mixtures.max(0)
+        found_d = np.array([found.shares[d] for d in DOMAINS])
+        assert (found_d >= low - 1e-5).all()
+        assert (found_d <= high + 1e-5).all()
+    else:
+        assert found.warnings[-1].startswith("not yet: ")
+
+
+def test_usual_mixtures() -> None:
+    assert unimax({"a": 10, "b": 100, "c": 1000}, 300, dict.fromkeys("abc", 2)) == pytest.approx(
+        {"a": 20 / 300, "b": 140 / 300, "c": 140 / 300}
+    )
+    assert tempered({"a": 0.5, "b": 0.5, "c": 0.0}) == {"a": 0.5, "b": 0.5, "c": 0.0}
+
+
+def test_outside_the_hull() -> None:
+    trained = np.array([[0.5, 0.5, 0.0], [0.0, 0.5, 0.5]])
+    assert outside_hull(np.array([0.25, 0.5, 0.25]), trained) == pytest.approx(0, abs=1e-9)
+    assert outside_hull(np.array([1.0, 0.0, 0.0]), trained) == pytest.approx(0.5)
+
+
+def test_the_most_telling_run_is_the_one_that_explains_the_answer() -> None:
+    rng = np.random.default_rng(0)
+    hidden = rng.standard_normal((5000, 3))
+    answers = np.stack([hidden[:, 0], -hidden[:, 0]], axis=1)
+    losses = np.stack([hidden[:, 0] + hidden[:, 1], hidden[:, 2], 0.1 * hidden[:, 0]], axis=1)[None]
+    chosen, left = most_telling(answers, losses, np.array([0.05]), 2)
+    # 0.1 h + noise 0.05 leaves 0.2 of the variance, h + another of its size 0.5.
+    assert chosen == [2, 0]
+    assert left[0] == pytest.approx(0.2, abs=0.02)
+    assert left[1] == pytest.approx(1 / 6, abs=0.02)
+    assert most_telling(np.zeros((10, 2)), np.zeros((1, 10, 3)), np.ones(1), 2) == ([], [])
+
+
+def test_spread_goes_where_nothing_is() -> None:
+    options = np.eye(3)
+    assert spread(options, np.array([[1.0, 0.0, 0.0]]), 2) == [1, 2]
