@@ -85,9 +85,9 @@ def refit(solution: Solution, points: Points, losses_bn: Floats, iterations: int
 
 
 def _from_starts(law: Law, points: Points, losses_vn: Floats, weights_vn: Floats) -> list[Solution]:
-    starts_sq = law.starts()
-    count = len(starts_sq)
-    if not starts_sq.shape[1] and (weights_vn == weights_vn[:1]).all():
+    starts_vsq = np.stack([law.starts(points, y_n) for y_n in losses_vn])
+    count = starts_vsq.shape[1]
+    if not starts_vsq.shape[2] and (weights_vn == weights_vn[:1]).all():
         return _linear_only(law, points, losses_vn, weights_vn[0])
     # All losses and starts are one batch: loss 0 from every start, loss 1 from every start, ...
     batch = solve(
@@ -95,7 +95,7 @@ def _from_starts(law: Law, points: Points, losses_vn: Floats, weights_vn: Floats
         points,
         np.repeat(losses_vn, count, axis=0),
         np.repeat(weights_vn, count, axis=0),
-        np.tile(starts_sq, (len(losses_vn), 1)),
+        starts_vsq.reshape(len(losses_vn) * count, -1),
     )
     found = [batch.part(slice(v * count, (v + 1) * count)).best() for v in range(len(losses_vn))]
     return _steadied(law, points, losses_vn, weights_vn, found)
@@ -202,8 +202,10 @@ def _solve(
     root_bn = np.sqrt(weights_bn)
     target_bn = losses_bn * root_bn
     theta_bq = np.clip(start_bq, low_q, high_q)
-    positive_l = np.array([name.startswith("+") for name in law.linear])
-    linear_bl, residual_bn, q_bnl = _project(law, points, theta_bq, root_bn, target_bn, positive_l)
+    positive_bl = np.array([name.startswith("+") for name in law.linear]) & np.ones((len(losses_bn), 1), bool)
+    # A floor below 0 is no floor of a loss; of a metric that may be negative it is.
+    positive_bl[:, [name in ("+E", "+c") for name in law.linear]] &= (losses_bn >= 0).all(1, keepdims=True)
+    linear_bl, residual_bn, q_bnl = _project(law, points, theta_bq, root_bn, target_bn, positive_bl)
     sse_b = (residual_bn**2).sum(1)
     if not theta_bq.shape[1]:
         return Solution(law, theta_bq, linear_bl, sse_b, scatter_b)
@@ -218,7 +220,7 @@ def _solve(
         pull = pull_bq[at] * (expected_q - theta_bq[at])
         step_bq = _step(jacobian_bqn, residual_bn[at], q_bnl[at], damping_b[at], pull_bq[at], pull)
         trial_bq = np.clip(theta_bq[at] + step_bq, low_q, high_q)
-        linear, residual, q = _project(law, points, trial_bq, root_bn[at], target_bn[at], positive_l)
+        linear, residual, q = _project(law, points, trial_bq, root_bn[at], target_bn[at], positive_bl[at])
         sse = (residual**2).sum(1)
         cost = sse + (pull_bq[at] * (trial_bq - expected_q) ** 2).sum(1)
         better = cost < cost_b[at]
@@ -238,7 +240,7 @@ def _solve(
 
 
 def _project(
-    law: Law, points: Points, theta_bq: Floats, root_bn: Floats, target_bn: Floats, positive_l: np.ndarray
+    law: Law, points: Points, theta_bq: Floats, root_bn: Floats, target_bn: Floats, positive_bl: np.ndarray
 ) -> tuple[Floats, Floats, Floats]:
     """The linear solve at fixed theta: linear_bl, the residual, and an orthonormal basis q_bnl of the columns.
 
@@ -246,9 +248,9 @@ def _project(
     """
     basis_bnl = law.basis(theta_bq, points) * root_bn[..., None]
     linear_bl, q_bnl = _least_squares(basis_bnl, target_bn)
-    if positive_l.any():
-        for _ in range(int(positive_l.sum())):
-            wrong_bl = positive_l & (linear_bl < 0)
+    if positive_bl.any():
+        for _ in range(positive_bl.shape[1]):
+            wrong_bl = positive_bl & (linear_bl < 0)
             redo = np.flatnonzero(wrong_bl.any(1))
             if not len(redo):
                 break

@@ -196,4 +196,4 @@ def test_the_registry() -> None:
         assert law.title
         assert law.formula
         assert law.source
-        assert law.starts().shape[1] == len(law.parameters)
+        assert law.starts(PLACES, np.array([3.0, 2.9, 2.8, 2.7])).shape[1] == len(law.parameters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -114,8 +115,8 @@ class Law(Protocol):
 
     def prepare(self, points: Points) -> Law: ...
 
-    def starts(self) -> Floats:
-        """Starting values starts_sq, at least one row."""
+    def starts(self, points: Points, losses_n: Floats) -> Floats:
+        """Starting values starts_sq, at least one row and as many for every loss, guessed from the data."""
         ...
 
     def basis(self, theta_bq: Floats, points: Points) -> Floats:
@@ -124,4 +125,39 @@ class Law(Protocol):
 
     def jacobian(self, theta_bq: Floats, linear_bl: Floats, points: Points) -> Floats:
         """d prediction / d theta at fixed linear parameters, jacobian_bqn."""
+        ...
+
+
+class Fitted(Protocol):
+    """What a fit leaves: predictions anywhere, and parameters by name."""
+
+    def predict(self, points: Points) -> Floats:
+        """prediction_bn, b = 1 for one fit."""
+        ...
+
+    def named(self) -> dict[str, float]: ...
+
+
+class Regressor(Protocol):
+    """A model without a formula that `mixing.fit` could search: it fits itself."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def formula(self) -> str: ...
+
+    @property
+    def source(self) -> str: ...
+
+    @property
+    def min_mixtures(self) -> int: ...
+
+    def usable(self, points: Points) -> NDArray[np.bool_]: ...
+
+    def fit(self, points: Points, losses_vn: Floats) -> Sequence[Fitted]:
+        """A fit per loss; raises NotApplicable."""
         ...

@@ -61,7 +61,7 @@ class Cmr:
             raise NotApplicable(f"needs more checkpoints than {len(checkpoints)}")
         return replace(self, tokens_t=tuple(checkpoints))
 
-    def starts(self) -> Floats:
+    def starts(self, points: Points, losses_n: Floats) -> Floats:
         ratio = (-1.0, 0.5, 1.5, 4.0)
         token = ((), ((-0.5,), (0.3,)), ((-0.5, 1.0), (0.2, 1.0), (0.5, 2.0)))[self.token_powers]
         rows = [(s, *t) for s in ratio for t in (token or ((),))]

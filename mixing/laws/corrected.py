@@ -1,0 +1,53 @@
+"""A law, and what it leaves unexplained given to a regressor: the formula carries, the correction follows the runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixing.laws.base import Fitted, Floats, Law, Points, Regressor
+
+
+@dataclass(frozen=True)
+class FittedCorrection:
+    law: Fitted
+    correction: Fitted
+
+    def predict(self, points: Points) -> Floats:
+        return self.law.predict(points) + self.correction.predict(points)
+
+    def named(self) -> dict[str, float]:
+        return self.law.named() | self.correction.named()
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """`law` fitted first, then `regressor` on its residuals."""
+
+    name: str
+    title: str
+    law: Law
+    regressor: Regressor
+    source: str = "ours: universal kriging with a law as its mean, and the same with trees"
+
+    @property
+    def formula(self) -> str:
+        return f"{self.law.name} + {self.regressor.name} on its residuals"
+
+    @property
+    def min_mixtures(self) -> int:
+        return max(self.law.min_mixtures, self.regressor.min_mixtures)
+
+    def usable(self, points: Points) -> NDArray[np.bool_]:
+        return self.law.usable(points) & self.regressor.usable(points)
+
+    def fit(self, points: Points, losses_vn: Floats) -> list[FittedCorrection]:
+        """Raises NotApplicable where the law or the regressor does."""
+        from mixing.fit import fit
+
+        laws = fit(self.law, points, losses_vn)
+        rest_vn = losses_vn - np.concatenate([found.predict(points) for found in laws])
+        corrections = self.regressor.fit(points, rest_vn)
+        return [FittedCorrection(*pair) for pair in zip(laws, corrections, strict=True)]

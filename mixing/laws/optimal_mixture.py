@@ -1,0 +1,185 @@
+"""Scaling laws for optimal data mixtures (Shukor et al. 2025, arXiv 2507.09404): every source counts by a power of its
+share, and what they add up to lowers the loss.
+
+    additive   L = E + S / sum_i C_i h_i^g_i + A / N^alpha + B / D^beta
+    joint      A and B times powers of the mixture: (sum_i CA_i h_i)^gA, (sum_i CB_i h_i)^gB
+
+    power      the reciprocal raised to delta <= 1, which tends to a logarithm: ours, for losses that the additive
+               form bends too much
+
+The paper's reciprocal has no S: here it carries the scale of all C_i, which are weighed against each other only.
+Terms in N and D are there where a table has several sizes and checkpoints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from mixing.laws.base import Floats, NotApplicable, Parameter, Points
+
+_MIN_SIZES, _MIN_BUDGETS = 2, 3
+
+
+@dataclass(frozen=True)
+class OptimalMixture:
+    """The additive form, the joint one, whose best mixture moves with scale, or the one with a power."""
+
+    name: str
+    title: str
+    formula: str
+    joint: bool = False
+    power: bool = False
+    source: str = "Shukor et al. 2025, arXiv 2507.09404, additive and joint laws"
+    min_mixtures: int = 4
+    domains: int = 0
+    has_sizes: bool = False
+    has_budgets: bool = False
+    size_unit: float = 1.0
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        k = self.domains
+        found = [Parameter(f"lnC{i}", -8.0, 8.0, "weight of a source", 0.0, 2.0) for i in range(k)]
+        found += [Parameter(f"g{i}", 0.05, 3.0, "power of a source's share", 0.6, 0.4) for i in range(k)]
+        if self.power:
+            found.append(
+                Parameter("ln_delta", -3.5, 0.0, "power of the reciprocal, as a logarithm", -1.0, 1.0)
+            )
+        for wanted, letter, meaning, expected in (
+            (self.has_sizes, "A", "size", 0.35),
+            (self.has_budgets, "B", "tokens", 0.35),
+        ):
+            if not wanted:
+                continue
+            found.append(Parameter(f"power{letter}", 0.02, 2.0, f"power of {meaning}", expected, 0.15))
+            if self.joint:
+                found += [
+                    Parameter(
+                        f"lnC{letter}{i}", -3.0, 3.0, f"a source's weight in the term of {meaning}", 0.0, 0.5
+                    )
+                    for i in range(k)
+                ]
+        return tuple(found)
+
+    @property
+    def linear(self) -> tuple[str, ...]:
+        return ("+E", "+S", *(("+A",) if self.has_sizes else ()), *(("+B",) if self.has_budgets else ()))
+
+    def usable(self, points: Points) -> NDArray[np.bool_]:
+        return np.ones(len(points), dtype=bool)
+
+    def prepare(self, points: Points) -> OptimalMixture:
+        if len(np.unique(points.mixture_n)) < self.min_mixtures:
+            raise NotApplicable(f"needs {self.min_mixtures} different mixtures")
+        sizes = np.empty(0) if points.params_n is None else np.unique(points.params_n[points.params_n > 0])
+        found = replace(
+            self,
+            domains=points.shares_nd.shape[1],
+            has_sizes=len(sizes) >= _MIN_SIZES,
+            has_budgets=len(np.unique(points.tokens_n)) >= _MIN_BUDGETS,
+            size_unit=float(np.exp(np.log(sizes).mean())) if len(sizes) else 1.0,
+        )
+        if self.joint and not (found.has_sizes or found.has_budgets):
+            raise NotApplicable("needs several sizes or checkpoints: without them it is the additive law")
+        return found
+
+    def starts(self, points: Points, losses_n: Floats) -> Floats:
+        """With floor and powers guessed, 1 / (L - E) is linear in the C_i: a non-negative solve per guess."""
+        k, rows = self.domains, []
+        spread = float(np.ptp(losses_n)) + 1e-9
+        for below, power in ((0.2, 0.5), (0.2, 0.9), (1.0, 0.7)):
+            inverse_n = 1 / (losses_n - losses_n.min() + below * spread)
+            # Errors of L enter 1 / (L - E) multiplied by its square.
+            weighted_nd = points.shares_nd**power / inverse_n[:, None]
+            found_d = nnls(weighted_nd, np.ones(len(losses_n)))[0]
+            row = np.array([p.expected for p in self.parameters])
+            row[:k] = np.log(np.maximum(found_d, 1e-2 * found_d.max() + 1e-12))
+            row[:k] -= row[:k].mean()
+            row[k : 2 * k] = power
+            rows.append(row)
+        return np.array(rows)
+
+    def basis(self, theta_bq: Floats, points: Points) -> Floats:
+        total_bn = self._weighted(theta_bq, points)[1]
+        columns = [np.ones_like(total_bn), total_bn ** -self._delta(theta_bq)]
+        columns += [scaled_bn for scaled_bn, _ in self._scales(theta_bq, points)]
+        return np.stack(columns, axis=-1)
+
+    def jacobian(self, theta_bq: Floats, linear_bl: Floats, points: Points) -> Floats:
+        weighted_bkn, total_bn = self._weighted(theta_bq, points)
+        delta_b1 = self._delta(theta_bq)
+        term_bn = linear_bl[:, 1, None] * total_bn**-delta_b1
+        by_weight_bkn = weighted_bkn * (-delta_b1 * term_bn / total_bn)[:, None, :]
+        parts = [by_weight_bkn, by_weight_bkn * _safe_log(points.shares_nd).T]
+        if self.power:
+            parts.append((-delta_b1 * np.log(total_bn) * term_bn)[:, None, :])
+        for place, (_, slope_bqn) in enumerate(self._scales(theta_bq, points)):
+            parts.append(slope_bqn * linear_bl[:, 2 + place, None, None])
+        return np.concatenate(parts, axis=1)
+
+    def _delta(self, theta_bq: Floats) -> Floats:
+        at = 2 * self.domains
+        return np.exp(theta_bq[:, at : at + 1]) if self.power else np.ones((len(theta_bq), 1))
+
+    def _weighted(self, theta_bq: Floats, points: Points) -> tuple[Floats, Floats]:
+        """C_i h_i^g_i by source, weighted_bkn, and their sum."""
+        k = self.domains
+        log_kn = _safe_log(points.shares_nd).T
+        weighted_bkn = np.exp(theta_bq[:, :k, None] + theta_bq[:, k : 2 * k, None] * log_kn)
+        weighted_bkn *= points.shares_nd.T > 0
+        return weighted_bkn, weighted_bkn.sum(1) + 1e-12
+
+    def _scales(self, theta_bq: Floats, points: Points) -> list[tuple[Floats, Floats]]:
+        """For each of the terms in N and D its column and that column's slope by its own parameters."""
+        k, at, found = self.domains, 2 * self.domains + self.power, []
+        for wanted, value_n in (
+            (self.has_sizes, None if points.params_n is None else points.params_n / self.size_unit),
+            (self.has_budgets, points.tokens_n / points.token_unit),
+        ):
+            if not wanted:
+                continue
+            if value_n is None:
+                raise NotApplicable("the points name no sizes")
+            log_n = np.log(value_n)
+            column_bn = np.exp(-theta_bq[:, at, None] * log_n)
+            slopes = [(-log_n * column_bn)[:, None, :]]
+            at += 1
+            if self.joint:
+                mixed_bkn = np.exp(theta_bq[:, at : at + k, None]) * points.shares_nd.T
+                total_bn = mixed_bkn.sum(1)
+                slopes.append(mixed_bkn * column_bn[:, None, :])
+                slopes[0] = slopes[0] * total_bn[:, None, :]
+                column_bn = column_bn * total_bn
+                at += k
+            found.append((column_bn, np.concatenate(slopes, axis=1)))
+        # Each term depends on its own parameters only, which lie one term after the other.
+        return found
+
+
+def _safe_log(shares_nd: Floats) -> Floats:
+    """ln h, and 0 where a source is absent (its power is 0 there whatever the exponent)."""
+    return np.asarray(np.log(np.where(shares_nd > 0, shares_nd, 1.0)))
+
+
+ADDITIVE = OptimalMixture(
+    "mixture-additive",
+    "Optimal-mixture law, additive",
+    "L = E + S / sum_i C_i h_i^g_i + A / N^alpha + B / D^beta",
+)
+POWER = OptimalMixture(
+    "mixture-power",
+    "Optimal-mixture law with a power",
+    "L = E + S / (sum_i C_i h_i^g_i)^delta + A / N^alpha + B / D^beta",
+    power=True,
+    source="ours, after Shukor et al. 2025",
+)
+JOINT = OptimalMixture(
+    "mixture-joint",
+    "Optimal-mixture law, joint",
+    "L = E + S / sum_i C_i h_i^g_i + A (sum_i CA_i h_i) / N^alpha + B (sum_i CB_i h_i) / D^beta",
+    joint=True,
+)
