@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -35,6 +36,89 @@ def print_laws(fits: FitReport, console: Console) -> None:
     console.print(table(title, header, rows, left=2))
 
 
+def print_decision(decision: Decision, console: Console) -> None:
+    """Whatever was decided: one ratio, a mixture of many sources, or not yet; then what to doubt."""
+    if decision.status == "not_yet":
+        print_not_yet(decision, console)
+    elif decision.share_intervals:
+        print_mixture(decision, console)
+        print_baselines(decision, console)
+        print_front(decision, console)
+        print_next(decision, console)
+    else:
+        print_decided(decision, console)
+        print_baselines(decision, console)
+    print_warnings(decision.warnings, console)
+
+
+def print_mixture(decision: Decision, console: Console) -> None:
+    """The best mixture with an interval per share, and what keeps it from being better."""
+    asked = decision.question
+    if decision.critical_ratio is not None:
+        line = describe.ratio_line(decision)
+        console.print(Text.assemble(("Share of target tokens ", "bold"), (line, "bold green")))
+    natural = decision.baselines[0]
+    shown = sorted((d for d in decision.shares if _counts(decision, d)), key=lambda d: -decision.shares[d])
+    rows = [
+        (
+            domain,
+            f"{decision.shares[domain]:.3f}",
+            describe.span(*decision.share_intervals[domain]),
+            f"{natural.shares.get(domain, 0.0):.3f}",
+        )
+        for domain in shown
+    ]
+    header = ("domain", "share", f"{asked.level:.0%} interval", natural.name)
+    console.print(table("Best mixture of training tokens", header, rows))
+    none = [d for d in decision.shares if d not in shown]
+    if none:
+        console.print(f"  next to nothing (below 0.005): {', '.join(none)}")
+    limits = "; ".join(decision.limits) or "nothing that was asked"
+    console.print(f"  what it lies at: {limits}")
+    if asked.general:
+        console.print(f"  general loss: {', '.join(asked.general)} within {asked.tolerance:g} nats")
+    console.print(f"  {decision.n_runs} runs, law {decision.law}")
+    if decision.regret is not None:
+        console.print(f"  knowing the losses exactly would gain about {decision.regret:.4f} nats more\n")
+
+
+def _counts(decision: Decision, domain: str) -> bool:
+    return decision.shares[domain] >= 0.005 or decision.share_intervals[domain][1] >= 0.01
+
+
+def print_front(decision: Decision, console: Console) -> None:
+    """What a higher general loss would buy."""
+    if len(decision.front) < 2:
+        return
+    rows = [
+        (
+            describe.prediction_text(point.general),
+            describe.prediction_text(point.target),
+            main_shares(point.shares, 4),
+        )
+        for point in decision.front
+    ]
+    header = ("general", "target", "largest shares")
+    console.print(
+        table("The best target loss for every general loss: increments, nats per token", header, rows)
+    )
+
+
+def main_shares(mixture: Mapping[str, float], most: int = 8) -> str:
+    """`pile_cc 0.83, wikipedia_en 0.07, ...`, the largest first."""
+    ordered = sorted(((d, s) for d, s in mixture.items() if s >= 0.005), key=lambda pair: -pair[1])
+    return describe.shares(dict(ordered[:most])) + (", ..." if len(ordered) > most else "")
+
+
+def print_next(decision: Decision, console: Console) -> None:
+    """The runs that would narrow the answer most."""
+    if decision.next_runs:
+        console.print("Runs that would narrow it most (token shares; all in --json):")
+        for mixture in decision.next_runs:
+            console.print(f"  {main_shares(mixture)}")
+        console.print()
+
+
 def print_decided(decision: Decision, console: Console) -> None:
     """The critical ratio, its interval, what binds it, and the mix."""
     console.print(Text.assemble(("Critical ratio ", "bold"), (describe.ratio_line(decision), "bold green")))
@@ -51,14 +135,19 @@ def print_decided(decision: Decision, console: Console) -> None:
 
 def print_not_yet(decision: Decision, console: Console) -> None:
     """That there is no answer yet, and which runs would give one."""
-    console.print(Text("Not yet: these runs cannot support a ratio.", style="bold yellow"))
+    what = "a ratio" if len(decision.question.target_domains) and not _many(decision) else "a mixture"
+    console.print(Text(f"Not yet: these runs cannot support {what}.", style="bold yellow"))
     for test in decision.tests:
         console.print(f"  {describe.test_line(test)}")
     if decision.next_runs:
         console.print("  train these next (token shares):")
-        for line in describe.next_runs(decision):
-            console.print(f"    {line}")
+        for mixture in decision.next_runs:
+            console.print(f"    {main_shares(mixture) if _many(decision) else describe.shares(mixture)}")
     console.print()
+
+
+def _many(decision: Decision) -> bool:
+    return any(len(mixture) > 4 for mixture in decision.next_runs)
 
 
 def print_baselines(decision: Decision, console: Console) -> None:
@@ -66,13 +155,16 @@ def print_baselines(decision: Decision, console: Console) -> None:
 
     def row(name: str, mixture: dict[str, float], predicted: dict[str, Prediction]) -> tuple[str, ...]:
         share = sum(mixture.get(domain, 0.0) for domain in decision.question.target_domains)
-        texts = [describe.prediction_text(predicted.get(role)) for role in ("general", "target")]
-        return (name, f"{share:.3f}", *texts)
+        texts = [describe.prediction_text(predicted.get(role)) for role in roles]
+        return (name, *([f"{share:.3f}"] if split else []), *texts)
+
+    split = bool(decision.question.target_domains)
+    roles = [role for role in ("general", "target") if role in decision.predicted]
 
     rows = [row("recommended", decision.shares, decision.predicted)]
     rows += [row(b.name, b.shares, b.predicted) for b in decision.baselines]
     title = "Against what people would guess: predicted increments, nats per token"
-    console.print(table(title, ("mix", "target share", "general", "target"), rows))
+    console.print(table(title, ("mix", *(["target share"] if split else []), *roles), rows))
 
 
 def print_warnings(warnings: list[str], console: Console) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from mixing import baselines
 from mixing.decide import decision_json
 from mixing.decision import Baseline, Decision, FrontPoint, Interval, Prediction, Question, Test
+from mixing.errors import InputError
 from mixing.laws.base import Floats, NotApplicable
 from mixing.limits import Limits, build_problem, named_losses, natural_shares, outside_hull, what_binds
 from mixing.next_sources import most_telling, spread
@@ -35,10 +36,22 @@ WIDE = 0.05
 NEXT_RUNS = 3
 
 
-def single_ratio(table: RunTable, question: Question) -> bool:
-    """Whether one target share describes every run: two sources, or fixed proportions within each role."""
+def single_ratio(table: RunTable, question: Question, limits: Limits | None = None) -> bool:
+    """Whether one target share describes every run: two sources, or fixed proportions within each role.
+
+    Raises InputError for limits that one share cannot respect.
+    """
+    if limits is not None:
+        limits.check(table.domains)
     if len(table.domains) == 2:
+        if limits is not None and limits.needs_mixture():
+            raise InputError(
+                "--min, --freeze, --kl, --protect and --worst-case are for more than two sources",
+                "Leave them out: with two sources one share is decided",
+            )
         return True
+    if limits is not None and limits.needs_mixture():
+        return False
     if not question.general or not question.target_domains or not table.base.height:
         return False
     shares_nd = table.trained.select([f"share.{d}" for d in table.domains]).unique().to_numpy()
@@ -214,6 +227,8 @@ def _too_little(data: Slice, question: Question, warnings: list[str]) -> str | N
     fixed = [d for d, s in zip(data.domains, np.ptp(data.points.shares_nd, axis=0), strict=True) if s < 1e-6]
     if fixed:
         warnings.append(f"the share of {', '.join(fixed)} never varied: it stays as trained")
+    if data.tokens <= 1:  # a table without a tokens column
+        return None
     reach = max(question.tokens / data.tokens, data.tokens / question.tokens)
     if reach > REFUSE_BEYOND and data.base and question.general:
         return (
@@ -294,12 +309,24 @@ def _next_runs(
     """The mixtures that narrow the answer most; the answer itself first where it is extrapolated."""
     first = [_named(data.domains, answer.shares_d)] if outside > OUTSIDE else []
     best = found.best(0, 120)
-    candidates = np.concatenate([answer.shares_d[None], region.shares(found.q_mq[best]), many_bd[:60]])
+    candidates = _apart(
+        np.concatenate([answer.shares_d[None], region.shares(found.q_mq[best]), many_bd[:60]])
+    )
+    candidates = candidates[len(first) :]
     roles = scored.roles()
     losses = np.stack([scored.fitted.models[r].losses(candidates)[1:] for r in roles])
     noise_v = np.array([scored.fitted.noise[r] for r in roles])
     chosen, _ = most_telling(many_bd, losses, noise_v, NEXT_RUNS - len(first))
     return first + [_named(data.domains, candidates[m]) for m in chosen]
+
+
+def _apart(mixtures_md: Floats, least: float = 0.03) -> Floats:
+    """The mixtures that differ from every one before them by more than `least` (total variation)."""
+    kept: list[Floats] = []
+    for mix_d in mixtures_md:
+        if all(np.abs(mix_d - other_d).sum() / 2 > least for other_d in kept):
+            kept.append(mix_d)
+    return np.stack(kept)
 
 
 def _not_yet(

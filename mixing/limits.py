@@ -38,6 +38,31 @@ class Limits:
     protect: Mapping[str, float] = field(default_factory=dict)
     worst_case: bool = False
 
+    def caps(self, tokens: float) -> dict[str, float]:
+        """The largest share of each domain that bounds and repetition allow in that many tokens, where one is set."""
+        found = {d: self.max_epochs * at_hand / tokens for d, at_hand in self.supply.items()}
+        return {d: min(found.get(d, 1.0), self.high.get(d, 1.0)) for d in {**found, **self.high}}
+
+    def check(self, domains: tuple[str, ...]) -> None:
+        """Raises InputError for a domain that is none of these, and for what is not a number."""
+        given = {"--prior": self.prior, "--supply": self.supply, "--min": self.low, "--max": self.high}
+        for what, numbers in given.items():
+            for domain, value in numbers.items():
+                if domain not in domains:
+                    raise InputError(
+                        f"{what} {domain}: no such domain", f"The table's domains: {', '.join(domains)}"
+                    )
+                if not math.isfinite(value) or value < 0:
+                    raise InputError(f"{what} {domain}={value}: not a number of 0 or more", "Correct it")
+        if not math.isfinite(self.max_epochs) or self.max_epochs <= 0:
+            raise InputError(
+                f"--max-epochs {self.max_epochs}: not above 0", "Up to 4 is about as good as fresh text"
+            )
+
+    def needs_mixture(self) -> bool:
+        """Whether more is asked than one target share can answer."""
+        return bool(self.low or self.frozen or self.protect or self.kl or self.worst_case)
+
 
 def named_losses(table: RunTable, question: Question, limits: Limits) -> dict[str, dict[str, float]]:
     """The losses that are fitted: general, target, every protected one, and each target where the worst counts."""
@@ -59,15 +84,7 @@ def named_losses(table: RunTable, question: Question, limits: Limits) -> dict[st
 
 def natural_shares(domains: tuple[str, ...], data: Slice, limits: Limits) -> tuple[dict[str, float], bool]:
     """The prior mixture, and whether it was given rather than the mean of what was trained."""
-    for what, given in (("--prior", limits.prior), ("--supply", limits.supply)):
-        unknown = [d for d in given if d not in domains]
-        if unknown:
-            raise InputError(
-                f"{what} {unknown[0]}: no such domain", f"The table's domains: {', '.join(domains)}"
-            )
-        bad = [d for d, value in given.items() if not math.isfinite(value) or value < 0]
-        if bad:
-            raise InputError(f"{what} {bad[0]}={given[bad[0]]}: not a number of 0 or more", "Correct it")
+    limits.check(domains)
     given = limits.prior or limits.supply
     total = math.fsum(given.values())
     if given and total <= 0:

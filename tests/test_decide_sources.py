@@ -261,6 +261,8 @@ def test_missing_evals_and_far_budgets() -> None:
         (Limits(supply={"x": 1}), "--supply x: no such domain"),
         (Limits(prior={"web": math.nan}), "--prior web=nan"),
         (Limits(prior={"web": 0.0}), "all shares are 0"),
+        (Limits(max_epochs=0), "--max-epochs 0: not above 0"),
+        (Limits(low={"x": 0.1}), "--min x: no such domain"),
         (Limits(kl=-1.0), "--kl -1"),
         (Limits(protect={"general": -1.0}), "--protect general=-1"),
         (Limits(protect={"nothing": 0.1}), "no validation set 'nothing'"),

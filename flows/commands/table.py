@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +16,7 @@ import typer
 from mixing.errors import InputError
 
 if TYPE_CHECKING:
+    from mixing.decision import Decision
     from mixing.runs import RunTable
 
 Runs = Annotated[
@@ -138,61 +141,173 @@ def fit(
     print_warnings(report.warnings, output.console())
 
 
+def amounts(options: list[str] | None, name: str) -> dict[str, float]:
+    """`NAME=NUMBER` (repeated; counts may be 20B) or `@numbers.json`. Raises InputError naming the option."""
+    found: dict[str, float] = {}
+    for option in options or []:
+        key, equals, text = option.rpartition("=")
+        if option.startswith("@"):
+            entries = _from_file(option[1:], name)
+        elif equals and key and text[-1:] in "kKmMbBtT" and text:
+            entries = {key: float(token_count(text, name) or 0)}
+        elif equals and key:
+            entries = dict([_pair(option, name)])
+        else:
+            raise InputError(f"--{name} {option}: no number", f"Write --{name} NAME=NUMBER or @file.json")
+        for domain, number in entries.items():
+            if domain in found:
+                raise InputError(f"--{name}: {domain!r} is given twice", "Give it once")
+            found[domain] = number
+    return found
+
+
 def decide(
     runs: Runs,
-    general: Annotated[
-        list[str],
-        typer.Option(metavar="NAME", help="What must not be forgotten: NAME, NAME=WEIGHT or @weights.json."),
-    ],
     target: Annotated[
-        list[str], typer.Option(metavar="NAME", help="The new domain: NAME, NAME=WEIGHT or @weights.json.")
+        list[str],
+        typer.Option(metavar="NAME", help="What should improve: NAME, NAME=WEIGHT or @weights.json."),
     ],
-    tolerance: Annotated[float, typer.Option(metavar="NATS", help="General loss that may be lost.")],
+    general: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="What must not be forgotten, as --target; may be left out with more than two sources.",
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(metavar="NATS", help="General loss that may be lost; goes with --general.")
+    ] = None,
     tokens: Tokens = None,
     target_domain: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Share columns that are target, where --target does not tell."),
     ] = None,
     params: Annotated[int | None, typer.Option(help="Model size asked about.")] = None,
+    most: Annotated[
+        list[str] | None, typer.Option("--max", metavar="NAME=SHARE", help="A domain's largest share.")
+    ] = None,
+    least: Annotated[
+        list[str] | None, typer.Option("--min", metavar="NAME=SHARE", help="A domain's least share.")
+    ] = None,
+    supply: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=TOKENS",
+            help="Tokens at hand, or @tokens.json: caps shares by --max-epochs, and is the prior.",
+        ),
+    ] = None,
+    max_epochs: Annotated[float, typer.Option(help="How often --supply may be read.")] = 4.0,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SHARE", help="Natural shares, or @shares.json: a baseline, and for --kl."),
+    ] = None,
+    kl: Annotated[float, typer.Option(metavar="NATS", help="Weight of the divergence from the prior.")] = 0.0,
+    freeze: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME,NAME", help="Domains that keep the prior's proportions, as one part."),
+    ] = None,
+    protect: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=NATS", help="One validation set's own tolerance, besides --general's."),
+    ] = None,
+    worst_case: Annotated[
+        bool, typer.Option("--worst-case", help="The worst target counts, not their mean.")
+    ] = False,
     level: Annotated[float, typer.Option(help="Of the interval.")] = 0.9,
     seed: Annotated[int, typer.Option(min=0, help="Of the bootstrap.")] = 0,
     as_json: Json = False,
     spec: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the mix spec here.")] = None,
+    figures: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw the figures here.")] = None,
 ) -> None:
-    """The critical ratio: the largest target share that the tolerance allows, with its interval."""
-    from flows.answer_view import print_baselines, print_decided, print_not_yet, print_warnings
+    """How much of what: the critical ratio of two sources, the best mixture of more, with intervals.
+
+    With two sources, or fixed proportions among general and among target domains, it is the largest target share that
+    the tolerance allows; else the mixture with the least target loss within it.
+    """
+    from flows.answer_view import print_decision
     from flows.commands import output
     from mixing.decide import decide as decide_on
-    from mixing.decide import decision_json
+    from mixing.decide_sources import decide_sources, single_ratio, sources_json
+    from mixing.limits import Limits
     from mixing.question import make_question
     from mixing.spec import build_spec, save_spec
 
-    general_weights, target_weights = weights(general, "general"), weights(target, "target")
+    general_weights, target_weights = weights(general or [], "general"), weights(target, "target")
+    if general_weights and tolerance is None:
+        raise InputError(
+            "--general without --tolerance", "Say how many nats may be lost, e.g. --tolerance 0.02"
+        )
     budget = token_count(tokens)
+    limits = Limits(
+        low=amounts(least, "min"),
+        high=amounts(most, "max"),
+        supply=amounts(supply, "supply"),
+        max_epochs=max_epochs,
+        prior=amounts(prior, "prior"),
+        kl=kl,
+        frozen=tuple(tuple(group.split(",")) for group in freeze or []),
+        protect=amounts(protect, "protect"),
+        worst_case=worst_case,
+    )
     table = load(runs)
     question = make_question(
         table,
         general_weights,
         target_weights,
         tuple(target_domain) if target_domain else None,
-        tolerance=tolerance,
+        tolerance=tolerance or 0.0,
         tokens=budget,
         params=params,
         level=level,
     )
-    decision = decide_on(table, question, seed=seed)
-    console = output.console()
-    if as_json:
-        output.print_json(decision_json(decision))
-    elif decision.status == "decided":
-        print_decided(decision, console)
-        print_baselines(decision, console)
-        print_warnings(decision.warnings, console)
+    if single_ratio(table, question, limits):
+        caps = limits.caps(question.tokens)
+        decision = decide_on(
+            table,
+            question,
+            max_shares=caps,
+            natural_shares=dict(limits.prior or limits.supply) or None,
+            seed=seed,
+        )
     else:
-        print_not_yet(decision, console)
-        print_warnings(decision.warnings, console)
+        with _bar("bootstrap") as report:
+            decision = decide_sources(table, question, limits, seed=seed, on_progress=report)
+    if as_json:
+        output.print_json(sources_json(decision))
+    else:
+        print_decision(decision, output.console())
+    if figures is not None:
+        for path in _draw(decision, table, figures):
+            print(f"wrote {path}", file=sys.stderr)
     if spec is not None:
         save_spec(
             build_spec(decision, None, name=Path(runs.removeprefix("mlflow:")).stem or "mix", seed=seed), spec
         )
         print(f"wrote {spec}", file=sys.stderr)
+
+
+def _draw(decision: Decision, table: RunTable, folder: Path) -> list[Path]:
+    import polars as pl
+
+    from flows.figures import PREDICTED, draw_all
+    from flows.figures_sources import draw_sources
+    from mixing.question import increments
+
+    if decision.share_intervals or not decision.ratio_curves:
+        return draw_sources(decision, folder)
+    observed = increments(table, decision.question).observed().with_columns(kind=pl.lit("swarm"))
+    return draw_all(decision, observed, pl.DataFrame(schema=list(PREDICTED)).cast(pl.Float64), folder)
+
+
+@contextlib.contextmanager
+def _bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress row on stderr, in a terminal only."""
+    from flows.progress import board
+
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with board() as shown:
+        row = shown.row(label)
+        yield lambda done, total: row.set(done, total)
+        row.finish()
