@@ -152,7 +152,7 @@ def _baselines(axes: Axes, decision: Decision) -> None:
         axes.annotate(
             name,
             (x, y),
-            xytext=(9, (level - y) / height * 300),
+            xytext=(13, (level - y) / height * 300),
             textcoords="offset points",
             fontsize=9,
             color=GREY,

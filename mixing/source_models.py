@@ -94,7 +94,8 @@ class FittedLosses:
 
 
 def slice_runs(table: RunTable, question: Question, losses: dict[str, dict[str, float]]) -> Slice:
-    """Each run's checkpoint nearest to the asked budget, of the asked size (default: the largest).
+    """One checkpoint per run, of the asked size (default: the largest) and near the asked budget, or the nearest
+    budget that most runs have reached.
 
     Raises InputError for a size that no run has, and where no run has all the losses.
     """
@@ -132,9 +133,9 @@ def slice_runs(table: RunTable, question: Question, losses: dict[str, dict[str, 
         raise InputError(
             f"{table.source}: no run has all the named losses", "Evaluate every run on all named sets"
         )
-    distance = (pl.col("tokens") / question.tokens).log().abs()
-    frame = frame.filter(distance == distance.min().over("run", "seed")).unique(["run", "seed"], keep="last")
-    at = float(frame.filter(distance == distance.min())["tokens"].max())  # type: ignore[arg-type]
+    at = _common_budget(frame, question.tokens)
+    near = (pl.col("tokens") / at).log().abs()
+    frame = frame.filter(near == near.min().over("run", "seed")).unique(["run", "seed"], keep="last")
     kept = frame.filter((pl.col("tokens") / at).log().abs() <= SAME_BUDGET).sort("run", "seed")
     if kept.height < frame.height:
         warnings.append(
@@ -143,6 +144,21 @@ def slice_runs(table: RunTable, question: Question, losses: dict[str, dict[str, 
     points = make_points(kept, [SHARE + d for d in table.domains], question.target_domains)
     values = kept.select([f"loss:{name}" for name in losses]).to_numpy().T.astype(float)
     return Slice(table.domains, points, values, tuple(losses), tuple(kept["run"]), at, size, base, warnings)
+
+
+def usual_budget(table: RunTable) -> int | None:
+    """The largest budget that (almost) all runs have reached; None for a table without trained rows."""
+    trained = table.trained
+    return round(_common_budget(trained, float("inf"))) if trained.height else None
+
+
+def _common_budget(frame: pl.DataFrame, asked: float) -> float:
+    """The budget nearest to the asked one among those with (almost) the most runs."""
+    runs = frame.group_by("tokens").agg(pl.col("run").n_unique().alias("runs"))
+    common = runs.filter(pl.col("runs") >= 0.8 * pl.col("runs").max())
+    if np.isinf(asked):
+        return float(common["tokens"].max())  # type: ignore[arg-type]
+    return float(common.sort((pl.col("tokens") / asked).log().abs(), -pl.col("tokens"))["tokens"][0])
 
 
 def fit_losses(
@@ -186,7 +202,10 @@ def _choose(points: Points, losses_n: Floats, asked: str) -> tuple[Law, Score | 
     scores: list[tuple[Law, int, Score | None]] = []
     reasons = []
     for candidate in LAWS.values():
-        if asked not in ("auto", candidate.name) or (asked == "auto" and isinstance(candidate, Cmr)):
+        # Ratio laws know two sources; trees and the like have no slope that an optimum could be followed on.
+        if asked not in ("auto", candidate.name) or not hasattr(candidate, "prepare"):
+            continue
+        if asked == "auto" and isinstance(candidate, Cmr):
             continue
         try:
             prepared = candidate.prepare(points)

@@ -373,3 +373,13 @@ def test_the_most_telling_run_is_the_one_that_explains_the_answer() -> None:
 def test_spread_goes_where_nothing_is() -> None:
     options = np.eye(3)
     assert spread(options, np.array([[1.0, 0.0, 0.0]]), 2) == [1, 2]
+
+
+def test_most_runs_decide_the_budget() -> None:
+    table = swarm(corners(), base=BASE)
+    longer = table.rows.filter(pl.col("run") == "r4").with_columns(tokens=pl.lit(5000, dtype=pl.Int64))
+    both = RunTable(pl.concat([table.rows, longer]), "t.csv")
+    assert source_models.usual_budget(both) == 1000
+    found = decide(both, tokens=3000)
+    assert found.n_runs == 15
+    assert any("the laws know 1,000 tokens" in w for w in found.warnings)

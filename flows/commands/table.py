@@ -230,6 +230,7 @@ def decide(
     from mixing.decide_sources import decide_sources, single_ratio, sources_json
     from mixing.limits import Limits
     from mixing.question import make_question
+    from mixing.source_models import usual_budget
     from mixing.spec import build_spec, save_spec
 
     general_weights, target_weights = weights(general or [], "general"), weights(target, "target")
@@ -256,7 +257,7 @@ def decide(
         target_weights,
         tuple(target_domain) if target_domain else None,
         tolerance=tolerance or 0.0,
-        tokens=budget,
+        tokens=budget or (usual_budget(table) if len(table.domains) > 2 else None),
         params=params,
         level=level,
     )
