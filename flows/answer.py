@@ -287,7 +287,7 @@ def mix_spec(job: Job, store: TokenStore, given: Answer, run_ids: Sequence[str])
 def spec_digest(spec: MixSpec) -> str:
     """Identifies what a spec says: its provenance (versions, MLflow run) aside."""
     content = spec.model_dump(mode="json", exclude={"provenance"})
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _write_json(path: Path, value: Any) -> None:

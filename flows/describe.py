@@ -97,9 +97,9 @@ def next_runs(decision: Decision) -> list[str]:
 
 
 def decision_markdown(outcome: Outcome) -> str:
-    """The decision, as a page."""
+    """The decision, as a page. The answer stands first: MLflow folds all but the first lines away."""
     decision = outcome.given.decision
-    lines = [f"# {outcome.job.study.study}", ""]
+    lines: list[str] = []
     if decision.status == "decided":
         lines += [
             f"**Critical ratio (share of target tokens): {ratio_line(decision)}**",

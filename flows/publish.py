@@ -128,10 +128,10 @@ def _failed(outcome: Outcome) -> list[RunRecord]:
 
 
 def study_record(outcome: Outcome, figures: list[Path], started: float) -> StudyRecord:
-    """What the parent run shows."""
+    """What the parent run shows. MLflow folds metrics by the part of their name before `/`."""
     job, decision = outcome.job, outcome.given.decision
     folder = job.folder
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float] = {"runs": decision.n_runs}
     if decision.critical_ratio is not None:
         metrics["critical_ratio"] = decision.critical_ratio
     if decision.interval is not None:
@@ -143,11 +143,11 @@ def study_record(outcome: Outcome, figures: list[Path], started: float) -> Study
             metrics[f"observed_increment.{role}"] = increment
     for fit in outcome.given.fits.laws:
         if fit.cv is not None:
-            metrics[f"cv_mae.{fit.law}.{fit.eval}"] = fit.cv.mae
+            metrics[f"cv_mae/{fit.law}.{fit.eval}"] = fit.cv.mae
         if outcome.given.fits.chosen.get(fit.eval) != fit.law:
             continue
         for name, value in fit.parameters.items():
-            metrics[f"law.{fit.law}.{fit.eval}.{name}"] = value
+            metrics[f"law/{fit.law}.{fit.eval}.{name}"] = value
     files = {"study.yaml": job.study.file, "fits.json": folder.fits, "decision.json": folder.decision}
     files |= {"catalog.json": folder.catalog}
     if outcome.confirmation is not None:
@@ -157,22 +157,21 @@ def study_record(outcome: Outcome, figures: list[Path], started: float) -> Study
     return StudyRecord(
         name=job.study.study,
         identity=outcome.identity,
-        title=job.study.study,
-        params={
-            "tolerance": asked.tolerance,
-            "tokens": asked.tokens,
-            "level": asked.level,
-            "runs": decision.n_runs,
-            "status": decision.status,
-            "binding": decision.binding,
-            "law": decision.law,
-        },
-        metrics={name: float(value) for name, value in metrics.items() if value == value},
+        title=f"{job.study.study}: {_headline(outcome)}",
+        params={"tolerance": asked.tolerance, "tokens": asked.tokens, "level": asked.level},
+        tags={"status": decision.status, "binding": decision.binding, "law": decision.law},
+        metrics={name: round(float(value), 6) for name, value in metrics.items() if value == value},
         note=decision_markdown(outcome),
         started=started,
         summary=f"target share {ratio_line(decision)}",
         artifacts=files,
     )
+
+
+def _headline(outcome: Outcome) -> str:
+    """The answer as the name of a run."""
+    ratio = outcome.given.decision.critical_ratio
+    return "not yet" if ratio is None else f"target share {ratio:.3f}"
 
 
 def show_in_prefect(outcome: Outcome) -> None:

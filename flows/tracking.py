@@ -13,6 +13,7 @@ import hashlib
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +83,7 @@ class RunRecord:
 class StudyRecord:
     """What the parent run shows: `note` is a page, `summary` a line; `started` is seconds since the epoch.
 
+    `params` are of the question, which stays; `tags` and `metrics` of the answer, which newer code may change.
     `artifacts` maps a path in MLflow to a file.
     """
 
@@ -94,6 +96,7 @@ class StudyRecord:
     summary: str
     started: float = 0.0
     artifacts: Mapping[str, Path] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class Published:
 
 
 def _digest(*parts: object) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def _file_digest(path: Path) -> str:
@@ -252,20 +255,21 @@ class Tracker:
 
     def _parent(self, study: StudyRecord, parent: str) -> None:
         files = {name: _file_digest(path) for name, path in sorted(study.artifacts.items())}
-        digest = _digest(
-            sorted(study.params.items()), sorted(study.metrics.items()), study.note, sorted(files.items())
-        )
+        said = [sorted(part.items()) for part in (study.params, study.tags, study.metrics, files)]
+        digest = _digest(study.title, study.note, *said)
         run = self.client.get_run(parent)
         if run.data.tags.get(DIGEST_TAG) == digest and run.info.status == "FINISHED":
             return
-        # Step 0 and a fixed time: logging again replaces nothing and doubles nothing.
+        # Of one metric at one step MLflow shows the one that was logged last.
         self._log(
             parent,
             study.params,
             [(name, value, 0) for name, value in study.metrics.items()],
-            run.info.start_time,
+            int(time.time() * 1000),
         )
-        self.client.set_tag(parent, NOTE_TAG, study.note)
+        self.client.update_run(parent, name=study.title)
+        for tag, text in {**study.tags, NOTE_TAG: study.note}.items():
+            self.client.set_tag(parent, tag, text)
         for name, path in study.artifacts.items():
             self._upload(parent, path, name)
         self.client.set_terminated(parent)

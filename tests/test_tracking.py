@@ -40,7 +40,7 @@ def study_record(folder: Path, ratio: float = 0.6) -> tuple[StudyRecord, Path]:
     record = StudyRecord(
         name="code",
         identity="abc",
-        title="code",
+        title=f"code: target share {ratio}",
         params={"tolerance": 0.0},
         metrics={"critical_ratio": ratio},
         note="**0.6**",
@@ -114,6 +114,13 @@ def test_publishing_again_changes_nothing(uri: str, tmp_path: Path) -> None:
     assert (newer.version, newer.changed) == ("2", True)
     assert "0.7" in fetch_spec("models:/code@champion", uri, tmp_path / "new").read_text()
     assert "0.6" in fetch_spec("models:/code/1", uri, tmp_path / "old").read_text()
+
+    parent = tracker.client.get_run(first.run)
+    assert parent.data.metrics["critical_ratio"] == 0.7
+    assert parent.info.run_name == "code: target share 0.7"
+    smaller, _ = study_record(tmp_path, 0.5)
+    tracker.publish(smaller, RUNS, spec, "digest-b")
+    assert tracker.client.get_run(first.run).data.metrics["critical_ratio"] == 0.5
 
     # A changed question takes over the proxies it shares with the old one.
     third = tracker.publish(replace(changed, identity="def"), RUNS, spec, "digest-b")
