@@ -313,6 +313,8 @@ def _next_runs(
         np.concatenate([answer.shares_d[None], region.shares(found.q_mq[best]), many_bd[:60]])
     )
     candidates = candidates[len(first) :]
+    if not len(candidates):
+        return first
     roles = scored.roles()
     losses = np.stack([scored.fitted.models[r].losses(candidates)[1:] for r in roles])
     noise_v = np.array([scored.fitted.noise[r] for r in roles])
