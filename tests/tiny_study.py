@@ -31,7 +31,8 @@ base: {tokens: 64k, learning_rate: 1.0e-2, warmup_steps: 5, batch_tokens: 512}
 proxies:
   tokens: 16k
   target_shares: [0.25, 0.5, 0.75, 0.9]
-  learning_rate: 5.0e-3
+  learning_rate: 3.0e-3
+  warmup_steps: 2
   batch_tokens: 512
 decision: {tolerance: 0.3}
 spec: {sequence_length: 32, global_batch_tokens: 512}
