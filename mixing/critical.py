@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from mixing.fit import Solution
@@ -12,19 +10,6 @@ from mixing.laws.cmr import Cmr
 
 GRID = np.linspace(0.005, 0.995, 199)
 """Target shares at which the tests are evaluated; crossings are interpolated between them."""
-
-
-@dataclass(frozen=True)
-class CriticalRatios:
-    """For b replicates (or one fit): the largest share that passes each test (0: none, 1: every share passes)."""
-
-    tolerance_b: Floats
-    turning_b: Floats | None
-
-    def both(self) -> Floats:
-        if self.turning_b is None:
-            return self.tolerance_b
-        return np.minimum(self.tolerance_b, self.turning_b)
 
 
 def largest_passing(values_bg: Floats, limit: float) -> Floats:
@@ -68,17 +53,17 @@ def objective_slope(general: Solution, target: Solution, points: Points, weight:
     return np.asarray(weight * slopes[0] + slopes[1])
 
 
-def critical_ratios(
-    general: Solution, target: Solution, points: Points, tokens: float, tolerance: float, weight: float
-) -> CriticalRatios:
-    """Both tests at one budget, for every problem of the solutions."""
-    grid = points.at(GRID, np.full(len(GRID), float(tokens)))
-    turning_b = None
-    # Only a law with two powers of T can rise, then fall.
-    if isinstance(general.law, Cmr) and general.law.token_powers == 2:
-        slope_bg = objective_slope(general, target, grid, weight)
-        turning_b = None if slope_bg is None else largest_feasible(slope_bg, 0.0)
-    return CriticalRatios(largest_passing(general.predict(grid), tolerance), turning_b)
+def turning_ratios(
+    general: Solution, target: Solution, points: Points, tokens: float, weight: float
+) -> Floats | None:
+    """The largest share whose objective falls at `tokens`, in every problem of the solutions (0: none, 1: all).
+
+    None where the general law has fewer than two powers of T: only then can it rise, then fall.
+    """
+    if not (isinstance(general.law, Cmr) and general.law.token_powers == 2):
+        return None
+    slope_bg = objective_slope(general, target, points.at(GRID, np.full(len(GRID), float(tokens))), weight)
+    return None if slope_bg is None else largest_feasible(slope_bg, 0.0)
 
 
 def critical_times(

@@ -14,37 +14,48 @@ from typing import Any
 
 import numpy as np
 
-from mixing.critical import CriticalRatios, critical_ratios, critical_times
-from mixing.crossval import cross_validate
+from mixing.critical import critical_times, largest_passing, turning_ratios
+from mixing.curve import Curves
 from mixing.decision import Baseline, Binding, CurvePoint, Decision, Interval, Prediction, Question, Test
 from mixing.errors import InputError
-from mixing.fit import Solution, fit, refit
-from mixing.laws import CMR, CMR_MONOTONE, RATIO
-from mixing.laws.base import Floats, NotApplicable, Points
-from mixing.laws.cmr import Cmr
-from mixing.noise import Noise, estimate
+from mixing.laws.base import Floats, NotApplicable
 from mixing.question import Increments, increments
 from mixing.runs import RunTable
+from mixing.surface import MIN_RATIOS, Surface, fitted
 
-REPLICATES = 400
+DRAWS = 1000
+CURVE_DRAWS = 200
+"""Draws of the loss over shares at the asked budget, and at each point of the curve over budgets."""
 LAMBDA = 1000.0
 """Weight of the general loss in F; published range 100 to 7000."""
 REFUSE_BEYOND, WARN_BEYOND = 4.0, 2.0
 """How far past the largest trained budget a law is followed at all, and without a warning."""
 WIDE = 0.05
 """An interval wider than +- this deserves a warning, and more runs."""
-MIN_RATIOS = 3
-"""A ratio law has three parameters."""
 
 
 @dataclass(frozen=True)
-class Replicated:
-    """A fitted law of one loss, its bootstrap replicates, and the noise that made them."""
+class Evidence:
+    """Both surfaces, what is believed of both losses at the asked budget, and the two tests there.
 
-    law: Cmr
-    fit: Solution
-    replicates: Solution
-    noise: Noise
+    `tolerance_b` and `turning_b` are the largest shares that pass in each draw (1: every share), `*_one` those of
+    the best estimate; `turning` is None where the law cannot turn.
+    """
+
+    surfaces: dict[str, Surface]
+    now: dict[str, Curves]
+    tolerance_one: float
+    tolerance_b: Floats
+    turning_one: float | None
+    turning_b: Floats | None
+
+    @property
+    def one(self) -> float:
+        return self.tolerance_one if self.turning_one is None else min(self.tolerance_one, self.turning_one)
+
+    @property
+    def both_b(self) -> Floats:
+        return self.tolerance_b if self.turning_b is None else np.minimum(self.tolerance_b, self.turning_b)
 
 
 def decide(
@@ -61,6 +72,9 @@ def decide(
     corpora's own proportions to the baselines. Raises InputError for a table without base rows, without the named
     validation sets, or whose shares within a role vary between runs.
     """
+    # The order of rows means nothing, so it may not reach even the last digit of a sum.
+    rows = table.rows.sort("eval", "run", "params", "seed", "tokens")
+    table = RunTable(rows, table.source, table.warnings)
     data = increments(table, question)
     within = _composition(table, data, question)
     inside = data.points.interior()
@@ -110,15 +124,13 @@ def decide(
         )
     rng = np.random.default_rng([seed, 0xB007])
     try:
-        general = _replicated(points, data.general_n[inside], reach, rng)
-        target = _replicated(points, data.target_n[inside], reach, rng)
+        surfaces = {
+            "general": fitted(points, data.general_n[inside], question.tokens, rng),
+            "target": fitted(points, data.target_n[inside], question.tokens, rng),
+        }
     except NotApplicable as error:
         return not_yet(f"not yet: no law fits these runs: {error}", _spread(trained))
-
-    one = critical_ratios(general.fit, target.fit, points, question.tokens, question.tolerance, LAMBDA)
-    many = critical_ratios(
-        general.replicates, target.replicates, points, question.tokens, question.tolerance, LAMBDA
-    )
+    found_all = _evidence(surfaces, question, question.tokens, DRAWS, seed)
     low_cap, high_cap = _caps(max_shares or {}, within, question)
     if low_cap > high_cap:
         raise InputError(
@@ -126,7 +138,7 @@ def decide(
             "Raise max_epochs, add text, or lower the token budget",
         )
     reachable = (trained[0] / 2, (1 + trained[-1]) / 2)
-    found = float(one.both()[0])
+    found = found_all.one
     if low_cap > min(max(found, reachable[0]), reachable[1]):
         # The scarce general text sets a least target share, which must be allowed and within reach of the runs.
         allowed = found >= low_cap
@@ -139,24 +151,23 @@ def decide(
             ),
             [round(low_cap, 3)] if allowed and low_cap < 1 else [],
         )
-        return _with_curves(decision, _tests(one, many, question), general, target, points, trained, question)
+        return _with_curves(decision, found_all, trained, seed)
     if found < reachable[0]:
-        tests = _tests(one, many, question)
         decision = not_yet(
             f"not yet: no trained target share keeps the general loss within {question.tolerance:g} nats; "
             "train lower shares, or allow more forgetting",
             [round(trained[0] / 2, 3), round(trained[0] / 4, 3)],
         )
-        return _with_curves(decision, tests, general, target, points, trained, question)
+        return _with_curves(decision, found_all, trained, seed)
     ceiling = min(reachable[1], high_cap)
     ratio = min(found, ceiling)
     binding: Binding = "tolerance"
-    if one.turning_b is not None and one.turning_b[0] < one.tolerance_b[0]:
+    if found_all.turning_one is not None and found_all.turning_one < found_all.tolerance_one:
         binding = "turning_point"
     if found > ceiling:
         binding = "repetition" if high_cap < reachable[1] else "bound"
     edges = np.quantile(
-        np.clip(many.both(), 0.0, ceiling), [(1 - question.level) / 2, (1 + question.level) / 2]
+        np.clip(found_all.both_b, 0.0, ceiling), [(1 - question.level) / 2, (1 + question.level) / 2]
     )
     interval = (float(min(edges[0], ratio)), float(max(edges[1], ratio)))
     next_runs: list[float] = []
@@ -171,7 +182,7 @@ def decide(
     if interval[1] - interval[0] > 2 * WIDE:
         warnings.append(f"the interval is wider than +-{WIDE}: train more runs near the critical ratio")
         next_runs = sorted({*next_runs, *(round(float(np.clip(e, 0.02, 0.98)), 3) for e in interval)})
-    predicted = _predictions(general, target, points, data, question, ratio, rng)
+    predicted = _predictions(found_all, data, question, ratio, rng)
     if predicted["target"].increment >= 0:
         warnings.append(
             "the target loss does not fall at the recommended mix: the second condition of the law fails"
@@ -183,14 +194,14 @@ def decide(
         ratio,
         interval,
         binding,
-        general.law.name,
+        surfaces["general"].law.name,
         len(np.unique(points.run_n)),
         predicted,
-        _baselines(general, target, points, data, question, within, natural_shares, rng),
+        _baselines(found_all, data, question, within, natural_shares, rng),
         next_runs=[_mix(within, question, r) for r in next_runs],
         warnings=warnings,
     )
-    return _with_curves(decision, _tests(one, many, question), general, target, points, trained, question)
+    return _with_curves(decision, found_all, trained, seed)
 
 
 def decision_json(decision: Decision) -> dict[str, Any]:
@@ -220,38 +231,26 @@ def _plain(prediction: Prediction) -> dict[str, Any]:
     return {**asdict(prediction), "interval": list(prediction.interval)}
 
 
-def _replicated(points: Points, losses_n: Floats, reach: float, rng: np.random.Generator) -> Replicated:
-    """Choose the form by leave-mixture-out error (a tie within one standard error keeps the fuller, whose turning
-    point the second test needs), fit it, and refit it on bootstrap replicates."""
-    law: Cmr = RATIO
-    scores = {}
-    for candidate in (CMR_MONOTONE, CMR):
-        try:
-            candidate.prepare(points)
-        except NotApplicable:
-            continue
-        law = candidate
-        found = cross_validate(candidate, points, losses_n[None, :], "leave-mixture-out")
-        if found is not None:
-            scores[candidate.name] = found[0]
-    if len(scores) == 2:
-        simple, full = scores[CMR_MONOTONE.name], scores[CMR.name]
-        if simple.mae + simple.standard_error < full.mae:
-            law = CMR_MONOTONE
-    if law is RATIO:
-        # It knows one budget only, so that must be the one asked about.
-        asked = np.abs(points.tokens_n / points.tokens_n.max() - reach) <= 0.01 * reach
-        if not asked.any():
-            raise NotApplicable(
-                "too few checkpoints per run to follow the loss to a budget that is none of theirs"
-            )
-        points, losses_n = points.take(asked), losses_n[asked]
-    solution = fit(law, points, losses_n[None, :])[0]
-    fitted_n = solution.predict(points)[0]
-    noise = estimate(losses_n - fitted_n, points.run_n, points.tokens_n, MIN_RATIOS)
-    draws_bn = noise.draw(points.run_n, points.tokens_n, REPLICATES, rng)
-    assert isinstance(solution.law, Cmr)
-    return Replicated(solution.law, solution, refit(solution, points, fitted_n + draws_bn), noise)
+def _evidence(
+    surfaces: dict[str, Surface], question: Question, tokens: float, draws: int, seed: int
+) -> Evidence:
+    now = {
+        name: surface.curve(tokens, draws, [seed, number, int(tokens)])
+        for number, (name, surface) in enumerate(surfaces.items())
+    }
+    general = now["general"]
+    one, many = (
+        largest_passing(values_bg, question.tolerance)
+        for values_bg in (general.mean_g[None], general.draws_bg)
+    )
+    first, second = surfaces["general"], surfaces["target"]
+    turning_one_b = turning_ratios(first.fit, second.fit, first.points, tokens, LAMBDA)
+    turning_b = turning_ratios(first.replicates, second.replicates, first.points, tokens, LAMBDA)
+    turning_one = None if turning_one_b is None else float(turning_one_b[0])
+    if turning_b is not None:
+        # Levels and slopes are told by different things, offsets of runs and their course: drawn apart.
+        turning_b = turning_b[np.arange(draws) % len(turning_b)]
+    return Evidence(surfaces, now, float(one[0]), many, turning_one, turning_b)
 
 
 def _interval(values_b: Floats, level: float) -> Interval:
@@ -259,64 +258,36 @@ def _interval(values_b: Floats, level: float) -> Interval:
     return float(low), float(high)
 
 
-def _tests(one: CriticalRatios, many: CriticalRatios, question: Question) -> list[Test]:
-    tests = [_test("tolerance", one.tolerance_b, many.tolerance_b, question)]
-    if one.turning_b is None:
+def _tests(found: Evidence, question: Question) -> list[Test]:
+    tests = [_test("tolerance", found.tolerance_one, found.tolerance_b, question)]
+    if found.turning_one is None or found.turning_b is None:
         note = "the form chosen for the general loss has no turning point: too few checkpoints, or none to be seen"
-        tests.append(Test("turning_point", None, None, note))
-    else:
-        assert many.turning_b is not None
-        tests.append(_test("turning_point", one.turning_b, many.turning_b, question))
-    return tests
+        return [*tests, Test("turning_point", None, None, note)]
+    return [*tests, _test("turning_point", found.turning_one, found.turning_b, question)]
 
 
-def _test(name: Any, one_b: Floats, many_b: Floats, question: Question) -> Test:
-    note = {0.0: "no share passes", 1.0: "every share passes"}.get(float(one_b[0]), "")
-    return Test(name, float(one_b[0]), _interval(many_b, question.level), note)
-
-
-def _predict(
-    fitted: Replicated,
-    points: Points,
-    ratios: Floats,
-    tokens: float,
-    level: float,
-    rng: np.random.Generator | None,
-) -> tuple[Floats, Floats, Floats]:
-    """value_n, low_n, high_n of the increment; with `rng`, the interval is that of a new run, not of the law."""
-    at = points.at(ratios, np.full(len(ratios), tokens))
-    values_bn = fitted.replicates.predict(at)
-    if rng is not None:
-        values_bn = values_bn + fitted.noise.total() * rng.standard_normal(values_bn.shape)
-    low_n, high_n = np.quantile(values_bn, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    value_n = fitted.fit.predict(at)[0]
-    return value_n, np.minimum(low_n, value_n), np.maximum(high_n, value_n)
+def _test(name: Any, one: float, many_b: Floats, question: Question) -> Test:
+    note = {0.0: "no share passes", 1.0: "every share passes"}.get(one, "")
+    return Test(name, one, _interval(many_b, question.level), note)
 
 
 def _predictions(
-    general: Replicated,
-    target: Replicated,
-    points: Points,
-    data: Increments,
-    question: Question,
-    ratio: float,
-    rng: np.random.Generator,
+    found: Evidence, data: Increments, question: Question, ratio: float, rng: np.random.Generator
 ) -> dict[str, Prediction]:
-    found = {}
-    for name, fitted in (("general", general), ("target", target)):
-        value, low, high = (
-            float(v[0])
-            for v in _predict(fitted, points, np.array([ratio]), question.tokens, question.level, rng)
+    """Both losses of a new run at a target share: the scatter of one run is part of the interval."""
+    predictions = {}
+    for name, curve in found.now.items():
+        mean_n, draws_bn = curve.at(np.array([ratio]))
+        low, high = _interval(
+            draws_bn[:, 0] + curve.scatter_b * rng.standard_normal(len(draws_bn)), question.level
         )
-        base = data.base[name]
-        found[name] = Prediction(base + value, (base + low, base + high), value)
-    return found
+        value, base = float(mean_n[0]), data.base[name]
+        predictions[name] = Prediction(base + value, (base + min(low, value), base + max(high, value)), value)
+    return predictions
 
 
 def _baselines(
-    general: Replicated,
-    target: Replicated,
-    points: Points,
+    found: Evidence,
     data: Increments,
     question: Question,
     within: dict[str, float],
@@ -328,47 +299,36 @@ def _baselines(
         total = sum(natural_shares.values())
         ratios["natural shares"] = sum(natural_shares.get(d, 0.0) for d in question.target_domains) / total
     return [
-        Baseline(
-            name,
-            _mix(within, question, ratio),
-            _predictions(general, target, points, data, question, ratio, rng),
-        )
+        Baseline(name, _mix(within, question, ratio), _predictions(found, data, question, ratio, rng))
         for name, ratio in ratios.items()
     ]
 
 
-def _with_curves(
-    decision: Decision,
-    tests: list[Test],
-    general: Replicated,
-    target: Replicated,
-    points: Points,
-    trained: list[float],
-    question: Question,
-) -> Decision:
+def _with_curves(decision: Decision, found: Evidence, trained: list[float], seed: int) -> Decision:
+    question = decision.question
     shares = np.linspace(max(trained[0] / 2, 0.01), min((1 + trained[-1]) / 2, 0.99), 81)
+    edges = [(1 - question.level) / 2, (1 + question.level) / 2]
     ratio_curves = {}
-    for name, fitted in (("general", general), ("target", target)):
-        columns = _predict(fitted, points, shares, question.tokens, question.level, None)
-        ratio_curves[name] = [CurvePoint(*map(float, row)) for row in zip(shares, *columns, strict=True)]
+    for name, curve in found.now.items():
+        mean_n, draws_bn = curve.at(shares)
+        low_n, high_n = np.quantile(draws_bn, edges, axis=0)
+        rows = zip(shares, mean_n, np.minimum(low_n, mean_n), np.maximum(high_n, mean_n), strict=True)
+        ratio_curves[name] = [CurvePoint(*map(float, row)) for row in rows]
+    general = found.surfaces["general"]
     cmr_curve = []
+    times: dict[float, float | None] = {}
     if general.law.token_powers:
-        first, last = (
-            float(points.tokens_n.min()),
-            max(float(points.tokens_n.max()) * 2, float(question.tokens)),
-        )
-        for budget in np.geomspace(first, last, 25):
-            one = critical_ratios(general.fit, target.fit, points, budget, question.tolerance, LAMBDA)
-            many = critical_ratios(
-                general.replicates, target.replicates, points, budget, question.tolerance, LAMBDA
-            )
-            value = float(one.both()[0])
-            low, high = _interval(many.both(), question.level)
-            cmr_curve.append(CurvePoint(float(budget), value, min(low, value), max(high, value)))
-    times = critical_times(general.fit, target.fit, points, trained, question.tokens, LAMBDA)
+        tokens_n = general.points.tokens_n
+        last = max(float(tokens_n.max()) * 2, float(question.tokens))
+        for budget in np.geomspace(float(tokens_n.min()), last, 25):
+            then = _evidence(found.surfaces, question, float(budget), CURVE_DRAWS, seed)
+            low, high = _interval(then.both_b, question.level)
+            cmr_curve.append(CurvePoint(float(budget), then.one, min(low, then.one), max(high, then.one)))
+        target = found.surfaces["target"]
+        times = critical_times(general.fit, target.fit, general.points, trained, question.tokens, LAMBDA)
     return replace(
         decision,
-        tests=tests,
+        tests=_tests(found, question),
         ratio_curves=ratio_curves,
         cmr_curve=cmr_curve,
         critical_times=times,

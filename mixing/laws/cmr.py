@@ -7,6 +7,8 @@ are exactly those, with exponents shared, so that a few ratios are enough and ev
     L(R, T) = sum_k [a_k + b_k * P(R; s)] * P_k(T),   P_0 = 1, P_1 = P(T; p), P_2 = P(T; p + gap)
 
 with P(x; s) = (x^s - 1)/s. The bilinear surface is ours; its slices are the paper's equations (laws.md 1.2 a, b).
+`cmr-steady` is the same surface with an expectation of p and gap, for budgets past the last checkpoint;
+`cmr-replay` has 1 - R in the place of R: the general loss answers to its own share, as in D-CPT (2406.01375).
 """
 
 from __future__ import annotations
@@ -20,8 +22,15 @@ from mixing.laws.base import Floats, NotApplicable, Parameter, Points
 from mixing.laws.power import power, power_ds, power_dx
 
 RATIO_EXPONENT = Parameter("s", -4.0, 12.0, "exponent of the target share")
+REPLAY_EXPONENT = Parameter("s", -2.0, 4.0, "exponent of the replay share")
 TOKEN_EXPONENT = Parameter("p", -1.5, 1.5, "first exponent of tokens")
 TOKEN_GAP = Parameter("gap", 0.3, 3.0, "second exponent of tokens less the first")
+STEADY_EXPONENT = replace(TOKEN_EXPONENT, expected=-0.5, spread=0.5)
+STEADY_GAP = replace(TOKEN_GAP, expected=1.0, spread=0.5)
+"""A warm-up that dies out and a slow fall: T^-1/2 and T^1/2 within about one half, on either side of the logarithm.
+
+Checkpoints alone leave two exponents open, and past the last one they decide; where the runs know better, they win.
+"""
 
 
 @dataclass(frozen=True)
@@ -35,10 +44,14 @@ class Cmr:
     source: str = "Gu et al. 2024, arXiv 2407.17467; the joint surface is ours"
     min_mixtures: int = 3
     tokens_t: tuple[float, ...] = ()
+    replay: bool = False
+    steady: bool = False
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        return (RATIO_EXPONENT, TOKEN_EXPONENT, TOKEN_GAP)[: 1 + self.token_powers]
+        share = REPLAY_EXPONENT if self.replay else RATIO_EXPONENT
+        token = (STEADY_EXPONENT, STEADY_GAP) if self.steady else (TOKEN_EXPONENT, TOKEN_GAP)
+        return (share, *token)[: 1 + self.token_powers]
 
     @property
     def linear(self) -> tuple[str, ...]:
@@ -62,7 +75,7 @@ class Cmr:
         return replace(self, tokens_t=tuple(checkpoints))
 
     def starts(self, points: Points, losses_n: Floats) -> Floats:
-        ratio = (-1.0, 0.5, 1.5, 4.0)
+        ratio = (-0.5, 0.3, 1.0, 2.0) if self.replay else (-1.0, 0.5, 1.5, 4.0)
         token = ((), ((-0.5,), (0.3,)), ((-0.5, 1.0), (0.2, 1.0), (0.5, 2.0)))[self.token_powers]
         rows = [(s, *t) for s in ratio for t in (token or ((),))]
         return np.array(rows, dtype=float)
@@ -74,7 +87,7 @@ class Cmr:
     def jacobian(self, theta_bq: Floats, linear_bl: Floats, points: Points) -> Floats:
         ratio_bnr, time_bnk = self._ratio(theta_bq, points), self._time(theta_bq, points, power)
         ratio_ds_bnr = np.zeros_like(ratio_bnr)
-        ratio_ds_bnr[..., 1] = power_ds(points.target_n, theta_bq[:, :1])
+        ratio_ds_bnr[..., 1] = power_ds(self._share(points), theta_bq[:, :1])
         rows = [self._outer(time_bnk, ratio_ds_bnr)]
         if self.token_powers:
             by_exponent_bnk = self._time(theta_bq, points, power_ds)
@@ -97,9 +110,11 @@ class Cmr:
     def _outer(time_bnk: Floats, ratio_bnr: Floats) -> Floats:
         return (time_bnk[..., :, None] * ratio_bnr[..., None, :]).reshape(*time_bnk.shape[:2], -1)
 
-    @staticmethod
-    def _ratio(theta_bq: Floats, points: Points) -> Floats:
-        share_bn = power(points.target_n, theta_bq[:, :1])
+    def _share(self, points: Points) -> Floats:
+        return 1 - points.target_n if self.replay else points.target_n
+
+    def _ratio(self, theta_bq: Floats, points: Points) -> Floats:
+        share_bn = power(self._share(points), theta_bq[:, :1])
         return np.stack([np.ones_like(share_bn), share_bn], axis=-1)
 
     def _time(self, theta_bq: Floats, points: Points, form: object) -> Floats:
@@ -114,6 +129,19 @@ RATIO = Cmr("ratio", "Ratio law", 0, "L(R) = alpha R^s + beta, at the asked budg
 CMR_MONOTONE = Cmr("cmr-monotone", "CMR law, one power of T", 1, "L(R,T) = (a0 + b0 R^s) + (a1 + b1 R^s) T^p")
 CMR = Cmr(
     "cmr", "CMR law, two powers of T", 2, "L(R,T) = (a0 + b0 R^s) + (a1 + b1 R^s) T^p + (a2 + b2 R^s) T^q"
+)
+
+
+CMR_REPLAY = replace(
+    CMR,
+    name="cmr-replay",
+    title="CMR law in the replay share",
+    formula="L(R,T) = (a0 + b0 (1-R)^s) + (a1 + b1 (1-R)^s) T^p + (a2 + b2 (1-R)^s) T^q",
+    source="Que et al. 2024, arXiv 2406.01375, for the share; the joint surface is ours",
+    replay=True,
+)
+CMR_STEADY = replace(
+    CMR, name="cmr-steady", title="CMR law, two powers of T, expected at -1/2 and 1/2", steady=True
 )
 
 
