@@ -90,7 +90,16 @@ def catalog(study: StudyFile, as_json: Json = False) -> None:
         console.print(f"note: {first} and {second} share {shared.documents:,} identical documents")
 
 
-def plan(study: StudyFile, as_json: Json = False) -> None:
+def plan(
+    study: StudyFile,
+    following: Annotated[
+        int | None,
+        typer.Option(
+            "--next", metavar="K", min=1, max=50, help="The K shares to train next, given what is done."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """The runs it would train and their cost, before any is spent."""
     import os
 
@@ -100,6 +109,15 @@ def plan(study: StudyFile, as_json: Json = False) -> None:
     from flows.stages import Job, catalogue, plan_before_tokens
 
     job = Job.load(study)
+    if following is not None:
+        from flows.next_plan import plan_next, print_next_plan
+
+        further = plan_next(job, following)
+        if as_json:
+            output.print_json(further.to_json())
+        else:
+            print_next_plan(job, further, output.console())
+        return
     _ = job.sources
     with _bar("catalogue") as report:
         found = catalogue(job, report)
