@@ -8,13 +8,12 @@ from typing import Literal
 import numpy as np
 from scipy.stats import pearsonr, spearmanr
 
-from mixing.fit import fit
-from mixing.laws.base import Floats, Law, NotApplicable, Points
+from mixing.fit import fit_model
+from mixing.laws.base import Floats, Model, NotApplicable, Points
 
-Kind = Literal["leave-mixture-out", "leave-largest-T"]
-MAX_FOLDS = 10
-LEAVE_ONE_UP_TO = 20
-"""Up to this many mixtures each is left out alone; beyond, in MAX_FOLDS groups of whole mixtures."""
+Kind = Literal["leave-mixture-out", "leave-largest-T", "leave-largest-N"]
+LEAVE_ONE_UP_TO, MANY = 20, 200
+"""Up to so many mixtures each is left out alone; beyond, in 10 groups of whole mixtures, and in 5 beyond MANY."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,11 @@ def folds(points: Points, kind: Kind) -> list[np.ndarray]:
     """Row masks to hold out, each a whole number of mixtures, or the largest budgets.
 
     With one target share per mixture only interior mixtures are left out: the ends would ask for extrapolation.
+    Leaving out the largest size needs two others, from which a law can learn what size does.
     """
+    if kind == "leave-largest-N":
+        sizes = np.empty(0) if points.params_n is None else np.unique(points.params_n)
+        return [points.params_n == sizes[-1]] if len(sizes) >= 3 else []
     if kind == "leave-largest-T":
         ends = np.unique(points.tokens_n)
         if len(ends) < 4:
@@ -80,11 +83,12 @@ def folds(points: Points, kind: Kind) -> list[np.ndarray]:
     if len(codes) <= LEAVE_ONE_UP_TO:
         return [points.mixture_n == c for c in codes]
     shuffled = np.random.default_rng(0).permutation(codes)
-    return [np.isin(points.mixture_n, part) for part in np.array_split(shuffled, MAX_FOLDS)]
+    groups = np.array_split(shuffled, 10 if len(codes) <= MANY else 5)
+    return [np.isin(points.mixture_n, part) for part in groups]
 
 
 def held_out_predictions(
-    law: Law, points: Points, losses_vn: Floats, kind: Kind
+    model: Model, points: Points, losses_vn: Floats, kind: Kind
 ) -> tuple[Floats, np.ndarray] | None:
     """predicted_vn (NaN where never held out) and the mask of held-out rows; None where the law cannot be refitted."""
     predicted_vn = np.full_like(losses_vn, np.nan)
@@ -94,7 +98,7 @@ def held_out_predictions(
     for mask in splits:
         kept = ~mask
         try:
-            solutions = fit(law, points.take(kept), losses_vn[:, kept])
+            solutions = fit_model(model, points.take(kept), losses_vn[:, kept])
         except NotApplicable:
             return None
         for v, solution in enumerate(solutions):
@@ -103,10 +107,10 @@ def held_out_predictions(
 
 
 def cross_validate(
-    law: Law, points: Points, losses_vn: Floats, kind: Kind, offsets_v: Floats | None = None
+    model: Model, points: Points, losses_vn: Floats, kind: Kind, offsets_v: Floats | None = None
 ) -> list[Score] | None:
     """A Score per loss on held-out rows; None where the law cannot be cross-validated."""
-    result = held_out_predictions(law, points, losses_vn, kind)
+    result = held_out_predictions(model, points, losses_vn, kind)
     if result is None:
         return None
     predicted_vn, mask = result

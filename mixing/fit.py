@@ -7,11 +7,12 @@ Starts, bootstrap replicates and validation sets are one batch of small problems
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from mixing.laws.base import Floats, Law, Points
+from mixing.laws.base import Fitted, Floats, Law, Model, Points, Regressor
 
 _RIDGE = 1e-7
 """Relative ridge on the linear solve, so that a rank-deficient design has the smallest solution, not an error."""
@@ -75,6 +76,13 @@ def fit(law: Law, points: Points, losses_vn: Floats, robust: bool = True) -> lis
     return solutions
 
 
+def fit_model(model: Model, points: Points, losses_vn: Floats) -> Sequence[Fitted]:
+    """Fit a law, or let a regressor fit itself; raises NotApplicable."""
+    if isinstance(model, Regressor):
+        return model.fit(points, losses_vn)
+    return fit(model, points, losses_vn)
+
+
 def refit(solution: Solution, points: Points, losses_bn: Floats, iterations: int = 25) -> Solution:
     """Fit b further losses at the same points, starting from a solution: bootstrap replicates."""
     start_bq = np.repeat(solution.theta_bq[:1], len(losses_bn), axis=0)
@@ -82,6 +90,28 @@ def refit(solution: Solution, points: Points, losses_bn: Floats, iterations: int
     return solve(
         solution.law, points, losses_bn, np.ones_like(losses_bn), start_bq, iterations, scatter_b=scatter_b
     )
+
+
+def identifiability(solution: Solution, points: Points) -> tuple[float, tuple[str, ...]]:
+    """The condition number of the standardised columns (slopes by every parameter), and parameters on their bounds.
+
+    A column without any slope, such as that of a source never varied, makes the number infinite.
+    """
+    law, theta_bq, linear_bl = solution.law, solution.theta_bq[:1], solution.linear_bl[:1]
+    columns_np = np.concatenate(
+        [law.jacobian(theta_bq, linear_bl, points)[0].T, law.basis(theta_bq, points)[0]], axis=1
+    )
+    size_p = np.sqrt((columns_np**2).sum(0))
+    values = np.linalg.svd(columns_np / np.where(size_p > 0, size_p, 1.0), compute_uv=False)
+    condition = float(values[0] / values[-1]) if values[-1] > 1e-12 * values[0] else float("inf")
+    if len(points) < columns_np.shape[1]:
+        condition = float("inf")
+    at_bounds = tuple(
+        p.name
+        for p, value in zip(law.parameters, theta_bq[0], strict=True)
+        if min(value - p.low, p.high - value) < 1e-6 * (p.high - p.low)
+    )
+    return condition, at_bounds
 
 
 def _from_starts(law: Law, points: Points, losses_vn: Floats, weights_vn: Floats) -> list[Solution]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from mixing.crossval import Kind, Score, cross_validate, score
+from mixing.crossval import Kind, Score, score
 from mixing.errors import InputError
-from mixing.fit import Solution, fit
-from mixing.laws import LAWS
-from mixing.laws.base import Floats, Law, NotApplicable, Points
+from mixing.fit import Solution, identifiability
+from mixing.laws.base import Fitted, Floats, Model, NotApplicable, Points
 from mixing.question import make_points
 from mixing.runs import SHARE, RunTable
+from mixing.select import MODELS, Candidate, candidates, choose
+
+ILL_CONDITIONED = 1e6
+"""A law whose standardised columns are this close to dependent has parameters that mean nothing one by one."""
 
 BEYOND = 1.05
 """Asked about budgets this far past the table's largest, laws are judged on leave-largest-T."""
@@ -25,7 +28,9 @@ BEYOND = 1.05
 class LawFit:
     """One law on one loss: `parameters` in the law's own names (tokens in units of `token_unit`), and its scores.
 
-    `train` is on the rows it was fitted on, `cv` on rows left out, `test` on a table no fit saw.
+    `train` is on the rows it was fitted on, `cv` on rows left out, `test` on a table no fit saw. `condition` is the
+    condition number of a law's standardised columns (None for models without a formula), `at_bounds` names
+    parameters that ended on a bound.
     """
 
     law: str
@@ -39,6 +44,8 @@ class LawFit:
     cv_kind: Kind
     test: Score | None
     seconds: float
+    condition: float | None = None
+    at_bounds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,15 @@ def _law_json(found: LawFit) -> dict[str, Any]:
         out["test"] = {
             name: getattr(found.test, name) for name in ("mae", "mre", "spearman", "pearson", "mse", "regret")
         }
-    return {**out, "seconds": found.seconds}
+    return {
+        **out,
+        "seconds": found.seconds,
+        "identifiability": {"condition": _finite(found.condition), "at_bounds": list(found.at_bounds)},
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and np.isfinite(value) else None
 
 
 def fit_laws(
@@ -88,24 +103,24 @@ def fit_laws(
     tokens: int | None = None,
     test: RunTable | None = None,
     target_domains: tuple[str, ...] | None = None,
+    report: Callable[[int, int], None] | None = None,
 ) -> FitReport:
     """Fit laws to losses named by `evals` (names, or name -> weights of validation sets).
 
-    `auto` fits every law that the table can carry; a name fits that one beside the linear and constant baselines.
-    With two sources the second is the target share unless `target_domains` says otherwise. `params` and `tokens`
-    say what will be asked: rows of that size, and a choice by leave-largest-T past the trained budgets. Raises
-    InputError for unknown names.
+    `auto` fits every law and regressor that the table can carry, and blends them; a name fits that one beside the
+    linear and constant baselines. The target domain of a loss is the domain of its name, the second of two sources,
+    or what `target_domains` says. `params` and `tokens` say what will be asked: rows of that size; a choice by
+    leave-largest-T past the trained budgets, by leave-largest-N past the trained sizes. `report` is told fits done and
+    to do. Raises InputError for unknown names.
     """
     if not evals:
         raise InputError(
             "no validation set named", f"Give --eval NAME; the table has: {', '.join(table.evals[:30])}"
         )
     named = evals if isinstance(evals, dict) else {name: {name: 1.0} for name in evals}
-    if law != "auto" and law not in LAWS:
-        raise InputError(f"no law {law!r}", f"Choose among: auto, {', '.join(LAWS)}")
-    wanted = [LAWS[n] for n in LAWS if law in ("auto", n) or n in ("constant", "linear")]
-    if target_domains is None and len(table.domains) == 2:
-        target_domains = table.domains[1:]
+    if law not in ("auto", *MODELS):
+        raise InputError(f"no law {law!r}", f"Choose among: auto, {', '.join(MODELS)}")
+    wanted = [m for n, m in MODELS.items() if law in ("auto", n) or n in ("constant", "linear")]
     unknown = [d for d in target_domains or () if d not in table.domains]
     if unknown:
         raise InputError(
@@ -115,41 +130,80 @@ def fit_laws(
     warnings = list(table.warnings)
     fits: list[LawFit] = []
     chosen: dict[str, str] = {}
+    done = 0
     for name, weights in named.items():
-        rows = _rows(table, weights, params, warnings)
-        if not rows.height:
-            raise InputError(f"{table.source}: no trained rows of {name!r}", "The table holds base rows only")
-        largest = float(rows["tokens"].max())  # type: ignore[arg-type]
-        kind: Kind = "leave-largest-T" if tokens and tokens > BEYOND * largest else "leave-mixture-out"
-        held = None if test is None else _rows(_aligned(test, table), weights, params, [])
-        for candidate in wanted:
-            try:
-                fits.append(_one(candidate, name, table, rows, held, kind, target_domains or ()))
-            except NotApplicable as error:
-                if law == candidate.name:
-                    raise InputError(
-                        f"law {law!r} cannot be fitted to {name!r}: {error}", "Try --law auto"
-                    ) from None
-        chosen[name] = _choose([f for f in fits if f.eval == name], warnings, law)
+        rows, kind = _rows(table, weights, params, tokens, warnings)
+        held = None if test is None else _test_rows(_aligned(test, table), weights)
+        shares = [SHARE + d for d in table.domains]
+        targets = _targets(table, name, target_domains)
+        points, losses_n = make_points(rows, shares, targets), rows["loss"].to_numpy()
+
+        def refused(model: Model, error: NotApplicable, name: str = name) -> None:
+            if law == model.name:
+                raise InputError(
+                    f"law {law!r} cannot be fitted to {name!r}: {error}", "Try --law auto"
+                ) from None
+
+        def step() -> None:
+            nonlocal done
+            done += 1
+            if report is not None:
+                report(done, len(wanted) * len(named))
+
+        found = candidates(points, losses_n, kind, wanted, blend=law == "auto", refused=refused, step=step)
+        for candidate in found:
+            scored = None
+            if held is not None and held.height:
+                scored = _test_score(candidate.fitted, held, shares, targets, points.token_unit)
+            fits.append(_law_fit(candidate, name, points, kind, scored))
+        chosen[name] = law if law != "auto" else _choose(name, found, points, losses_n, warnings)
     return FitReport(fits, chosen, list(dict.fromkeys(warnings)))
 
 
+def _targets(table: RunTable, name: str, target_domains: tuple[str, ...] | None) -> tuple[str, ...]:
+    if target_domains is not None:
+        return target_domains
+    own = tuple(d for d in table.domains if d.casefold() == name.casefold())
+    return table.domains[1:] if len(table.domains) == 2 else own
+
+
 def _rows(
-    table: RunTable, weights: dict[str, float], params: int | None, warnings: list[str]
-) -> pl.DataFrame:
+    table: RunTable, weights: dict[str, float], params: int | None, tokens: int | None, warnings: list[str]
+) -> tuple[pl.DataFrame, Kind]:
+    """The rows to fit, and the split that asks what the question asks."""
     rows = table.weighted(weights).filter(pl.col("tokens") > 0)
+    if not rows.height:
+        raise InputError(
+            f"{table.source}: no trained rows of {', '.join(weights)}", "The table holds base rows only"
+        )
+    largest = float(rows["tokens"].max())  # type: ignore[arg-type]
+    kind: Kind = "leave-largest-T" if tokens and tokens > BEYOND * largest else "leave-mixture-out"
     sizes = rows["params"].drop_nulls().unique().sort().to_list()
-    if len(sizes) > 1 or (params is not None and sizes):
-        size = sizes[-1] if params is None else params
-        if size not in sizes:
-            raise InputError(
-                f"{table.source}: no runs of {size} parameters",
-                f"The table has {', '.join(map(str, sizes))}; laws across sizes are not in this version",
-            )
-        if params is None:
-            warnings.append(f"{len(sizes)} model sizes in the table; fitted on the largest, {size}")
-        rows = rows.filter(pl.col("params") == size)
-    return rows
+    if params is None or params in sizes:
+        if len(sizes) > 1:
+            size = sizes[-1] if params is None else params
+            if params is None:
+                warnings.append(f"{len(sizes)} model sizes in the table; fitted on the largest, {size}")
+            rows = rows.filter(pl.col("params") == size)
+        return rows, kind
+    if len(sizes) < 2:
+        trained = f"{sizes[0]:,} parameters" if sizes else "one unnamed size"
+        warnings.append(
+            f"the table holds {trained}, so nothing in it says what size does: losses are predicted for that size, and "
+            f"only the order of mixtures may be expected to hold at {params:,}"
+        )
+        return rows, kind
+    if len(sizes) >= 3 and params > sizes[-1]:
+        return rows.filter(pl.col("params").is_not_null()), "leave-largest-N"
+    warnings.append(
+        f"no runs of {params:,} parameters: laws are fitted to all {len(sizes)} sizes and chosen on mixtures left out; "
+        "a third size would let the choice be made on a size left out"
+    )
+    return rows.filter(pl.col("params").is_not_null()), kind
+
+
+def _test_rows(test: RunTable, weights: dict[str, float]) -> pl.DataFrame:
+    return test.weighted(weights).filter(pl.col("tokens") > 0)
 
 
 def _aligned(test: RunTable, table: RunTable) -> RunTable:
@@ -161,72 +215,59 @@ def _aligned(test: RunTable, table: RunTable) -> RunTable:
     return test
 
 
-def _one(
-    law: Law,
-    name: str,
-    table: RunTable,
-    rows: pl.DataFrame,
-    held: pl.DataFrame | None,
-    kind: Kind,
-    target_domains: tuple[str, ...],
-) -> LawFit:
-    start = time.perf_counter()
-    shares = [SHARE + d for d in table.domains]
-    points = make_points(rows, shares, target_domains)
-    use = law.usable(points)
-    if law.name == "ratio":
-        use &= points.tokens_n == points.tokens_n.max()
-    if not use.any():
-        raise NotApplicable("no usable rows")
-    points, losses_n = points.take(use), rows["loss"].to_numpy()[use]
-    solution = fit(law, points, losses_n[None, :])[0]
-    found = cross_validate(law, points, losses_n[None, :], kind)
-    scored = None
-    if held is not None and held.height:
-        scored = _test_score(solution, held, shares, target_domains, points.token_unit)
+def _law_fit(found: Candidate, name: str, points: Points, kind: Kind, scored: Score | None) -> LawFit:
+    condition: float | None = None
+    at_bounds: tuple[str, ...] = ()
+    if isinstance(found.fitted, Solution):
+        condition, at_bounds = identifiability(found.fitted, points.take(found.fitted.law.usable(points)))
     return LawFit(
-        law.name,
+        found.name,
         name,
-        len(np.unique(points.run_n)),
-        len(points),
-        solution.named(),
+        found.runs,
+        found.rows,
+        found.fitted.named(),
         points.token_unit,
-        score(solution.predict(points)[0], losses_n, points),
-        found[0] if found else None,
+        found.train,
+        found.cv,
         kind,
         scored,
-        time.perf_counter() - start,
+        found.seconds,
+        condition,
+        at_bounds,
     )
 
 
 def _test_score(
-    solution: Solution, held: pl.DataFrame, shares: list[str], target_domains: tuple[str, ...], unit: float
+    fitted: Fitted, held: pl.DataFrame, shares: list[str], targets: tuple[str, ...], unit: float
 ) -> Score | None:
-    points: Points = make_points(held, shares, target_domains, unit)
-    use = solution.law.usable(points)
+    points = make_points(held, shares, targets, unit)
+    law = fitted.law if isinstance(fitted, Solution) else None
+    use = law.usable(points) if law is not None else np.ones(len(points), dtype=bool)
     if not use.any():
         return None
     losses_n: Floats = held["loss"].to_numpy()[use]
-    return score(solution.predict(points.take(use))[0], losses_n, points.take(use))
+    try:
+        predicted_n = fitted.predict(points.take(use))[0]
+    except NotApplicable:
+        return None
+    return score(predicted_n, losses_n, points.take(use))
 
 
-def _choose(fits: list[LawFit], warnings: list[str], asked: str) -> str:
+def _choose(name: str, found: list[Candidate], points: Points, losses_n: Floats, warnings: list[str]) -> str:
     """The least held-out error; ties within one standard error go to fewer parameters."""
-    name = fits[0].eval
-    if asked != "auto":
-        return asked
-    # The ratio law is scored at one budget only, so it does not compete with laws of all checkpoints.
-    several = any(f.n_rows > f.n_runs for f in fits)
-    scored = [f for f in fits if f.cv is not None and not (several and f.law == "ratio")]
-    if not scored:
+    pick = choose(found, points, losses_n)
+    if pick is None:
         warnings.append(f"{name}: too few mixtures to cross-validate; the constant is all that can be said")
         return "constant"
-    errors = [f.cv.mae for f in scored if f.cv]
-    best = scored[int(np.argmin(errors))]
-    assert best.cv is not None
-    limit = best.cv.mae + best.cv.standard_error
-    close = [f for f in scored if f.cv and f.cv.mae <= limit]
-    pick = min(close, key=lambda f: len(f.parameters))
-    if pick.law == "constant":
+    if pick.name == "constant":
         warnings.append(f"{name}: no law beats the constant on held-out mixtures")
-    return pick.law
+    if isinstance(pick.fitted, Solution) and pick.name not in ("constant", "linear"):
+        condition, at_bounds = identifiability(pick.fitted, points.take(pick.fitted.law.usable(points)))
+        if at_bounds:
+            warnings.append(f"{name}: {pick.name} ended with {', '.join(at_bounds[:5])} on a bound")
+        if condition > ILL_CONDITIONED:
+            warnings.append(
+                f"{name}: the parameters of {pick.name} are not identified one by one (condition {condition:.1g}); its "
+                "predictions among the trained mixtures are"
+            )
+    return pick.name

@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+from mixing.laws.autoscale import AutoScale
 from mixing.laws.base import Law
+from mixing.laws.bimix import BiMix
 from mixing.laws.cmr import CMR, CMR_MONOTONE, RATIO
 from mixing.laws.constant import Constant
+from mixing.laws.dcpt import DCpt
+from mixing.laws.exponential import EXPONENTIAL, IMPLICIT, LOG_LINEAR
 from mixing.laws.linear import Linear
+from mixing.laws.optimal_mixture import ADDITIVE, JOINT, PRODUCT
+from mixing.laws.scheffe import Scheffe
 
-LAWS: dict[str, Law] = {law.name: law for law in (Constant(), Linear(), RATIO, CMR_MONOTONE, CMR)}
+LAWS: dict[str, Law] = {
+    law.name: law
+    for law in (
+        Constant(),
+        Linear(),
+        RATIO,
+        CMR_MONOTONE,
+        CMR,
+        DCpt(),
+        BiMix(),
+        EXPONENTIAL,
+        IMPLICIT,
+        LOG_LINEAR,
+        ADDITIVE,
+        JOINT,
+        PRODUCT,
+        AutoScale(),
+        Scheffe(),
+    )
+}
 
 __all__ = ["CMR", "CMR_MONOTONE", "LAWS", "RATIO", "Law"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,6 +138,7 @@ class Fitted(Protocol):
     def named(self) -> dict[str, float]: ...
 
 
+@runtime_checkable
 class Regressor(Protocol):
     """A model without a formula that `mixing.fit` could search: it fits itself."""
 
@@ -161,3 +162,6 @@ class Regressor(Protocol):
     def fit(self, points: Points, losses_vn: Floats) -> Sequence[Fitted]:
         """A fit per loss; raises NotApplicable."""
         ...
+
+
+Model = Law | Regressor

@@ -31,6 +31,7 @@ class Exponential:
     formula: str
     source: str
     positive: bool
+    units: int = 1
     min_mixtures: int = 4
     domains: int = 0
     has_budgets: bool = False
@@ -38,7 +39,18 @@ class Exponential:
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         k = self.domains
-        found = [Parameter(f"t{i}", -30.0, 30.0, "log factor per unit share", 0.0, 3.0) for i in range(k)]
+        found = [
+            Parameter(
+                f"t{i}" if self.units == 1 else f"t{u}.{i}",
+                -30.0,
+                30.0,
+                "log factor per unit share",
+                0.0,
+                3.0,
+            )
+            for u in range(self.units)
+            for i in range(k)
+        ]
         if self.has_budgets:
             found += [
                 Parameter(f"u{i}", -30.0, 30.0, "the same in what tokens still lower", 0.0, 1.0)
@@ -50,7 +62,8 @@ class Exponential:
     @property
     def linear(self) -> tuple[str, ...]:
         sign = "+" if self.positive else ""
-        return (f"{sign}c", f"{sign}k", *(("+m",) if self.has_budgets else ()))
+        factors = (f"{sign}k",) if self.units == 1 else tuple(f"{sign}k{u}" for u in range(self.units))
+        return (f"{sign}c", *factors, *(("+m",) if self.has_budgets else ()))
 
     def usable(self, points: Points) -> NDArray[np.bool_]:
         return np.ones(len(points), dtype=bool)
@@ -72,42 +85,60 @@ class Exponential:
             design = np.concatenate([shares_nd, ridge])
             factors_d = np.linalg.lstsq(design, np.concatenate([logs_n, 0 * ridge[0]]), rcond=None)[0]
             row = np.array([p.expected for p in self.parameters])
-            row[: self.domains] = factors_d - factors_d.mean()
+            for unit in range(self.units):
+                # Units start apart: each with its own part of the sources' factors.
+                part = np.arange(self.domains) % self.units == unit if self.units > 1 else 1.0
+                row[unit * self.domains : (unit + 1) * self.domains] = (factors_d - factors_d.mean()) * part
             rows.append(row)
         return np.array(rows)
 
     def basis(self, theta_bq: Floats, points: Points) -> Floats:
-        grown_bn = self._grown(theta_bq[:, : self.domains], points)
-        columns = [np.ones_like(grown_bn), grown_bn]
+        grown = [self._grown(factors_bd, points) for factors_bd in self._units(theta_bq)]
+        columns = [np.ones_like(grown[0]), *grown]
         if self.has_budgets:
             columns.append(self._left(theta_bq, points))
         return np.stack(columns, axis=-1)
 
     def jacobian(self, theta_bq: Floats, linear_bl: Floats, points: Points) -> Floats:
-        k, shares_dn = self.domains, points.shares_nd.T
-        grown_bn = self._grown(theta_bq[:, :k], points) * linear_bl[:, 1, None]
-        parts = [grown_bn[:, None, :] * shares_dn]
+        shares_dn = points.shares_nd.T
+        parts = []
+        for unit, factors_bd in enumerate(self._units(theta_bq)):
+            grown_bn = self._grown(factors_bd, points) * linear_bl[:, 1 + unit, None]
+            parts.append(grown_bn[:, None, :] * shares_dn)
         if self.has_budgets:
-            left_bn = self._left(theta_bq, points) * linear_bl[:, 2, None]
+            left_bn = self._left(theta_bq, points) * linear_bl[:, -1:]
             parts.append(left_bn[:, None, :] * shares_dn)
             parts.append((-np.log(points.tokens_n / points.token_unit) * left_bn)[:, None, :])
         return np.concatenate(parts, axis=1)
+
+    def _units(self, theta_bq: Floats) -> list[Floats]:
+        k = self.domains
+        return [theta_bq[:, u * k : (u + 1) * k] for u in range(self.units)]
 
     def _grown(self, factors_bd: Floats, points: Points) -> Floats:
         return np.asarray(np.exp(np.clip(factors_bd @ points.shares_nd.T, -50, 50)))
 
     def _left(self, theta_bq: Floats, points: Points) -> Floats:
-        k = self.domains
+        k, first = self.domains, self.units * self.domains
         power_bn = np.exp(-theta_bq[:, -1:] * np.log(points.tokens_n / points.token_unit))
-        return self._grown(theta_bq[:, k : 2 * k], points) * power_bn
+        return self._grown(theta_bq[:, first : first + k], points) * power_bn
 
 
 EXPONENTIAL = Exponential(
     "exponential",
     "Data mixing law",
     "L(r) = c + k exp(sum_j t_j r_j), + m exp(sum_j u_j r_j) / D^beta with several checkpoints",
-    "Ye et al. 2025, arXiv 2403.16952, eq. 6 and the nested pipeline, fitted at once",
+    "Ye et al. 2025, arXiv 2403.16952, and its nested pipeline, fitted at once",
     positive=False,
+)
+IMPLICIT = Exponential(
+    "exponential-implicit",
+    "Data mixing law, implicit domains",
+    "L(r) = c + sum_u k_u exp(sum_j t_uj r_j), k_u >= 0: one exponential per domain that the validation text hides",
+    "Ye et al. 2025, arXiv 2403.16952, the implicit-domain form; the number of units is ours",
+    positive=True,
+    units=3,
+    min_mixtures=8,
 )
 LOG_LINEAR = Exponential(
     "log-linear",

@@ -4,8 +4,9 @@ share, and what they add up to lowers the loss.
     additive   L = E + S / sum_i C_i h_i^g_i + A / N^alpha + B / D^beta
     joint      A and B times powers of the mixture: (sum_i CA_i h_i)^gA, (sum_i CB_i h_i)^gB
 
-    power      the reciprocal raised to delta <= 1, which tends to a logarithm: ours, for losses that the additive
-               form bends too much
+    product    L = sum of all products of {1, u}, {1, N^-alpha}, {1, D^-beta}, u = (sum_i C_i h_i^g_i)^-delta:
+               ours. delta <= 1 tends to a logarithm; the products let a large model learn late and a mixture
+               matter less once there are tokens enough
 
 The paper's reciprocal has no S: here it carries the scale of all C_i, which are weighed against each other only.
 Terms in N and D are there where a table has several sizes and checkpoints.
@@ -26,13 +27,13 @@ _MIN_SIZES, _MIN_BUDGETS = 2, 3
 
 @dataclass(frozen=True)
 class OptimalMixture:
-    """The additive form, the joint one, whose best mixture moves with scale, or the one with a power."""
+    """The additive form, the joint one, whose best mixture moves with scale, or the product form."""
 
     name: str
     title: str
     formula: str
     joint: bool = False
-    power: bool = False
+    product: bool = False
     source: str = "Shukor et al. 2025, arXiv 2507.09404, additive and joint laws"
     min_mixtures: int = 4
     domains: int = 0
@@ -45,7 +46,7 @@ class OptimalMixture:
         k = self.domains
         found = [Parameter(f"lnC{i}", -8.0, 8.0, "weight of a source", 0.0, 2.0) for i in range(k)]
         found += [Parameter(f"g{i}", 0.05, 3.0, "power of a source's share", 0.6, 0.4) for i in range(k)]
-        if self.power:
+        if self.product:
             found.append(
                 Parameter("ln_delta", -3.5, 0.0, "power of the reciprocal, as a logarithm", -1.0, 1.0)
             )
@@ -67,7 +68,19 @@ class OptimalMixture:
 
     @property
     def linear(self) -> tuple[str, ...]:
-        return ("+E", "+S", *(("+A",) if self.has_sizes else ()), *(("+B",) if self.has_budgets else ()))
+        names = []
+        for mixture, size, tokens in self._terms():
+            factors = "u" * mixture + "N" * size + "D" * tokens
+            single = {"": "+E", "u": "+S", "N": "+A", "D": "+B"}
+            # What a product adds may have either sign: a large model is slower at first.
+            names.append(single.get(factors, factors))
+        return tuple(names)
+
+    def _terms(self) -> list[tuple[int, int, int]]:
+        """Which of u, N^-alpha, D^-beta each linear parameter multiplies."""
+        sizes, budgets = (0, 1)[: 1 + self.has_sizes], (0, 1)[: 1 + self.has_budgets]
+        found = [(m, n, d) for m in (0, 1) for n in sizes for d in budgets]
+        return sorted((t for t in found if self.product or sum(t) <= 1), key=lambda t: (sum(t), -t[0], -t[1]))
 
     def usable(self, points: Points) -> NDArray[np.bool_]:
         return np.ones(len(points), dtype=bool)
@@ -104,26 +117,34 @@ class OptimalMixture:
         return np.array(rows)
 
     def basis(self, theta_bq: Floats, points: Points) -> Floats:
-        total_bn = self._weighted(theta_bq, points)[1]
-        columns = [np.ones_like(total_bn), total_bn ** -self._delta(theta_bq)]
-        columns += [scaled_bn for scaled_bn, _ in self._scales(theta_bq, points)]
-        return np.stack(columns, axis=-1)
+        u_bn = self._weighted(theta_bq, points)[1] ** -self._delta(theta_bq)
+        size_bn, tokens_bn = (column for column, _ in self._scales(theta_bq, points))
+        return np.stack([u_bn**m * size_bn**n * tokens_bn**d for m, n, d in self._terms()], axis=-1)
 
     def jacobian(self, theta_bq: Floats, linear_bl: Floats, points: Points) -> Floats:
         weighted_bkn, total_bn = self._weighted(theta_bq, points)
         delta_b1 = self._delta(theta_bq)
-        term_bn = linear_bl[:, 1, None] * total_bn**-delta_b1
-        by_weight_bkn = weighted_bkn * (-delta_b1 * term_bn / total_bn)[:, None, :]
+        u_bn = total_bn**-delta_b1
+        (size_bn, by_size_bqn), (tokens_bn, by_tokens_bqn) = self._scales(theta_bq, points)
+        # The prediction's slopes by u, by the column in N, and by the column in D.
+        slopes = [np.zeros_like(u_bn) for _ in range(3)]
+        for (m, n, d), factor_b in zip(self._terms(), linear_bl.T, strict=True):
+            if m:
+                slopes[0] = slopes[0] + factor_b[:, None] * size_bn**n * tokens_bn**d
+            if n:
+                slopes[1] = slopes[1] + factor_b[:, None] * u_bn**m * tokens_bn**d
+            if d:
+                slopes[2] = slopes[2] + factor_b[:, None] * u_bn**m * size_bn**n
+        by_weight_bkn = weighted_bkn * (-delta_b1 * u_bn / total_bn * slopes[0])[:, None, :]
         parts = [by_weight_bkn, by_weight_bkn * _safe_log(points.shares_nd).T]
-        if self.power:
-            parts.append((-delta_b1 * np.log(total_bn) * term_bn)[:, None, :])
-        for place, (_, slope_bqn) in enumerate(self._scales(theta_bq, points)):
-            parts.append(slope_bqn * linear_bl[:, 2 + place, None, None])
+        if self.product:
+            parts.append((-delta_b1 * np.log(total_bn) * u_bn * slopes[0])[:, None, :])
+        parts += [by_size_bqn * slopes[1][:, None, :], by_tokens_bqn * slopes[2][:, None, :]]
         return np.concatenate(parts, axis=1)
 
     def _delta(self, theta_bq: Floats) -> Floats:
         at = 2 * self.domains
-        return np.exp(theta_bq[:, at : at + 1]) if self.power else np.ones((len(theta_bq), 1))
+        return np.exp(theta_bq[:, at : at + 1]) if self.product else np.ones((len(theta_bq), 1))
 
     def _weighted(self, theta_bq: Floats, points: Points) -> tuple[Floats, Floats]:
         """C_i h_i^g_i by source, weighted_bkn, and their sum."""
@@ -134,13 +155,16 @@ class OptimalMixture:
         return weighted_bkn, weighted_bkn.sum(1) + 1e-12
 
     def _scales(self, theta_bq: Floats, points: Points) -> list[tuple[Floats, Floats]]:
-        """For each of the terms in N and D its column and that column's slope by its own parameters."""
-        k, at, found = self.domains, 2 * self.domains + self.power, []
+        """The columns in N and in D, each with its slopes by its own parameters (none where it is left out)."""
+        k, at, found = self.domains, 2 * self.domains + self.product, []
         for wanted, value_n in (
             (self.has_sizes, None if points.params_n is None else points.params_n / self.size_unit),
             (self.has_budgets, points.tokens_n / points.token_unit),
         ):
             if not wanted:
+                found.append(
+                    (np.ones((len(theta_bq), len(points))), np.empty((len(theta_bq), 0, len(points))))
+                )
                 continue
             if value_n is None:
                 raise NotApplicable("the points name no sizes")
@@ -150,13 +174,11 @@ class OptimalMixture:
             at += 1
             if self.joint:
                 mixed_bkn = np.exp(theta_bq[:, at : at + k, None]) * points.shares_nd.T
-                total_bn = mixed_bkn.sum(1)
                 slopes.append(mixed_bkn * column_bn[:, None, :])
-                slopes[0] = slopes[0] * total_bn[:, None, :]
-                column_bn = column_bn * total_bn
+                slopes[0] = slopes[0] * mixed_bkn.sum(1)[:, None, :]
+                column_bn = column_bn * mixed_bkn.sum(1)
                 at += k
             found.append((column_bn, np.concatenate(slopes, axis=1)))
-        # Each term depends on its own parameters only, which lie one term after the other.
         return found
 
 
@@ -170,11 +192,11 @@ ADDITIVE = OptimalMixture(
     "Optimal-mixture law, additive",
     "L = E + S / sum_i C_i h_i^g_i + A / N^alpha + B / D^beta",
 )
-POWER = OptimalMixture(
-    "mixture-power",
-    "Optimal-mixture law with a power",
-    "L = E + S / (sum_i C_i h_i^g_i)^delta + A / N^alpha + B / D^beta",
-    power=True,
+PRODUCT = OptimalMixture(
+    "mixture-product",
+    "Optimal-mixture law, product form",
+    "L = sum of products of {1, u}, {1, N^-alpha}, {1, D^-beta}, u = (sum_i C_i h_i^g_i)^-delta",
+    product=True,
     source="ours, after Shukor et al. 2025",
 )
 JOINT = OptimalMixture(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixing.laws.base import Floats, NotApplicable, Points
-from mixing.laws.gaussian_process import inputs
+from mixing.regressors.gaussian_process import inputs
 
 TREES, LEARNING_RATE = 300, 0.03
 """Fixed: an early stop would need rows that then may not be scored."""

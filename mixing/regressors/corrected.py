@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mixing.fit import fit
 from mixing.laws.base import Fitted, Floats, Law, Points, Regressor
 
 
@@ -45,8 +46,6 @@ class Corrected:
 
     def fit(self, points: Points, losses_vn: Floats) -> list[FittedCorrection]:
         """Raises NotApplicable where the law or the regressor does."""
-        from mixing.fit import fit
-
         laws = fit(self.law, points, losses_vn)
         rest_vn = losses_vn - np.concatenate([found.predict(points) for found in laws])
         corrections = self.regressor.fit(points, rest_vn)
