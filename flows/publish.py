@@ -79,6 +79,14 @@ def _kind(name: str) -> Kind:
     return "confirmation" if name.startswith(CONFIRMED) else "proxy"
 
 
+def _title(kind: Kind, name: str) -> str:
+    """A run's name in MLflow, whose list shows some fifteen characters: what tells it apart comes first."""
+    if kind == "base":
+        return name
+    share = name.partition("target=")[2].partition(" ")[0]
+    return f"target {share}" + (f" ({kind})" if kind == "confirmation" else "")
+
+
 def _losses(folder: Path) -> pl.DataFrame:
     return pl.read_parquet(folder / "losses.parquet")
 
@@ -98,7 +106,7 @@ def _record(folder: Path, run: str, name: str, base: dict[str, float]) -> RunRec
         points += [Point(f"pretraining_loss.{row['eval']}", row["tokens"], row["loss"]) for row in rows]
     return RunRecord(
         run=run,
-        name=name,
+        name=_title(kind, name),
         kind=kind,
         params=_params(spec, done),
         points=points,
@@ -123,7 +131,10 @@ def _failed(outcome: Outcome) -> list[RunRecord]:
             continue
         spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
         when = (folder / "spec.json").stat().st_mtime
-        records.append(RunRecord(by_name[name], name, _kind(name), _params(spec, {}), [], when, 0.0, reason))
+        kind = _kind(name)
+        records.append(
+            RunRecord(by_name[name], _title(kind, name), kind, _params(spec, {}), [], when, 0.0, reason)
+        )
     return records
 
 
@@ -157,7 +168,7 @@ def study_record(outcome: Outcome, figures: list[Path], started: float) -> Study
     return StudyRecord(
         name=job.study.study,
         identity=outcome.identity,
-        title=f"{job.study.study}: {_headline(outcome)}",
+        title=f"mix: {_headline(outcome)}",
         params={"tolerance": asked.tolerance, "tokens": asked.tokens, "level": asked.level},
         tags={"status": decision.status, "binding": decision.binding, "law": decision.law},
         metrics={name: round(float(value), 6) for name, value in metrics.items() if value == value},
@@ -171,7 +182,7 @@ def study_record(outcome: Outcome, figures: list[Path], started: float) -> Study
 def _headline(outcome: Outcome) -> str:
     """The answer as the name of a run."""
     ratio = outcome.given.decision.critical_ratio
-    return "not yet" if ratio is None else f"target share {ratio:.3f}"
+    return "not yet" if ratio is None else f"target {ratio:.3f}"
 
 
 def show_in_prefect(outcome: Outcome) -> None:

@@ -41,7 +41,7 @@ NOTE_TAG = "mlflow.note.content"
 EXPERIMENT_TAGS = {
     # Without it MLflow's UI opens on its pages for chat applications.
     "mlflow.experimentKind": "custom_model_development",
-    NOTE_TAG: "A Mixlaw study: one run per study run, with its proxies nested below it.",
+    NOTE_TAG: "A Mixlaw study: one run per study run, named by its answer; + shows its proxies, by target share.",
 }
 
 BUSY = (408, 429)
@@ -232,6 +232,8 @@ class Tracker:
             start = end - int(record.seconds * 1000)
             known = self.client.create_run(self.experiment, start_time=start, tags=tags, run_name=record.name)
         run = known.info.run_id
+        if known.info.run_name != record.name:
+            self.client.update_run(run, name=record.name)
         if record.failure:
             self.client.set_tag(run, NOTE_TAG, f"Failed: {record.failure}")
         self._log(run, record.params, [(p.metric, p.value, p.tokens) for p in record.points], end)
