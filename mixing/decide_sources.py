@@ -95,7 +95,7 @@ def decide_sources(
     refused = _too_little(data, question, warnings)
     if refused is None:
         try:
-            fitted = fit_losses(data, question, law, rng)
+            fitted = fit_losses(data, law, rng)
         except NotApplicable as error:
             refused = f"no law fits these runs: {error}"
         else:
@@ -105,7 +105,6 @@ def decide_sources(
                 )
     if refused is not None:
         return _not_yet(question, data, region, warnings, refused, rng)
-    warnings += fitted.warnings
     natural_d = np.array([natural[d] for d in table.domains])
     problem, reference = build_problem(question, limits, region, data, fitted, natural_d, warnings)
     centres = np.concatenate([data.mixtures_kd, natural_d[None]])
@@ -227,17 +226,19 @@ def _too_little(data: Slice, question: Question, warnings: list[str]) -> str | N
     fixed = [d for d, s in zip(data.domains, np.ptp(data.points.shares_nd, axis=0), strict=True) if s < 1e-6]
     if fixed:
         warnings.append(f"the share of {', '.join(fixed)} never varied: it stays as trained")
-    if data.tokens <= 1:  # a table without a tokens column
+    if data.reached <= 1:  # a table without a tokens column
         return None
-    reach = max(question.tokens / data.tokens, data.tokens / question.tokens)
+    reach = max(question.tokens / data.reached, data.reached / question.tokens)
     if reach > REFUSE_BEYOND and data.base and question.general:
         return (
-            f"the runs are at {int(data.tokens):,} tokens and {question.tokens:,} are asked about: an increment over "
+            f"the runs are at {int(data.reached):,} tokens and {question.tokens:,} are asked about: an increment over "
             "the base model is not followed that far; train proxies nearer to it"
         )
-    if reach > WARN_BEYOND:
+    if reach > WARN_BEYOND and data.tokens == question.tokens:
+        warnings.append(f"the budget asked about is {reach:.1f} times the trained one: extrapolated")
+    elif reach > WARN_BEYOND:
         warnings.append(
-            f"the laws know {int(data.tokens):,} tokens; that the best mixture is the same at {question.tokens:,} is "
+            f"the laws know {int(data.reached):,} tokens; that the best mixture is the same at {question.tokens:,} is "
             "assumed (caps are those of the asked budget)"
         )
     return None
@@ -257,6 +258,8 @@ def _baselines(
     if "general" in observed:
         within = observed["general"] <= float(scored.reference["general"][0]) + question.tolerance
         allowed_n = within if within.any() else observed["general"] <= observed["general"].min()
+    if data.tokens != data.reached:  # no run is at the asked budget: the law says which is best there
+        target_n = scored.fitted.models["target"].losses(data.points.shares_nd)[0]
     at = int(np.where(allowed_n, target_n, np.inf).argmin())
     mixes[f"best run ({data.runs[at]})"] = _named(domains, data.points.shares_nd[at])
     return [

@@ -1,8 +1,8 @@
 """Fitted losses over mixtures of many sources, with bootstrap replicates: what the optimum is searched on.
 
-One checkpoint per run, the one that was asked about; a law that follows tokens or sizes is asked at that budget and
-size. Replicates are a parametric bootstrap over runs: every run's residuals in all losses are drawn together, as they
-share its luck.
+One checkpoint per run, the one that was asked about. Past the trained budgets or sizes every checkpoint counts, and
+laws that follow tokens or sizes are judged by how they reach past what they were fitted on. Replicates are a
+parametric bootstrap over runs: every run's residuals in all losses are drawn together, as they share its luck.
 """
 
 from __future__ import annotations
@@ -12,33 +12,45 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
-from mixing.crossval import Score, cross_validate
+from mixing.crossval import Kind, Score
 from mixing.decision import Question
 from mixing.errors import InputError
-from mixing.fit import Solution, fit, refit
+from mixing.fit import Solution, refit
 from mixing.laws import LAWS
-from mixing.laws.base import Floats, Law, NotApplicable, Points
+from mixing.laws.base import Floats, Ints, NotApplicable, Points
 from mixing.laws.cmr import Cmr
 from mixing.optimum import LossModel, numeric_gradients
 from mixing.question import make_points
 from mixing.runs import SHARE, RunTable
+from mixing.select import candidates, choose
 
 REPLICATES = 200
 SAME_BUDGET = 0.1
 """Checkpoints within this part of the asked budget count as being at it."""
+BEYOND = 1.05
+"""Asked about budgets this far past those of the runs, laws of tokens are fitted to all checkpoints."""
+MIN_BUDGETS, MIN_SIZES = 5, 3
+"""Checkpoints, and sizes, from which a law can learn what lies past them."""
 MIN_DOF = 3.0
 
 
 @dataclass(frozen=True)
 class Slice:
-    """Runs of one size at one budget: losses_vn of named losses, and each named loss of the base model (if known)."""
+    """Rows of runs with losses_vn of named losses, asked about at `tokens` and `params`; `base` are the base model's.
+
+    `reached` is the budget that the rows are at, or reach. `own` are the columns of the domains whose text a loss is
+    of, where they are known. `kind` is the split that asks what the question asks.
+    """
 
     domains: tuple[str, ...]
     points: Points
     losses_vn: Floats
     names: tuple[str, ...]
+    own: tuple[tuple[int, ...], ...]
     runs: tuple[str, ...]
     tokens: float
+    reached: float
+    kind: Kind
     params: int | None
     base: dict[str, float]
     warnings: list[str] = field(default_factory=list)
@@ -57,7 +69,7 @@ class SolutionModel:
     tokens: float
     token_unit: float
     params: float | None
-    target_columns: tuple[int, ...]
+    own: tuple[int, ...]
     smooth: bool = True
 
     @property
@@ -76,9 +88,7 @@ class SolutionModel:
     def _points(self, shares_md: Floats) -> Points:
         m = len(shares_md)
         nothing = np.full(m, -1)
-        target_m = (
-            shares_md[:, list(self.target_columns)].sum(1) if self.target_columns else np.full(m, np.nan)
-        )
+        target_m = _total(shares_md, self.own)
         sizes = None if self.params is None else np.full(m, float(self.params))
         return Points(shares_md, target_m, np.full(m, self.tokens), self.token_unit, nothing, nothing, sizes)
 
@@ -90,36 +100,83 @@ class FittedLosses:
     models: dict[str, LossModel]
     laws: dict[str, str]
     noise: dict[str, float]
-    warnings: list[str]
 
 
 def slice_runs(table: RunTable, question: Question, losses: dict[str, dict[str, float]]) -> Slice:
-    """One checkpoint per run, of the asked size (default: the largest) and near the asked budget, or the nearest
-    budget that most runs have reached.
+    """One checkpoint per run, of the asked size (default: the largest) near the asked budget, or near the budget that
+    most runs have reached; all checkpoints (and sizes) where the question lies past them and laws can learn how.
 
-    Raises InputError for a size that no run has, and where no run has all the losses.
+    Raises InputError for a size that the table says nothing of, and where no run has all the losses.
     """
     warnings: list[str] = []
-    rows = table.rows
     sizes = table.trained["params"].drop_nulls().unique().sort().to_list()
     size = question.params
-    if size is not None and sizes and size not in sizes:
+    across = size is not None and bool(sizes) and size not in sizes
+    if across and len(sizes) < 2:
         raise InputError(
             f"{table.source}: no runs of {size} parameters",
-            f"The table has {', '.join(map(str, sizes))}; ask about one of these",
+            f"All runs have {sizes[0]}; ask about that, or train two sizes more",
         )
     if size is None and sizes:
         size = sizes[-1]
         if len(sizes) > 1:
             warnings.append(f"{len(sizes)} model sizes in the table; the answer is for the largest, {size}")
-    if size is not None and sizes:
+    rows = table.rows
+    if sizes and not across:
         rows = rows.filter(pl.col("params").is_null() | (pl.col("params") == size))
-    one = RunTable(rows, table.source)
+    frame, base = _joined_losses(RunTable(rows, table.source), losses)
+    at = _common_budget(frame, question.tokens)
+    budgets = frame.filter(pl.col("tokens") <= at * (1 + SAME_BUDGET))["tokens"].n_unique()
+    beyond = question.tokens > BEYOND * at and budgets >= MIN_BUDGETS
+    kind: Kind = "leave-mixture-out"
+    if across:
+        kind = (
+            "leave-largest-N" if len(sizes) >= MIN_SIZES and (size or 0) > sizes[-1] else "leave-mixture-out"
+        )
+        warnings.append(
+            f"no runs of {size:,} parameters: laws across the table's {len(sizes)} sizes answer for it"
+        )
+        base = {}
+    elif beyond:
+        kind = "leave-largest-T"
+    if across or beyond:
+        kept = frame.sort("run", "seed", "tokens")
+    else:
+        near = (pl.col("tokens") / at).log().abs()
+        frame = frame.filter(near == near.min().over("run", "seed")).unique(["run", "seed"], keep="last")
+        kept = frame.filter((pl.col("tokens") / at).log().abs() <= SAME_BUDGET).sort("run", "seed")
+        if kept.height < frame.height:
+            left = frame.height - kept.height
+            warnings.append(
+                f"{left} of {frame.height} runs have no checkpoint near {int(at):,} tokens: left out"
+            )
+    points = make_points(kept, [SHARE + d for d in table.domains], question.target_domains)
+    values = kept.select([f"loss:{name}" for name in losses]).to_numpy().T.astype(float)
+    return Slice(
+        table.domains,
+        points,
+        values,
+        tuple(losses),
+        tuple(_own(table.domains, question, name, weights) for name, weights in losses.items()),
+        tuple(kept["run"]),
+        float(question.tokens) if across or beyond else at,
+        at,
+        kind,
+        size,
+        base,
+        warnings,
+    )
+
+
+def _joined_losses(
+    table: RunTable, losses: dict[str, dict[str, float]]
+) -> tuple[pl.DataFrame, dict[str, float]]:
+    """Trained rows that have all the losses, as columns loss:NAME, and the base model's."""
     frame: pl.DataFrame | None = None
     base: dict[str, float] = {}
     keys = ["run", "tokens", "seed"]
     for name, weights in losses.items():
-        found = one.weighted(weights)
+        found = table.weighted(weights)
         before = found.filter(pl.col("tokens") == 0)["loss"]
         if len(before):
             base[name] = float(before.mean())  # type: ignore[arg-type]
@@ -128,22 +185,22 @@ def slice_runs(table: RunTable, question: Question, losses: dict[str, dict[str, 
             frame = trained
         else:
             frame = frame.join(trained.select(*keys, f"loss:{name}"), on=keys, nulls_equal=True)
-    assert frame is not None
-    if not frame.height:
+    if frame is None or not frame.height:
         raise InputError(
             f"{table.source}: no run has all the named losses", "Evaluate every run on all named sets"
         )
-    at = _common_budget(frame, question.tokens)
-    near = (pl.col("tokens") / at).log().abs()
-    frame = frame.filter(near == near.min().over("run", "seed")).unique(["run", "seed"], keep="last")
-    kept = frame.filter((pl.col("tokens") / at).log().abs() <= SAME_BUDGET).sort("run", "seed")
-    if kept.height < frame.height:
-        warnings.append(
-            f"{frame.height - kept.height} of {frame.height} runs have no checkpoint near {int(at):,} tokens: left out"
-        )
-    points = make_points(kept, [SHARE + d for d in table.domains], question.target_domains)
-    values = kept.select([f"loss:{name}" for name in losses]).to_numpy().T.astype(float)
-    return Slice(table.domains, points, values, tuple(losses), tuple(kept["run"]), at, size, base, warnings)
+    return frame, base
+
+
+def _own(
+    domains: tuple[str, ...], question: Question, name: str, weights: dict[str, float]
+) -> tuple[int, ...]:
+    """Columns of the domains that a loss's text comes from: those of its sets' names, or the target's."""
+    if name == "target" and question.target_domains:
+        return tuple(domains.index(d) for d in question.target_domains)
+    folded = [d.casefold() for d in domains]
+    found = [folded.index(key.casefold()) for key in weights if key.casefold() in folded]
+    return tuple(found) if len(found) == len(weights) < len(domains) else ()
 
 
 def usual_budget(table: RunTable) -> int | None:
@@ -162,7 +219,7 @@ def _common_budget(frame: pl.DataFrame, asked: float) -> float:
 
 
 def fit_losses(
-    data: Slice, question: Question, law: str, rng: np.random.Generator, replicates: int | None = None
+    data: Slice, law: str, rng: np.random.Generator, replicates: int | None = None
 ) -> FittedLosses:
     """Choose (or take) a law for each loss, fit it, and refit it to replicates drawn over runs.
 
@@ -170,81 +227,95 @@ def fit_losses(
     """
     if law != "auto" and law not in LAWS:
         raise InputError(f"no law {law!r}", f"Choose among: auto, {', '.join(LAWS)}")
-    warnings: list[str] = []
-    chosen: dict[str, Law] = {}
-    held_out: dict[str, Score | None] = {}
-    for name, losses_n in zip(data.names, data.losses_vn, strict=True):
-        chosen[name], held_out[name] = _choose(data.points, losses_n, law)
-    solutions, residual_vn, dof_v = [], np.zeros_like(data.losses_vn), np.zeros(len(data.names))
-    for v, name in enumerate(data.names):
-        solution = fit(chosen[name], data.points, data.losses_vn[v][None])[0]
-        solutions.append(solution)
-        residual_vn[v] = data.losses_vn[v] - solution.predict(data.points)[0]
-        spent = solution.theta_bq.shape[1] + solution.linear_bl.shape[1]
-        dof_v[v] = max(len(data.points) - spent, MIN_DOF)
-    scatter_v = _scatter(residual_vn, dof_v, [held_out[name] for name in data.names])
-    draws_bvn = _draws(residual_vn, scatter_v, float(dof_v.min()), replicates or REPLICATES, rng)
-    columns = tuple(data.domains.index(d) for d in question.target_domains)
+    runs = len(np.unique(data.points.run_n))
+    found: list[tuple[Solution, Score | None, Points]] = []
+    residual_vn, dof_v = np.zeros_like(data.losses_vn), np.zeros(len(data.names))
+    for v, losses_n in enumerate(data.losses_vn):
+        points = replace(data.points, target_n=_total(data.points.shares_nd, data.own[v]))
+        solution, held_out = _choose(points, losses_n, data.kind, law)
+        found.append((solution, held_out, points))
+        residual_vn[v] = losses_n - solution.predict(points)[0]
+        dof_v[v] = max(runs - solution.theta_bq.shape[1] - solution.linear_bl.shape[1], MIN_DOF)
+    scatter_v = _scatter(residual_vn, dof_v, [held_out for _, held_out, _ in found])
+    draws_bvn = _draws(
+        residual_vn, data.points.run_n, scatter_v, float(dof_v.min()), replicates or REPLICATES, rng
+    )
+    size = None if data.points.params_n is None or data.params is None else float(data.params)
     models: dict[str, LossModel] = {}
-    for v, (name, solution) in enumerate(zip(data.names, solutions, strict=True)):
-        fitted_n = solution.predict(data.points)[0]
-        many = refit(solution, data.points, fitted_n + draws_bvn[:, v])
-        size = None if data.points.params_n is None or data.params is None else float(data.params)
-        models[name] = SolutionModel(
-            _joined(solution, many), data.tokens, data.points.token_unit, size, columns
+    for v, (solution, _, points) in enumerate(found):
+        many = refit(solution, points, solution.predict(points)[0] + draws_bvn[:, v])
+        models[data.names[v]] = SolutionModel(
+            _joined(solution, many), data.tokens, points.token_unit, size, data.own[v]
         )
-    names = {name: found.name for name, found in chosen.items()}
-    return FittedLosses(models, names, dict(zip(data.names, scatter_v.tolist(), strict=True)), warnings)
+    names = {name: solution.law.name for name, (solution, _, _) in zip(data.names, found, strict=True)}
+    return FittedLosses(models, names, dict(zip(data.names, scatter_v.tolist(), strict=True)))
 
 
-def _choose(points: Points, losses_n: Floats, asked: str) -> tuple[Law, Score | None]:
-    """The least held-out error by mixture; ties within one standard error go to fewer parameters."""
-    scores: list[tuple[Law, int, Score | None]] = []
-    reasons = []
-    for candidate in LAWS.values():
-        # Ratio laws know two sources; trees and the like have no slope that an optimum could be followed on.
-        if asked not in ("auto", candidate.name) or not hasattr(candidate, "prepare"):
-            continue
-        if asked == "auto" and isinstance(candidate, Cmr):
-            continue
-        try:
-            prepared = candidate.prepare(points)
-            spent = len(prepared.parameters) + len(prepared.linear)
-            found = cross_validate(candidate, points, losses_n[None], "leave-mixture-out")
-        except NotApplicable as error:
-            reasons.append(f"{candidate.name}: {error}")
-            continue
-        scores.append((candidate, spent, found[0] if found else None))
-    if not scores:
-        raise NotApplicable("; ".join(reasons) or "no law")
-    judged = [(law, spent, s) for law, spent, s in scores if s is not None and np.isfinite(s.mae)]
-    if not judged:
-        return scores[0][0], None
-    best = min(judged, key=lambda j: j[2].mae)
-    limit = best[2].mae + best[2].standard_error
-    law, _, score = min((j for j in judged if j[2].mae <= limit), key=lambda j: j[1])
-    return law, score
+def _total(shares_nd: Floats, columns: tuple[int, ...]) -> Floats:
+    """The summed share of some domains; NaN where none is known."""
+    return np.asarray(shares_nd[:, list(columns)].sum(1)) if columns else np.full(len(shares_nd), np.nan)
+
+
+def _choose(points: Points, losses_n: Floats, kind: Kind, asked: str) -> tuple[Solution, Score | None]:
+    """The law that `mixing.select` would choose. Only formulas compete: an optimum follows their slopes, where trees
+    are flat and a process or a blend knows little between the runs."""
+    # Laws of one ratio see two sources only.
+    models = [
+        law for name, law in LAWS.items() if name == asked or (asked == "auto" and not isinstance(law, Cmr))
+    ]
+    reasons: list[str] = []
+    found = candidates(
+        points,
+        losses_n,
+        kind,
+        models,
+        blend=False,
+        refused=lambda model, error: reasons.append(f"{model.name}: {error}"),
+    )
+    found = [c for c in found if c.rows == len(points)]
+    if not found:
+        raise NotApplicable("; ".join(reasons) or "no law fits every run")
+    best = choose(found, points, losses_n) if asked == "auto" else found[0]
+    if best is None:
+        raise NotApplicable("too few mixtures to cross-validate a law")
+    assert isinstance(best.fitted, Solution)
+    return best.fitted, best.cv
 
 
 def _scatter(residual_vn: Floats, dof_v: Floats, held_out: list[Score | None]) -> Floats:
-    """The standard deviation of one run around each law: by degrees of freedom, never above its held-out error."""
+    """The standard deviation of one run around each law: its held-out error, or by degrees of freedom if more.
+
+    The held-out error knows of the law's misfit, which residuals of a steadied fit hide.
+    """
     scatter_v = np.sqrt((residual_vn**2).sum(1) / dof_v)
     for v, score in enumerate(held_out):
-        if score is not None and score.mse > 0:
-            scatter_v[v] = min(scatter_v[v], float(np.sqrt(score.mse)))
+        if score is not None and np.isfinite(score.mse):
+            limit = float(np.sqrt(score.mse))
+            scatter_v[v] = limit if dof_v[v] <= MIN_DOF else max(scatter_v[v], limit)
     return np.asarray(scatter_v)
 
 
 def _draws(
-    residual_vn: Floats, scatter_v: Floats, dof: float, count: int, rng: np.random.Generator
+    residual_vn: Floats, run_n: Ints, scatter_v: Floats, dof: float, count: int, rng: np.random.Generator
 ) -> Floats:
-    """Noise draws_bvn: losses of one run correlated as its residuals are, heavy-tailed as few runs demand."""
+    """Noise draws_bvn: losses of one run correlated as its residuals are, heavy-tailed as few runs demand.
+
+    Of several checkpoints of a run a part is common to them, as large as their residuals say.
+    """
     size_v = np.sqrt((residual_vn**2).sum(1)) + 1e-150
     correlation = residual_vn @ residual_vn.T / (size_v[:, None] * size_v)
     np.fill_diagonal(correlation, 1.0 + 1e-6)
     root = np.linalg.cholesky(correlation) * scatter_v[:, None]
     inflation_b = np.sqrt(dof / rng.chisquare(dof, size=count))
-    white = rng.standard_normal((count, *residual_vn.shape))
+    _, code_n, rows_r = np.unique(run_n, return_inverse=True, return_counts=True)
+    losses = len(residual_vn)
+    common = 1.0
+    if rows_r.max() > 1:
+        mean_vr = np.stack([np.bincount(code_n, r_n) / rows_r for r_n in residual_vn])
+        common = float(np.clip((mean_vr[:, code_n] ** 2).sum() / ((residual_vn**2).sum() + 1e-300), 0.0, 1.0))
+    white = np.sqrt(common) * rng.standard_normal((count, losses, len(rows_r)))[:, :, code_n]
+    if common < 1:
+        white += np.sqrt(1 - common) * rng.standard_normal((count, *residual_vn.shape))
     return np.asarray(inflation_b[:, None, None] * np.einsum("vw,bwn->bvn", root, white))
 
 
