@@ -23,9 +23,9 @@ from mixing.laws.base import Floats, Ints
 from mixing.laws.power import power
 
 EXPONENTS = {
-    "target": np.linspace(-1.0, 8.0, 28),
-    "replay": np.linspace(-1.5, 3.0, 19),
-    "exponential": np.linspace(-4.0, 8.0, 25) + 1e-3,
+    "target": np.linspace(-1.0, 8.0, 16),
+    "replay": np.linspace(-1.5, 3.0, 10),
+    "exponential": np.linspace(-4.0, 8.0, 13) + 1e-3,
 }
 """Exponents of each form that are averaged over, all alike a priori."""
 MISFIT_LENGTH = 0.3

@@ -27,6 +27,8 @@ class Landscape:
     target: Increment
     in_family: bool
     unit: int = 1_000_000
+    shared: float = 0.0
+    """The part of the variance between runs that neighbours in target share have in common (runs of one seed)."""
 
     def critical_ratio(self, tolerance: float, tokens: float) -> float:
         """The largest R whose general increment at `tokens` is within `tolerance` nats (1 if all are)."""
@@ -51,39 +53,70 @@ class Landscape:
     ) -> RunTable:
         """A runs table of one run per ratio with that noise (nats), base rows included."""
         rng = np.random.default_rng(seed)
+        losses = {
+            name: self.losses(name, ratios, tokens, 1, run_sd, checkpoint_sd, correlation, rng)[0]
+            for name in BASE
+        }
+        return self.table(ratios, tokens, losses)
+
+    def table(self, ratios: list[float], tokens: list[int], losses: dict[str, Floats]) -> RunTable:
+        """A runs table of increments increment_rt by name, base rows included."""
         rows: list[dict[str, object]] = []
-        base = {"general": 3.0, "target": 2.0}
         blank = {"share.general": None, "share.target": None}
-        for name, loss in base.items():
+        for name, loss in BASE.items():
             rows.append({"run": "base", **blank, "tokens": 0, "eval": name, "loss": loss})
-        keep = np.sqrt(1 - correlation**2)
         for index, ratio in enumerate(ratios):
-            for name, surface in (("general", self.general), ("target", self.target)):
-                offset, state = run_sd * rng.standard_normal(), rng.standard_normal()
-                for budget in tokens:
-                    value = surface(np.array([ratio]), np.array([budget / self.unit]))[0]
-                    rows.append(
-                        {
-                            "run": f"run{index}",
-                            "share.general": 1 - ratio,
-                            "share.target": ratio,
-                            "tokens": budget,
-                            "eval": name,
-                            "loss": base[name] + float(value) + offset + checkpoint_sd * state,
-                        }
-                    )
-                    state = correlation * state + keep * rng.standard_normal()
+            shares = {"share.general": 1 - ratio, "share.target": ratio}
+            for name, loss_rt in losses.items():
+                rows += [
+                    {"run": f"run{index:03}", **shares, "tokens": budget, "eval": name}
+                    | {"loss": BASE[name] + float(loss)}
+                    for budget, loss in zip(tokens, loss_rt[index], strict=True)
+                ]
         return make_table(pl.DataFrame(rows, infer_schema_length=None), self.name)
+
+    def losses(
+        self,
+        name: str,
+        ratios: list[float],
+        tokens: list[int],
+        count: int,
+        run_sd: float,
+        checkpoint_sd: float,
+        correlation: float,
+        rng: np.random.Generator,
+    ) -> Floats:
+        """Increments of `count` studies at once, increment_vrt in nats: surface, offsets of runs, AR(1) checkpoints."""
+        surface = self.general if name == "general" else self.target
+        shares_r = np.array(ratios)
+        at_t = np.array(tokens) / self.unit
+        clean_rt = np.stack([surface(np.full(len(at_t), r), at_t) for r in shares_r])
+        # Neighbours in share that see the same data in the same order have some of their luck in common.
+        near_rr = np.exp(-0.5 * ((shares_r[:, None] - shares_r[None, :]) / 0.2) ** 2)
+        root_rr = np.linalg.cholesky(self.shared * near_rr + (1 - self.shared + 1e-9) * np.eye(len(shares_r)))
+        offset_vr = run_sd * rng.standard_normal((count, len(shares_r))) @ root_rr.T
+        state_vrt = rng.standard_normal((count, len(shares_r), len(at_t)))
+        keep = np.sqrt(1 - correlation**2)
+        for t in range(1, len(at_t)):
+            state_vrt[..., t] = correlation * state_vrt[..., t - 1] + keep * state_vrt[..., t]
+        return np.asarray(clean_rt + offset_vr[..., None] + checkpoint_sd * state_vrt)
+
+
+BASE = {"general": 3.0, "target": 2.0}
 
 
 def _target(ratio: Floats, tokens: Floats) -> Floats:
     return -(0.3 + 0.5 * ratio**0.4) * (1 - 0.7 * (1 + 3 * tokens) ** -0.4)
 
 
+def _power(ratio: Floats, tokens: Floats) -> Floats:
+    return (0.30 * ratio**3 - 0.10) + (0.10 - 0.05 * ratio**3) * tokens**-0.3 - 0.06 * tokens**0.5
+
+
 LANDSCAPES = (
     Landscape(
         "power",
-        lambda r, t: (0.30 * r**3 - 0.10) + (0.10 - 0.05 * r**3) * t**-0.3 - 0.06 * t**0.5,
+        _power,
         _target,
         in_family=True,
     ),
@@ -99,4 +132,24 @@ LANDSCAPES = (
         _target,
         in_family=False,
     ),
+    # Curved in log T, as a loss is under a learning rate that rises and falls.
+    Landscape(
+        "curved",
+        lambda r, t: (
+            (0.30 * r**3 - 0.10) * (1 + 0.01 * np.log(t) ** 2)
+            + 0.02 * r**2 * np.sin(1.2 * np.log(t) + 2.5)
+            - 0.03 * t**0.3
+        ),
+        _target,
+        in_family=False,
+    ),
+    # Forgetting that sets in and saturates: no form that is averaged over has a turn of its slope in R.
+    Landscape(
+        "saturating",
+        lambda r, t: 0.15 / (1 + np.exp(-8 * (r - 0.65))) * (1 - 0.1 * np.log(t)) - 0.05 * t**0.3,
+        _target,
+        in_family=False,
+    ),
+    # The surface of `power`; a quarter of the variance between runs is luck that neighbouring shares have in common.
+    Landscape("shared-luck", _power, _target, in_family=False, shared=0.25),
 )
