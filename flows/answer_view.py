@@ -17,10 +17,14 @@ if TYPE_CHECKING:
 
 
 def print_laws(fits: FitReport, console: Console) -> None:
-    """Every law of every loss with its error on mixtures left out."""
+    """Every law of every loss with its error on mixtures left out; those without one are only named."""
     rows = []
+    unscored: dict[str, None] = {}
     for fit in fits.laws:
         cv = fit.cv
+        if cv is None and fits.chosen.get(fit.eval) != fit.law:
+            unscored[fit.law] = None
+            continue
         rows.append(
             (
                 fit.eval,
@@ -34,6 +38,8 @@ def print_laws(fits: FitReport, console: Console) -> None:
     header = ("loss", "law", "runs", "held-out error", "relative", "rank correlation")
     title = "Laws: error on mixtures left out of the fit, nats per token (* chosen)"
     console.print(table(title, header, rows, left=2))
+    if unscored:
+        console.print(f"  too few mixtures to score: {', '.join(unscored)}\n", style="dim")
 
 
 def print_decision(decision: Decision, console: Console) -> None:
