@@ -2,7 +2,9 @@
 
     python -m benchmarks.cpt        (MIXLAW_BENCH_DATA names the folder of public tables; ../shared/data otherwise)
 
-The mixture at target share 0.7148 is left out of every fit; its losses and the critical ratio are then predicted.
+The mixture at target share 0.7148 is left out of every fit; its losses and the critical ratio are then predicted. Then
+each interior mixture is left out in turn, with the law chosen by leaving out mixtures of the rest; and the second half
+of all runs is predicted from the first.
 """
 
 from __future__ import annotations
@@ -13,14 +15,16 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
+from mixing.crossval import held_out_predictions
 from mixing.decide import decide
 from mixing.fit import fit
-from mixing.laws import CMR, LAWS, RATIO
-from mixing.laws.base import Points
+from mixing.laws import CMR, CMR_MONOTONE, CMR_REPLAY, CMR_STEADY, LAWS, RATIO, Law
+from mixing.laws.base import Floats, Points
 from mixing.laws.cmr import cmr_law
-from mixing.question import increments, make_question
-from mixing.runs import load_runs
+from mixing.question import Increments, increments, make_question
+from mixing.runs import RunTable, load_runs
 
 TABLE_5 = {  # Gu et al. 2024 v2: a4, s4, b3, published CMR at T = 100
     "460M": (0.22524761, 0.26944345, -0.48139982, 0.298),
@@ -35,6 +39,9 @@ TABLE_2 = {  # target loss at 20B tokens for R = 3/4, 1/2, 1/3, and 1/4
     "3.1B": (1.2750, 1.2965, 1.3170, 1.3305),
 }
 LEFT_OUT = 0.71484375
+STEP = 4096 * 256
+"""Tokens per step of the public runs."""
+SHARE_FORMS: tuple[Law, ...] = (CMR_MONOTONE, CMR, CMR_REPLAY)
 
 
 def line(what: str, ours: str, bar: str = "", holds: bool | None = None) -> None:
@@ -107,12 +114,80 @@ def public_runs(folder: Path) -> None:
         )
 
 
+def known(folder: Path) -> tuple[RunTable, Increments, dict[str, float]]:
+    table = load_runs(folder / "mixinglaws" / "ct.csv")
+    weights = json.loads((folder / "mixinglaws" / "pile_weights.json").read_text())
+    return table, increments(table, make_question(table, weights, {"python": 1.0})), weights
+
+
+def left_out_error(law: Law, points: Points, losses_n: Floats) -> float:
+    found = held_out_predictions(law, points, losses_n[None, :], "leave-mixture-out")
+    assert found is not None
+    predicted_vn, mask = found
+    return float(np.abs(predicted_vn[0] - losses_n)[mask].mean())
+
+
+def interior(folder: Path) -> None:
+    """Leave one interior mixture out, over all checkpoints; the form is chosen without it."""
+    _, data, _ = known(folder)
+    points = data.points
+    inner = np.unique(points.target_n)[1:-1]
+    for name, losses_n, bar in (("general", data.general_n, 0.0022), ("target", data.target_n, 0.0013)):
+        errors, names = [], []
+        for share in inner:
+            out = points.target_n == share
+            kept = points.take(~out)
+            law = min(SHARE_FORMS, key=lambda form: left_out_error(form, kept, losses_n[~out]))
+            predicted_n = fit(law, kept, losses_n[None, ~out])[0].predict(points.take(out))[0]
+            errors.append(np.abs(predicted_n - losses_n[out]).mean())
+            names.append(law.name)
+        error = float(np.mean(errors))
+        line(
+            f"{name} loss, interior mixtures left out ({', '.join(sorted(set(names)))})",
+            f"{error:.5f} nats",
+            f"<= {bar} nats",
+            error <= bar,
+        )
+        for law in SHARE_FORMS:
+            line(f"  the same with {law.name} alone", f"{left_out_error(law, points, losses_n):.5f} nats")
+
+
+def later(folder: Path) -> None:
+    """Fit on steps up to 5000, predict 6000 to 10000 at all shares."""
+    table, data, weights = known(folder)
+    early = data.points.tokens_n <= 5000 * STEP
+    for name, losses_n, bar in (("general", data.general_n, 0.005), ("target", data.target_n, 0.004)):
+        for law in (CMR_STEADY, CMR, CMR_MONOTONE):
+            solution = fit(law, data.points.take(early), losses_n[None, early])[0]
+            miss_n = solution.predict(data.points.take(~early))[0] - losses_n[~early]
+            error = float(np.abs(miss_n).mean())
+            what = f"{name} loss at steps 6000-10000 from steps to 5000, {law.name}"
+            if law is CMR_STEADY:
+                line(what, f"{error:.5f} nats", f"<= {bar} nats", error <= bar)
+            else:
+                line(what, f"{error:.5f} nats")
+    rows = table.rows.filter(pl.col("tokens") <= 5000 * STEP)
+    question = make_question(table, weights, {"python": 1.0}, tokens=10_000 * STEP)
+    answer = decide(RunTable(rows, table.source), question)
+    ratio, interval = answer.critical_ratio, answer.interval
+    assert ratio is not None
+    assert interval is not None
+    line(
+        "critical ratio at step 10000 from steps to 5000",
+        f"{ratio:.4f} [{interval[0]:.3f}, {interval[1]:.3f}]",
+        "within 0.02 of 0.720, inside",
+        abs(ratio - 0.720) <= 0.02 and interval[0] <= 0.720 <= interval[1],
+    )
+
+
 def main() -> None:
     golden()
     folder = Path(os.environ.get("MIXLAW_BENCH_DATA", "../shared/data"))
     if not (folder / "mixinglaws" / "ct.csv").exists():
         sys.exit(f"{folder}: no public tables there; set MIXLAW_BENCH_DATA to their folder for the rest")
     public_runs(folder)
+    interior(folder)
+    later(folder)
 
 
 if __name__ == "__main__":

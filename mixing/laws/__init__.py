@@ -5,7 +5,7 @@ from __future__ import annotations
 from mixing.laws.autoscale import AutoScale
 from mixing.laws.base import Law
 from mixing.laws.bimix import BiMix
-from mixing.laws.cmr import CMR, CMR_MONOTONE, RATIO
+from mixing.laws.cmr import CMR, CMR_MONOTONE, CMR_REPLAY, CMR_STEADY, RATIO
 from mixing.laws.constant import Constant
 from mixing.laws.dcpt import DCpt
 from mixing.laws.exponential import EXPONENTIAL, IMPLICIT, LOG_LINEAR
@@ -21,6 +21,8 @@ LAWS: dict[str, Law] = {
         RATIO,
         CMR_MONOTONE,
         CMR,
+        CMR_REPLAY,
+        CMR_STEADY,
         DCpt(),
         BiMix(),
         EXPONENTIAL,
@@ -34,4 +36,4 @@ LAWS: dict[str, Law] = {
     )
 }
 
-__all__ = ["CMR", "CMR_MONOTONE", "LAWS", "RATIO", "Law"]
+__all__ = ["CMR", "CMR_MONOTONE", "CMR_REPLAY", "CMR_STEADY", "LAWS", "RATIO", "Law"]
