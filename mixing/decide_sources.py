@@ -19,6 +19,7 @@ from mixing import baselines
 from mixing.decide import decision_json
 from mixing.decision import Baseline, Decision, FrontPoint, Interval, Prediction, Question, Test
 from mixing.errors import InputError
+from mixing.laws import LAWS
 from mixing.laws.base import Floats, NotApplicable
 from mixing.limits import Limits, build_problem, named_losses, natural_shares, outside_hull, what_binds
 from mixing.next_sources import most_telling, spread
@@ -26,7 +27,7 @@ from mixing.optimum import Optimum, Problem, Search, least_excess, optimise, rep
 from mixing.pareto import front
 from mixing.region import Region, make_region
 from mixing.runs import RunTable
-from mixing.source_models import FittedLosses, Slice, fit_losses, slice_runs
+from mixing.source_models import REPLICATES, FittedLosses, Slice, fit_losses, slice_runs
 
 REFUSE_BEYOND, WARN_BEYOND = 4.0, 2.0
 """How far past the trained budget an increment over the base is followed, and followed without a warning."""
@@ -79,6 +80,7 @@ def decide_sources(
     """
     limits = limits or Limits()
     losses = named_losses(table, question, limits)
+    progress = _Progress(on_progress, len(losses) * len(LAWS) + REPLICATES)
     data = slice_runs(table, question, losses)
     warnings = [*table.warnings, *data.warnings]
     natural, known = natural_shares(table.domains, data, limits)
@@ -95,7 +97,7 @@ def decide_sources(
     refused = _too_little(data, question, warnings)
     if refused is None:
         try:
-            fitted = fit_losses(data, law, rng)
+            fitted = fit_losses(data, law, rng, step=progress.step)
         except NotApplicable as error:
             refused = f"no law fits these runs: {error}"
         else:
@@ -112,7 +114,7 @@ def decide_sources(
     answer = optimise(problem, found)
     if not answer.feasible:
         return _nothing_feasible(question, data, problem, found, fitted, reference, warnings)
-    many = replicate(problem, found, answer, on_progress)
+    many = replicate(problem, found, answer, progress.step)
     many_bd = np.stack([o.shares_d for o in many])
     infeasible = sum(not o.feasible for o in many) / len(many)
     if infeasible > 0.05:
@@ -189,6 +191,20 @@ def sources_json(decision: Decision) -> dict[str, Any]:
     }
 
 
+@dataclass
+class _Progress:
+    """Counts laws that were tried, then replicates."""
+
+    report: Callable[[int, int], None] | None
+    total: int
+    done: int = 0
+
+    def step(self) -> None:
+        self.done += 1
+        if self.report is not None:
+            self.report(min(self.done, self.total), self.total)
+
+
 @dataclass(frozen=True)
 class _Scored:
     """Predictions at any mixture, for the general and the target loss."""
@@ -234,7 +250,7 @@ def _too_little(data: Slice, question: Question, warnings: list[str]) -> str | N
             f"the runs are at {int(data.reached):,} tokens and {question.tokens:,} are asked about: an increment over "
             "the base model is not followed that far; train proxies nearer to it"
         )
-    if reach > WARN_BEYOND and data.tokens == question.tokens:
+    if reach > WARN_BEYOND and data.follows:
         warnings.append(f"the budget asked about is {reach:.1f} times the trained one: extrapolated")
     elif reach > WARN_BEYOND:
         warnings.append(
@@ -252,15 +268,14 @@ def _baselines(
     mixes = baselines.usual(
         domains, question.target_domains, natural, known, limits.supply or None, question.tokens, epochs
     )
-    observed = dict(zip(data.names, data.losses_vn, strict=True))
-    target_n = observed["target"]
-    allowed_n = np.ones(len(target_n), dtype=bool)
-    if "general" in observed:
-        within = observed["general"] <= float(scored.reference["general"][0]) + question.tolerance
-        allowed_n = within if within.any() else observed["general"] <= observed["general"].min()
-    if data.tokens != data.reached:  # no run is at the asked budget: the law says which is best there
-        target_n = scored.fitted.models["target"].losses(data.points.shares_nd)[0]
-    at = int(np.where(allowed_n, target_n, np.inf).argmin())
+    seen = dict(zip(data.names, data.losses_vn, strict=True))
+    if data.follows:  # runs are elsewhere: the laws say which is best where the question is
+        seen = {n: m.losses(data.points.shares_nd)[0] for n, m in scored.fitted.models.items()}
+    allowed_n = np.ones(len(data.runs), dtype=bool)
+    if "general" in seen:
+        within = seen["general"] <= float(scored.reference["general"][0]) + question.tolerance
+        allowed_n = within if within.any() else seen["general"] <= seen["general"].min()
+    at = int(np.where(allowed_n, seen["target"], np.inf).argmin())
     mixes[f"best run ({data.runs[at]})"] = _named(domains, data.points.shares_nd[at])
     return [
         Baseline(name, mix, scored.at(np.array([mix[d] for d in domains]))) for name, mix in mixes.items()

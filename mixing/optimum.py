@@ -215,14 +215,14 @@ def replicate(
     problem: Problem,
     found: Search,
     fitted: Optimum,
-    on_progress: Callable[[int, int], None] | None = None,
+    step: Callable[[], None] | None = None,
 ) -> list[Optimum]:
-    """The decision recomputed in every bootstrap replicate, from the fit's answer."""
+    """The decision recomputed in every bootstrap replicate, from the fit's answer; `step` is called after each."""
     out = []
     for b in range(1, problem.count):
         out.append(optimise(problem, found, b, [fitted.q_q]))
-        if on_progress is not None:
-            on_progress(b, problem.count - 1)
+        if step is not None:
+            step()
     return out
 
 

@@ -7,6 +7,7 @@ parametric bootstrap over runs: every run's residuals in all losses are drawn to
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -38,7 +39,8 @@ MIN_DOF = 3.0
 class Slice:
     """Rows of runs with losses_vn of named losses, asked about at `tokens` and `params`; `base` are the base model's.
 
-    `reached` is the budget that the rows are at, or reach. `own` are the columns of the domains whose text a loss is
+    `reached` is the budget that the rows are at, or reach; `follows` says that they are of many checkpoints or sizes
+    and that laws carry them to the question. `own` are the columns of the domains whose text a loss is
     of, where they are known. `kind` is the split that asks what the question asks.
     """
 
@@ -50,6 +52,7 @@ class Slice:
     runs: tuple[str, ...]
     tokens: float
     reached: float
+    follows: bool
     kind: Kind
     params: int | None
     base: dict[str, float]
@@ -161,6 +164,7 @@ def slice_runs(table: RunTable, question: Question, losses: dict[str, dict[str, 
         tuple(kept["run"]),
         float(question.tokens) if across or beyond else at,
         at,
+        across or beyond,
         kind,
         size,
         base,
@@ -219,9 +223,15 @@ def _common_budget(frame: pl.DataFrame, asked: float) -> float:
 
 
 def fit_losses(
-    data: Slice, law: str, rng: np.random.Generator, replicates: int | None = None
+    data: Slice,
+    law: str,
+    rng: np.random.Generator,
+    replicates: int | None = None,
+    step: Callable[[], None] | None = None,
 ) -> FittedLosses:
     """Choose (or take) a law for each loss, fit it, and refit it to replicates drawn over runs.
+
+    `step` is called after each law of `LAWS` that was tried for a loss.
 
     Raises NotApplicable where the runs carry no law.
     """
@@ -232,7 +242,7 @@ def fit_losses(
     residual_vn, dof_v = np.zeros_like(data.losses_vn), np.zeros(len(data.names))
     for v, losses_n in enumerate(data.losses_vn):
         points = replace(data.points, target_n=_total(data.points.shares_nd, data.own[v]))
-        solution, held_out = _choose(points, losses_n, data.kind, law)
+        solution, held_out = _choose(points, losses_n, data.kind, law, step)
         found.append((solution, held_out, points))
         residual_vn[v] = losses_n - solution.predict(points)[0]
         dof_v[v] = max(runs - solution.theta_bq.shape[1] - solution.linear_bl.shape[1], MIN_DOF)
@@ -256,7 +266,9 @@ def _total(shares_nd: Floats, columns: tuple[int, ...]) -> Floats:
     return np.asarray(shares_nd[:, list(columns)].sum(1)) if columns else np.full(len(shares_nd), np.nan)
 
 
-def _choose(points: Points, losses_n: Floats, kind: Kind, asked: str) -> tuple[Solution, Score | None]:
+def _choose(
+    points: Points, losses_n: Floats, kind: Kind, asked: str, step: Callable[[], None] | None
+) -> tuple[Solution, Score | None]:
     """The law that `mixing.select` would choose. Only formulas compete: an optimum follows their slopes, where trees
     are flat and a process or a blend knows little between the runs."""
     # Laws of one ratio see two sources only.
@@ -271,6 +283,7 @@ def _choose(points: Points, losses_n: Floats, kind: Kind, asked: str) -> tuple[S
         models,
         blend=False,
         refused=lambda model, error: reasons.append(f"{model.name}: {error}"),
+        step=step,
     )
     found = [c for c in found if c.rows == len(points)]
     if not found:

@@ -271,7 +271,7 @@ def decide(
             seed=seed,
         )
     else:
-        with _bar("bootstrap") as report:
+        with _bar("fits and bootstrap") as report:
             decision = decide_sources(table, question, limits, seed=seed, on_progress=report)
     if as_json:
         output.print_json(sources_json(decision))
