@@ -16,6 +16,9 @@ import typer
 from flows.commands import mix, study, table
 from mixing.errors import MixlawError
 
+# Fits are many small solves: a second BLAS thread only waits for the first, and for whoever else uses the core.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(

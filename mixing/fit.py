@@ -95,16 +95,20 @@ def refit(solution: Solution, points: Points, losses_bn: Floats, iterations: int
 def identifiability(solution: Solution, points: Points) -> tuple[float, tuple[str, ...]]:
     """The condition number of the standardised columns (slopes by every parameter), and parameters on their bounds.
 
-    A column without any slope, such as that of a source never varied, makes the number infinite.
+    What is expected of parameters counts as rows of its own, so that a direction which a law leaves open by design
+    (a factor common to all weights) does not. A column without any slope makes the number infinite.
     """
     law, theta_bq, linear_bl = solution.law, solution.theta_bq[:1], solution.linear_bl[:1]
     columns_np = np.concatenate(
         [law.jacobian(theta_bq, linear_bl, points)[0].T, law.basis(theta_bq, points)[0]], axis=1
     )
+    pull_q = np.sqrt(solution.scatter_b[0]) / np.array([p.spread for p in law.parameters])
+    rows_qp = np.eye(columns_np.shape[1])[: len(pull_q)] * pull_q[:, None]
+    columns_np = np.concatenate([columns_np, rows_qp])
     size_p = np.sqrt((columns_np**2).sum(0))
     values = np.linalg.svd(columns_np / np.where(size_p > 0, size_p, 1.0), compute_uv=False)
     condition = float(values[0] / values[-1]) if values[-1] > 1e-12 * values[0] else float("inf")
-    if len(points) < columns_np.shape[1]:
+    if len(columns_np) < columns_np.shape[1]:
         condition = float("inf")
     at_bounds = tuple(
         p.name

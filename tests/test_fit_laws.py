@@ -18,6 +18,7 @@ from mixing.fit_laws import FitReport, fit_laws
 from mixing.landscapes import LANDSCAPES
 from mixing.laws import LAWS
 from mixing.runs import RunTable, make_table
+from mixing.select import MODELS
 
 POWER = LANDSCAPES[0]
 BUDGETS = [200_000 * i for i in range(1, 6)]
@@ -26,6 +27,12 @@ BUDGETS = [200_000 * i for i in range(1, 6)]
 @cache
 def table(seed: int = 0) -> RunTable:
     return POWER.study([0.2, 0.35, 0.5, 0.65, 0.8, 0.9], BUDGETS, run_sd=3e-4, checkpoint_sd=3e-4, seed=seed)
+
+
+def only(count: int) -> RunTable:
+    """The first runs of the table."""
+    runs = sorted(set(table().trained["run"]))
+    return table().without(set(runs[count:]))
 
 
 @cache
@@ -64,12 +71,22 @@ def test_the_json_is_that_of_the_interface() -> None:
 
 
 def test_every_law_is_fitted_to_every_loss() -> None:
-    listed = [(one.eval, one.law) for one in report().laws]
-    assert sorted(listed) == sorted((name, law) for name in ("general", "target") for law in LAWS)
+    for name in ("general", "target"):
+        listed = [one.law for one in report().laws if one.eval == name]
+        assert len(listed) == len(set(listed))
+        # What needs more mixtures than six is left out.
+        too_demanding = {
+            "exponential-implicit",
+            "gaussian-process",
+            "lightgbm",
+            "product+process",
+            "product+trees",
+        }
+        assert set(listed) - {"blend"} == set(MODELS) - too_demanding
 
 
 def test_the_law_that_made_the_losses_is_chosen() -> None:
-    assert report().chosen["general"] in {"cmr", "cmr-monotone"}
+    assert report().chosen["general"].startswith("cmr")
     maes = {one.law: one.cv.mae for one in report().laws if one.eval == "general" and one.cv}
     assert maes[report().chosen["general"]] < 2e-3 < maes["linear"] < maes["constant"]
 
@@ -91,7 +108,7 @@ def test_scores_on_a_test_table() -> None:
     assert all("test" not in one for one in without.to_json()["laws"])
 
 
-@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("law", [law for law in LAWS if law != "exponential-implicit"])
 def test_a_named_law_stands_beside_the_baselines(law: str) -> None:
     found = fit_laws(table(), ["general"], law)
     assert {one.law for one in found.laws} == {"constant", "linear", law}
@@ -99,7 +116,7 @@ def test_a_named_law_stands_beside_the_baselines(law: str) -> None:
 
 
 def test_baselines_are_listed_where_nothing_else_fits() -> None:
-    two = table().without({f"run{i}" for i in range(2, 6)})
+    two = only(2)
     found = fit_laws(two, ["general"])
     assert {one.law for one in found.laws} == {"constant", "linear"}
     with pytest.raises(InputError, match="law 'cmr' cannot be fitted to 'general'"):
@@ -107,7 +124,7 @@ def test_baselines_are_listed_where_nothing_else_fits() -> None:
 
 
 def test_a_single_mixture_is_a_constant() -> None:
-    found = fit_laws(table().without({f"run{i}" for i in range(1, 6)}), ["general"])
+    found = fit_laws(only(1), ["general"])
     assert found.chosen == {"general": "constant"}
     assert "constant" in {one.law for one in found.laws}
     assert any("too few mixtures" in w for w in found.warnings)
@@ -127,16 +144,13 @@ def test_unknown_names() -> None:
         fit_laws(table(), [])
     with pytest.raises(InputError, match="target domain python"):
         fit_laws(table(), ["general"], target_domains=("python",))
-    sized = RunTable(table().rows.with_columns(params=pl.lit(5)), "t.csv")
-    with pytest.raises(InputError, match="no runs of 7 parameters"):
-        fit_laws(sized, ["general"], params=7)
     other = RunTable(table().rows.rename({"share.target": "share.python"}), "u.csv")
     with pytest.raises(InputError, match=r"u\.csv: its domains differ"):
         fit_laws(table(), ["general"], test=other)
 
 
 def test_base_rows_alone_are_nothing_to_fit() -> None:
-    with pytest.raises(InputError, match="no trained rows of 'general'"):
+    with pytest.raises(InputError, match="no trained rows of general"):
         fit_laws(RunTable(table().base, "t.csv"), ["general"])
 
 
@@ -151,6 +165,29 @@ def test_several_sizes_are_fitted_on_the_largest() -> None:
     asked = fit_laws(both, ["general"], "linear", params=10)
     assert not any("model sizes" in w for w in asked.warnings)
     assert asked.laws[0].n_rows == 30
+
+
+def test_one_size_says_nothing_of_others() -> None:
+    sized = RunTable(table().rows.with_columns(params=pl.lit(5)), "t.csv")
+    found = fit_laws(sized, ["general"], "linear", params=7)
+    assert any("only the order of mixtures" in w for w in found.warnings)
+
+
+def test_a_size_that_was_not_trained_is_asked_of_all_sizes() -> None:
+    parts = []
+    for seed, size in enumerate((10, 30, 90)):
+        rows = table(seed).rows.with_columns(params=pl.lit(size), run=pl.col("run") + f"n{size}")
+        parts.append(rows.with_columns(loss=pl.col("loss") + 2.0 * size**-0.5))
+    several = RunTable(pl.concat(parts, how="vertical_relaxed"), "t")
+    found = fit_laws(several, ["general"], params=300)
+    assert {one.cv_kind for one in found.laws} == {"leave-largest-N"}
+    assert found.laws[0].n_rows == 90
+    # Only laws with a term in N can say what the largest size does.
+    assert found.chosen["general"] in {"mixture-additive", "mixture-joint", "mixture-product", "d-cpt"}
+    two = RunTable(pl.concat(parts[:2], how="vertical_relaxed"), "t")
+    asked = fit_laws(two, ["general"], "mixture-additive", params=300)
+    assert {one.cv_kind for one in asked.laws} == {"leave-mixture-out"}
+    assert any("a third size" in w for w in asked.warnings)
 
 
 def test_past_the_trained_budgets_laws_are_judged_on_later_checkpoints() -> None:
@@ -175,7 +212,7 @@ def test_regression_tables_of_many_domains() -> None:
         for i, (a, b) in enumerate((a, b) for a in range(5) for b in range(5 - a))
     ]
     found = fit_laws(make_table(pl.DataFrame(rows), "t.csv"), ["x"])
-    assert {one.law for one in found.laws} == {"constant", "linear"}
+    assert {"constant", "linear", "scheffe", "mixture-product"} <= {one.law for one in found.laws}
     assert found.chosen == {"x": "linear"}
     linear = next(one for one in found.laws if one.law == "linear")
     assert linear.train.mae < 1e-9
@@ -200,7 +237,7 @@ def tables(draw: st.DrawFn) -> RunTable:
 
 
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(found=tables(), law=st.sampled_from(["auto", *LAWS]), ahead=st.sampled_from([None, 10, 10**14]))
+@given(found=tables(), law=st.sampled_from(["auto", *MODELS]), ahead=st.sampled_from([None, 10, 10**14]))
 def test_no_finite_table_breaks_it(found: RunTable, law: str, ahead: int | None) -> None:
     try:
         done = fit_laws(found, ["x", "y"], law, tokens=ahead)

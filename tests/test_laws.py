@@ -190,10 +190,10 @@ def test_ends_are_no_part_of_a_ratio_law() -> None:
 
 
 def test_the_registry() -> None:
-    assert set(LAWS) == {"constant", "linear", "ratio", "cmr-monotone", "cmr"}
+    assert list(LAWS)[:2] == ["constant", "linear"]
     for name, law in LAWS.items():
         assert law.name == name
         assert law.title
         assert law.formula
         assert law.source
-        assert law.starts(PLACES, np.array([3.0, 2.9, 2.8, 2.7])).shape[1] == len(law.parameters)
+        assert law.min_mixtures >= 1

@@ -126,7 +126,7 @@ def test_four_epochs_are_nearly_fresh_and_forty_are_not() -> None:
 
 def test_a_law_in_effective_tokens() -> None:
     points = swarm(sizes=1)
-    unique_d = (5e8, np.inf, np.inf)
+    unique_d = (5e7, np.inf, np.inf)
     worth_nd = effective(points.shares_nd * points.tokens_n[:, None], np.array(unique_d))
     losses_n = 2 + (worth_nd / 1e9 + 0.1).sum(1) ** -0.3
     kept = points.mixture_n % 5 != 0

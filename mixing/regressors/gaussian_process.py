@@ -19,7 +19,7 @@ from mixing.laws.base import Floats, NotApplicable, Points
 SHARE_POWER = 0.3
 MAX_ROWS = 1200
 """The cost grows with the cube of the rows; tables of many checkpoints are for laws."""
-_ITERATIONS = 60
+_ITERATIONS = 25
 
 
 @dataclass(frozen=True)
