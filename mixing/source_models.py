@@ -23,7 +23,7 @@ from mixing.laws.cmr import Cmr
 from mixing.optimum import LossModel, numeric_gradients
 from mixing.question import make_points
 from mixing.runs import SHARE, RunTable
-from mixing.select import candidates, choose
+from mixing.select import Candidate, candidates, choose
 
 REPLICATES = 200
 SAME_BUDGET = 0.1
@@ -33,6 +33,8 @@ BEYOND = 1.05
 MIN_BUDGETS, MIN_SIZES = 5, 3
 """Checkpoints, and sizes, from which a law can learn what lies past them."""
 MIN_DOF = 3.0
+LAWS_AT_ONCE = 3
+"""Laws that share the replicates of one loss."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,36 @@ class SolutionModel:
         target_m = _total(shares_md, self.own)
         sizes = None if self.params is None else np.full(m, float(self.params))
         return Points(shares_md, target_m, np.full(m, self.tokens), self.token_unit, nothing, nothing, sizes)
+
+
+@dataclass(frozen=True)
+class MixedModel:
+    """Versions of several laws: version b is number `index_b` of part `part_b`. The first is the chosen law's fit."""
+
+    parts: tuple[LossModel, ...]
+    part_b: Ints
+    index_b: Ints
+
+    @property
+    def count(self) -> int:
+        return len(self.part_b)
+
+    @property
+    def smooth(self) -> bool:
+        return all(part.smooth for part in self.parts)
+
+    def losses(self, shares_md: Floats) -> Floats:
+        return self._gathered([part.losses(shares_md) for part in self.parts])
+
+    def gradients(self, shares_md: Floats) -> Floats:
+        return self._gathered([part.gradients(shares_md) for part in self.parts])
+
+    def only(self, b: int) -> LossModel:
+        part: LossModel = self.parts[int(self.part_b[b])]
+        return part.only(int(self.index_b[b]))
+
+    def _gathered(self, values: list[Floats]) -> Floats:
+        return np.stack([values[p][i] for p, i in zip(self.part_b, self.index_b, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -231,19 +263,21 @@ def fit_losses(
 ) -> FittedLosses:
     """Choose (or take) a law for each loss, fit it, and refit it to replicates drawn over runs.
 
-    `step` is called after each law of `LAWS` that was tried for a loss.
+    Laws that held-out mixtures cannot tell from the chosen one share the replicates: which of them is true is part of
+    the doubt. `step` is called after each law of `LAWS` that was tried for a loss.
 
     Raises NotApplicable where the runs carry no law.
     """
     if law != "auto" and law not in LAWS:
         raise InputError(f"no law {law!r}", f"Choose among: auto, {', '.join(LAWS)}")
     runs = len(np.unique(data.points.run_n))
-    found: list[tuple[Solution, Score | None, Points]] = []
+    found: list[tuple[list[Solution], Score | None, Points]] = []
     residual_vn, dof_v = np.zeros_like(data.losses_vn), np.zeros(len(data.names))
     for v, losses_n in enumerate(data.losses_vn):
         points = replace(data.points, target_n=_total(data.points.shares_nd, data.own[v]))
-        solution, held_out = _choose(points, losses_n, data.kind, law, step)
-        found.append((solution, held_out, points))
+        solutions, held_out = _choose(points, losses_n, data.kind, law, step)
+        found.append((solutions, held_out, points))
+        solution = solutions[0]
         residual_vn[v] = losses_n - solution.predict(points)[0]
         dof_v[v] = max(runs - solution.theta_bq.shape[1] - solution.linear_bl.shape[1], MIN_DOF)
     scatter_v = _scatter(residual_vn, dof_v, [held_out for _, held_out, _ in found])
@@ -252,12 +286,20 @@ def fit_losses(
     )
     size = None if data.points.params_n is None or data.params is None else float(data.params)
     models: dict[str, LossModel] = {}
-    for v, (solution, _, points) in enumerate(found):
-        many = refit(solution, points, solution.predict(points)[0] + draws_bvn[:, v])
-        models[data.names[v]] = SolutionModel(
-            _joined(solution, many), data.tokens, points.token_unit, size, data.own[v]
-        )
-    names = {name: solution.law.name for name, (solution, _, _) in zip(data.names, found, strict=True)}
+    for v, (solutions, _, points) in enumerate(found):
+        # Which law a replicate is of changes from replicate to replicate, and differently for each loss.
+        turn_b = (np.arange(draws_bvn.shape[0]) // (v + 1)) % len(solutions)
+        parts: list[LossModel] = []
+        part_b, index_b = np.concatenate([[0], turn_b]), np.zeros(len(turn_b) + 1, dtype=np.int64)
+        for k, solution in enumerate(solutions):
+            rows = np.flatnonzero(turn_b == k)
+            many = refit(solution, points, solution.predict(points)[0] + draws_bvn[rows, v])
+            parts.append(
+                SolutionModel(_joined(solution, many), data.tokens, points.token_unit, size, data.own[v])
+            )
+            index_b[rows + 1] = 1 + np.arange(len(rows))
+        models[data.names[v]] = parts[0] if len(parts) == 1 else MixedModel(tuple(parts), part_b, index_b)
+    names = {name: solutions[0].law.name for name, (solutions, _, _) in zip(data.names, found, strict=True)}
     return FittedLosses(models, names, dict(zip(data.names, scatter_v.tolist(), strict=True)))
 
 
@@ -268,9 +310,12 @@ def _total(shares_nd: Floats, columns: tuple[int, ...]) -> Floats:
 
 def _choose(
     points: Points, losses_n: Floats, kind: Kind, asked: str, step: Callable[[], None] | None
-) -> tuple[Solution, Score | None]:
-    """The law that `mixing.select` would choose. Only formulas compete: an optimum follows their slopes, where trees
-    are flat and a process or a blend knows little between the runs."""
+) -> tuple[list[Solution], Score | None]:
+    """The law that `mixing.select` would choose, then up to two within a standard error of the least error.
+
+    Only formulas compete: an optimum follows their slopes, where trees are flat and a process or a blend knows little
+    between the runs.
+    """
     # Laws of one ratio see two sources only.
     models = [
         law for name, law in LAWS.items() if name == asked or (asked == "auto" and not isinstance(law, Cmr))
@@ -291,8 +336,17 @@ def _choose(
     best = choose(found, points, losses_n) if asked == "auto" else found[0]
     if best is None:
         raise NotApplicable("too few mixtures to cross-validate a law")
-    assert isinstance(best.fitted, Solution)
-    return best.fitted, best.cv
+    return [c.fitted for c in [best, *_rivals(found, best)] if isinstance(c.fitted, Solution)], best.cv
+
+
+def _rivals(found: list[Candidate], best: Candidate) -> list[Candidate]:
+    """Other laws whose held-out error is within a standard error of the least, the best first."""
+    scored = [(c.cv.mae, c.cv.standard_error, c) for c in found if c.cv is not None]
+    if not scored:
+        return []
+    least, error, _ = min(scored, key=lambda each: each[0])
+    close = sorted((each for each in scored if each[0] <= least + error), key=lambda each: each[0])
+    return [c for _, _, c in close if c is not best][: LAWS_AT_ONCE - 1]
 
 
 def _scatter(residual_vn: Floats, dof_v: Floats, held_out: list[Score | None]) -> Floats:

@@ -20,6 +20,10 @@ DOMAINS = ("web", "code", "books")
 @pytest.fixture(autouse=True)
 def few_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source_models, "REPLICATES", 30)
+    laws = {
+        name: law for name, law in source_models.LAWS.items() if name in ("constant", "linear", "log-linear")
+    }
+    monkeypatch.setattr(source_models, "LAWS", laws)
 
 
 @pytest.fixture

@@ -413,6 +413,24 @@ def test_past_the_trained_budget_laws_of_tokens_answer() -> None:
     assert any("2.5 times the trained one: extrapolated" in w for w in far.warnings)
 
 
+def test_laws_that_tie_share_the_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = swarm(drawn(14), noise=0.02)
+    question = make_question(table, {}, {"target": 1.0})
+    data = source_models.slice_runs(table, question, {"target": question.target})
+    few = {n: source_models.LAWS[n] for n in ("constant", "linear", "log-linear", "scheffe")}
+    monkeypatch.setattr(source_models, "LAWS", few)
+    model = source_models.fit_losses(data, "auto", np.random.default_rng(0)).models["target"]
+    assert isinstance(model, source_models.MixedModel)
+    assert model.count == 41
+    at = drawn(3, seed=9)
+    values, slopes = model.losses(at), model.gradients(at)
+    assert values.shape == (41, 3)
+    for b in (0, 1, 2, 40):
+        assert np.allclose(model.only(b).losses(at)[0], values[b])
+        assert np.allclose(model.only(b).gradients(at)[0], slopes[b])
+    assert len({type(model.only(b).solution.law) for b in range(1, 6)}) > 1  # type: ignore[attr-defined]
+
+
 def test_sizes_that_the_table_says_nothing_of() -> None:
     table = swarm(corners(), base=BASE)
     sized = RunTable(table.rows.with_columns(params=pl.lit(7, dtype=pl.Int64)), "t.csv")
