@@ -23,17 +23,17 @@ from mixing.laws.base import Floats, Ints
 from mixing.laws.power import power
 
 EXPONENTS = {
-    "target": np.linspace(-1.0, 8.0, 16),
-    "replay": np.linspace(-1.5, 3.0, 10),
-    "exponential": np.linspace(-4.0, 8.0, 13) + 1e-3,
+    "target": np.linspace(-1.0, 8.0, 37),
+    "replay": np.linspace(-1.5, 3.0, 25),
+    "exponential": np.linspace(-4.0, 8.0, 33) + 1e-3,
 }
-"""Exponents of each form that are averaged over, all alike a priori."""
+"""Exponents of each form that are averaged over, all alike a priori; with 20 runs coarser steps cost coverage."""
 MISFIT_LENGTH = 0.3
 """Target shares this far apart have misfits that know little of each other."""
 MISFIT_SIZES = np.array([0.0, 0.003, 0.01, 0.03, 0.1])
 """Sizes of the misfit as parts of the spread of the levels."""
 MISFIT_PRIOR = np.array([0.1, 0.2, 0.2, 0.3, 0.2])
-SCATTER_STEPS = np.geomspace(0.45, 15.0, 15)
+SCATTER_STEPS = np.geomspace(0.5, 16.0, 10)
 """Scatter of runs as multiples of what the checkpoints of one run suggest."""
 SCATTER_CENTRE = 1.5
 SCATTER_DOF = 3.0
@@ -41,7 +41,7 @@ SCATTER_DOF = 3.0
 
 Coverage on known-answer landscapes chose both (`python -m benchmarks.coverage`); with many runs they hardly matter.
 """
-SCATTER_UNKNOWN = np.geomspace(1e-3, 0.3, 15)
+SCATTER_UNKNOWN = np.geomspace(1e-3, 0.3, 12)
 """Scatter as a part of the spread of the levels, all alike, where no run has checkpoints to suggest one."""
 FEATURES = 10
 

@@ -13,7 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mixing.cmr_law import fit_cmr_law
 from mixing.critical import critical_times, largest_passing, turning_ratios
 from mixing.curve import Curves
 from mixing.decision import Baseline, Binding, CurvePoint, Decision, Interval, Prediction, Question, Test
@@ -32,6 +34,9 @@ REFUSE_BEYOND, WARN_BEYOND = 4.0, 2.0
 """How far past the largest trained budget a law is followed at all, and without a warning."""
 WIDE = 0.05
 """An interval wider than +- this deserves a warning, and more runs."""
+
+SIGNAL = 3.0
+"""Increments of the general loss below this many times the scatter of runs say little."""
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,7 @@ def decide(
     corpora's own proportions to the baselines. Raises InputError for a table without base rows, without the named
     validation sets, or whose shares within a role vary between runs.
     """
-    # The order of rows means nothing, so it may not reach even the last digit of a sum.
-    rows = table.rows.sort("eval", "run", "params", "seed", "tokens")
-    table = RunTable(rows, table.source, table.warnings)
+    table = _in_order(table)
     data = increments(table, question)
     within = _composition(table, data, question)
     inside = data.points.interior()
@@ -124,10 +127,7 @@ def decide(
         )
     rng = np.random.default_rng([seed, 0xB007])
     try:
-        surfaces = {
-            "general": fitted(points, data.general_n[inside], question.tokens, rng),
-            "target": fitted(points, data.target_n[inside], question.tokens, rng),
-        }
+        surfaces = _surfaces(data, inside, question, rng)
     except NotApplicable as error:
         return not_yet(f"not yet: no law fits these runs: {error}", _spread(trained))
     found_all = _evidence(surfaces, question, question.tokens, DRAWS, seed)
@@ -179,6 +179,14 @@ def decide(
     elif not trained[0] <= ratio <= trained[-1]:
         warnings.append(f"the critical ratio {ratio:.3f} lies outside the trained shares: extrapolated")
         next_runs = [round(ratio, 3)]
+    levels_r = surfaces["general"].levels(min(question.tokens, float(points.tokens_n.max())))
+    scatter = found_all.now["general"].scatter()
+    moved = float(np.abs(levels_r).max())
+    if moved < SIGNAL * scatter:
+        warnings.append(
+            f"the general loss moved by at most {moved:.2g} nats, less than {SIGNAL:g} times the scatter "
+            f"of one run ({scatter:.2g}): train longer, or repeat mixtures with other seeds"
+        )
     if interval[1] - interval[0] > 2 * WIDE:
         warnings.append(f"the interval is wider than +-{WIDE}: train more runs near the critical ratio")
         next_runs = sorted({*next_runs, *(round(float(np.clip(e, 0.02, 0.98)), 3) for e in interval)})
@@ -222,13 +230,60 @@ def decision_json(decision: Decision) -> dict[str, Any]:
         ],
         "tests": [asdict(test) for test in decision.tests],
         "critical_times": [{"target_share": r, "tokens": t} for r, t in decision.critical_times.items()],
+        "cmr_law": _cmr_law(decision),
         "next_runs": decision.next_runs,
         "warnings": decision.warnings,
     }
 
 
+def _cmr_law(decision: Decision) -> dict[str, Any] | None:
+    law, tokens = decision.cmr_law, decision.question.tokens
+    if law is None:
+        return None
+    return {
+        "a4": law.a4,
+        "s4": law.s4,
+        "b3": law.b3,
+        "unit_tokens": law.unit,
+        "pairs": [{"tokens": time, "target_share": ratio} for time, ratio in law.pairs],
+        "error": law.error,
+        "critical_ratio": law.ratio(tokens),
+        "warning": law.warning(tokens),
+    }
+
+
 def _plain(prediction: Prediction) -> dict[str, Any]:
     return {**asdict(prediction), "interval": list(prediction.interval)}
+
+
+def evidence_of(table: RunTable, question: Question, seed: int = 0) -> Evidence | None:
+    """What `decide` would rest on; None where it says "not yet" before any fit. Raises as `decide` does."""
+    data = increments(_in_order(table), question)
+    inside = data.points.interior()
+    enough = len(np.unique(data.points.target_n[inside].round(9))) >= MIN_RATIOS
+    if not enough or question.tokens > REFUSE_BEYOND * float(data.points.tokens_n[inside].max()):
+        return None
+    try:
+        surfaces = _surfaces(data, inside, question, np.random.default_rng([seed, 0xB007]))
+    except NotApplicable:
+        return None
+    return _evidence(surfaces, question, question.tokens, DRAWS, seed)
+
+
+def _in_order(table: RunTable) -> RunTable:
+    """The order of rows means nothing, so it may not reach even the last digit of a sum."""
+    rows = table.rows.sort("eval", "run", "params", "seed", "tokens")
+    return RunTable(rows, table.source, table.warnings)
+
+
+def _surfaces(
+    data: Increments, inside: NDArray[np.bool_], question: Question, rng: np.random.Generator
+) -> dict[str, Surface]:
+    points = data.points.take(inside)
+    return {
+        name: fitted(points, losses_n[inside], question.tokens, rng)
+        for name, losses_n in (("general", data.general_n), ("target", data.target_n))
+    }
 
 
 def _evidence(
@@ -317,6 +372,7 @@ def _with_curves(decision: Decision, found: Evidence, trained: list[float], seed
     general = found.surfaces["general"]
     cmr_curve = []
     times: dict[float, float | None] = {}
+    law = None
     if general.law.token_powers:
         tokens_n = general.points.tokens_n
         last = max(float(tokens_n.max()) * 2, float(question.tokens))
@@ -326,12 +382,14 @@ def _with_curves(decision: Decision, found: Evidence, trained: list[float], seed
             cmr_curve.append(CurvePoint(float(budget), then.one, min(low, then.one), max(high, then.one)))
         target = found.surfaces["target"]
         times = critical_times(general.fit, target.fit, general.points, trained, question.tokens, LAMBDA)
+        law = fit_cmr_law(times)
     return replace(
         decision,
         tests=_tests(found, question),
         ratio_curves=ratio_curves,
         cmr_curve=cmr_curve,
         critical_times=times,
+        cmr_law=law,
         law=general.law.name,
     )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mixing.cmr_law import CmrLaw
+
 Binding = Literal["tolerance", "turning_point", "bound", "repetition", "none"]
 Interval = tuple[float, float]
 
@@ -80,7 +82,8 @@ class Decision:
 
     `predicted` is keyed `general` and `target`. Curves are for figures: `ratio_curves[name]` is the increment
     of that loss (nats) against target share at the asked budget; `cmr_curve` the critical ratio against tokens.
-    `critical_times` maps a trained target share to the tokens at which its objective turns down (None: never).
+    `critical_times` maps a trained target share to the tokens at which its objective turns down (None: never);
+    `cmr_law` is the law through those times, where there are three or more.
 
     With more than two sources: `share_intervals` by domain, `limits` that the mixture lies at, in words; `front` the
     best target loss for every general loss; `regret` what a better known optimum could still gain, in nats.
@@ -100,6 +103,7 @@ class Decision:
     ratio_curves: dict[str, list[CurvePoint]] = field(default_factory=dict)
     cmr_curve: list[CurvePoint] = field(default_factory=list)
     critical_times: dict[float, float | None] = field(default_factory=dict)
+    cmr_law: CmrLaw | None = None
     next_runs: list[dict[str, float]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     share_intervals: dict[str, Interval] = field(default_factory=dict)

@@ -57,8 +57,12 @@ class Noise:
         return noise_bn
 
 
-def estimate(residual_n: Floats, run_n: Ints, tokens_n: Floats, n_ratio_parameters: int) -> Noise:
+def estimate(
+    residual_n: Floats, run_n: Ints, tokens_n: Floats, n_ratio_parameters: int, token_powers: int = 0
+) -> Noise:
     """Noise from the residuals of one fit.
+
+    Each power of tokens costs the checkpoints within runs its exponent and two coefficients (`token_powers`).
 
     `n_ratio_parameters` is what the law spends across mixtures (3 for a ratio law): r runs leave r minus that
     many degrees of freedom for the scatter between runs, and each run's mean costs one of its checkpoints.
@@ -74,7 +78,7 @@ def estimate(residual_n: Floats, run_n: Ints, tokens_n: Floats, n_ratio_paramete
         lagged += float((within[1:] * within[:-1]).sum())
         inner += max(len(rows) - 1, 0)
         pairs += max(len(rows) - 1, 0)
-    spent = 2.0 if inner > 6 else 0.0
+    spent = 3.0 * token_powers if token_powers else (2.0 if inner > 6 else 0.0)
     checkpoint = np.sqrt(squares / max(inner - spent, 1.0)) if inner else 0.0
     correlation = float(np.clip(lagged / squares, 0.0, 0.9)) if squares > 0 and pairs else 0.0
     left = max(len(codes) - n_ratio_parameters, 0)

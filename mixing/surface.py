@@ -19,8 +19,8 @@ from mixing.laws.cmr import CMR_STEADY, Cmr
 from mixing.noise import Noise, estimate
 
 REPLICATES = 400
-NEAR = 0.7
-"""Residuals within about this distance in log tokens (a factor of 2) tell a run's level at a budget."""
+NEAR = 0.5
+"""Residuals within about this distance in log tokens (a factor of 1.6) tell a run's level at a budget."""
 MIN_RATIOS = 3
 """A ratio law has three parameters."""
 MAX_FOLDS = 5
@@ -131,9 +131,10 @@ def _left_out(points: Points, losses_vn: Floats, fits: list[Solution]) -> Floats
 
 def levels_only(points: Points, losses_n: Floats, smooth: Solution, known: Design | None = None) -> Surface:
     """A surface that answers at trained budgets: without replicates or what comes later."""
-    noise = estimate(losses_n - smooth.predict(points)[0], points.run_n, points.tokens_n, MIN_RATIOS)
     law = smooth.law
     assert isinstance(law, Cmr)
+    residual_n = losses_n - smooth.predict(points)[0]
+    noise = estimate(residual_n, points.run_n, points.tokens_n, MIN_RATIOS, law.token_powers)
     return Surface(law, points, losses_n, smooth, smooth, noise, smooth, 0.0, known or run_design(points))
 
 
