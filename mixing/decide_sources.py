@@ -396,7 +396,10 @@ def _nothing_feasible(
         loss = float(guarded.model.losses(least.shares_d[None])[0, 0])
         if loss > guarded.limit_b[0] + 1e-6:
             over.append(f"{guarded.name} {loss - float(reference[key][0]):+.4g}")
-    held = "; ".join(what_binds(problem, found, least)[1]) or "no other limit"
+    held = (
+        "; ".join(said for said in what_binds(problem, found, least)[1] if "tolerance" not in said)
+        or "no other limit"
+    )
     reason = (
         f"no mixture keeps every protected loss within its tolerance; the least increments within reach are "
         f"{', '.join(over)} nats (there: {held}). Allow that much, relax the limits, or train mixtures nearer to it"

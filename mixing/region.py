@@ -215,6 +215,10 @@ def _not_empty(
 
 
 def _listed(names: list[str], value_q: Floats, why: list[Why]) -> str:
-    order = sorted((v, n, w) for n, v, w in zip(names, value_q.tolist(), why, strict=True) if w)
-    shown = [f"{name} {value:.3g}, {_words(w)}" for value, name, w in order]
-    return "; ".join(shown[:6]) + ("; ..." if len(shown) > 6 else "")
+    """`repeated too often: a 0.1, b 0.2, ...; as asked: c 0.3`, the tightest first."""
+    parts = []
+    for reason in dict.fromkeys(w for w in why if w):
+        order = sorted((v, n) for n, v, w in zip(names, value_q.tolist(), why, strict=True) if w == reason)
+        shown = ", ".join(f"{name} {value:.3g}" for value, name in order[:5])
+        parts.append(f"{_words(reason)}: {shown}" + (", ..." if len(order) > 5 else ""))
+    return "; ".join(parts)
