@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +14,6 @@ from mixing.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-APART = 0.01
-"""A new share differs from every trained one by at least this."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,7 @@ def plan_next(job: Job, count: int) -> NextPlan:
     Raises InputError where no proxy is done yet, and as `mixing.decide` does.
     """
     from mixing.decide import decide
+    from mixing.next_ratios import next_ratios, trained_ratios
     from proxies.tokens import TokenStore
 
     done = [
@@ -68,40 +65,13 @@ def plan_next(job: Job, count: int) -> NextPlan:
         natural_shares={name: tokens / total for name, tokens in supply.items()},
         seed=job.study.seed,
     )
-    trained = sorted({m.total(question.target_domains) for m in table.mixtures().values()})
-    shares = zoom(decision, trained, count)
+    shares = next_ratios(table, question, count, seed=job.study.seed)
     return NextPlan(
-        tuple(shares), tuple(mixture(job.study, supply, s) for s in shares), tuple(trained), decision
+        tuple(shares),
+        tuple(mixture(job.study, supply, share) for share in shares),
+        tuple(trained_ratios(table, question)),
+        decision,
     )
-
-
-def zoom(decision: Decision, trained: list[float], count: int) -> list[float]:
-    """Shares around the critical ratio: itself, the ends of its interval, what the decision asks for, then gaps."""
-    wanted: list[float] = []
-    if decision.critical_ratio is not None:
-        wanted.append(decision.critical_ratio)
-        wanted += list(decision.interval or ())
-    wanted += [sum(mix.get(d, 0.0) for d in decision.question.target_domains) for mix in decision.next_runs]
-    chosen: list[float] = []
-
-    def add(share: float) -> None:
-        share = round(min(max(share, 0.02), 0.98), 3)
-        if len(chosen) < count and all(abs(share - other) >= APART for other in (*trained, *chosen)):
-            chosen.append(share)
-
-    for share in wanted:
-        add(share)
-    for _ in range(10 * count):
-        ends = sorted({0.02, 0.98, *trained, *chosen})
-        centre = decision.critical_ratio if decision.critical_ratio is not None else 0.5
-        # The widest gap between shares, where one near the critical ratio counts for more.
-        gaps = [
-            ((b - a) / (0.1 + abs((a + b) / 2 - centre)), (a + b) / 2) for a, b in itertools.pairwise(ends)
-        ]
-        add(max(gaps)[1])
-        if len(chosen) == count:
-            break
-    return chosen
 
 
 def print_next_plan(job: Job, found: NextPlan, console: Console) -> None:
@@ -110,7 +80,7 @@ def print_next_plan(job: Job, found: NextPlan, console: Console) -> None:
 
     console.print(f"now: {describe.ratio_line(found.decision)}")
     if not found.shares:
-        console.print("no share is left to train: all lie next to one another")
+        console.print("no share is left to train: all lie close together")
         return
     console.print("train these next, the most telling first (token shares):")
     for mix in found.mixtures:
