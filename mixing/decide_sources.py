@@ -18,7 +18,6 @@ import numpy as np
 from mixing import baselines
 from mixing.decide import decision_json
 from mixing.decision import Baseline, Decision, FrontPoint, Interval, Prediction, Question, Test
-from mixing.errors import InputError
 from mixing.laws import LAWS
 from mixing.laws.base import Floats, NotApplicable
 from mixing.limits import Limits, build_problem, named_losses, natural_shares, outside_hull, what_binds
@@ -35,34 +34,6 @@ OUTSIDE, FAR_OUTSIDE = 0.02, 0.3
 """Share of a mixture (total variation) outside the hull of the trained ones: warned of, and refused."""
 WIDE = 0.05
 NEXT_RUNS = 3
-
-
-def single_ratio(table: RunTable, question: Question, limits: Limits | None = None) -> bool:
-    """Whether one target share describes every run: two sources, or fixed proportions within each role.
-
-    Raises InputError for limits that one share cannot respect.
-    """
-    if limits is not None:
-        limits.check(table.domains)
-    if len(table.domains) == 2:
-        if limits is not None and limits.needs_mixture():
-            raise InputError(
-                "--min, --freeze, --kl, --protect and --worst-case are for more than two sources",
-                "Leave them out: with two sources one share is decided",
-            )
-        return True
-    if limits is not None and limits.needs_mixture():
-        return False
-    if not question.general or not question.target_domains or not table.base.height:
-        return False
-    shares_nd = table.trained.select([f"share.{d}" for d in table.domains]).unique().to_numpy()
-    target_d = np.isin(table.domains, question.target_domains)
-    for mask_d in (target_d, ~target_d):
-        total_n = shares_nd[:, mask_d].sum(1)
-        parts = shares_nd[total_n > 1e-9][:, mask_d] / total_n[total_n > 1e-9, None]
-        if len(parts) and np.ptp(parts, axis=0).max() > 0.02:
-            return False
-    return True
 
 
 def decide_sources(

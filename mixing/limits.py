@@ -64,6 +64,34 @@ class Limits:
         return bool(self.low or self.frozen or self.protect or self.kl or self.worst_case)
 
 
+def single_ratio(table: RunTable, question: Question, limits: Limits | None = None) -> bool:
+    """Whether one target share describes every run: two sources, or fixed proportions within each role.
+
+    Raises InputError for limits that one share cannot respect.
+    """
+    if limits is not None:
+        limits.check(table.domains)
+    if len(table.domains) == 2:
+        if limits is not None and limits.needs_mixture():
+            raise InputError(
+                "--min, --freeze, --kl, --protect and --worst-case are for more than two sources",
+                "Leave them out: with two sources one share is decided",
+            )
+        return True
+    if limits is not None and limits.needs_mixture():
+        return False
+    if not question.general or not question.target_domains or not table.base.height:
+        return False
+    shares_nd = table.trained.select([f"share.{d}" for d in table.domains]).unique().to_numpy()
+    target_d = np.isin(table.domains, question.target_domains)
+    for mask_d in (target_d, ~target_d):
+        total_n = shares_nd[:, mask_d].sum(1)
+        parts = shares_nd[total_n > 1e-9][:, mask_d] / total_n[total_n > 1e-9, None]
+        if len(parts) and np.ptp(parts, axis=0).max() > 0.02:
+            return False
+    return True
+
+
 def named_losses(table: RunTable, question: Question, limits: Limits) -> dict[str, dict[str, float]]:
     """The losses that are fitted: general, target, every protected one, and each target where the worst counts."""
     losses: dict[str, dict[str, float]] = {"target": question.target}

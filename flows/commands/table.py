@@ -227,8 +227,8 @@ def decide(
     from flows.answer_view import print_decision
     from flows.commands import output
     from mixing.decide import decide as decide_on
-    from mixing.decide_sources import decide_sources, single_ratio, sources_json
-    from mixing.limits import Limits
+    from mixing.decide_sources import decide_sources, sources_json
+    from mixing.limits import Limits, single_ratio
     from mixing.question import make_question
     from mixing.source_models import usual_budget
     from mixing.spec import build_spec, save_spec
