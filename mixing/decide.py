@@ -9,58 +9,40 @@ over runs.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mixing.cmr_law import fit_cmr_law
-from mixing.critical import critical_times, largest_passing, turning_ratios
-from mixing.curve import Curves
+from mixing.critical import critical_times
 from mixing.decision import Baseline, Binding, CurvePoint, Decision, Interval, Prediction, Question, Test
 from mixing.errors import InputError
+from mixing.evidence import (
+    DRAWS,
+    LAMBDA,
+    REFUSE_BEYOND,
+    Evidence,
+    across_sizes,
+    evidence,
+    in_order,
+    surfaces_of,
+)
 from mixing.laws.base import Floats, NotApplicable
 from mixing.question import Increments, increments
 from mixing.runs import RunTable
-from mixing.surface import MIN_RATIOS, Surface, fitted
+from mixing.sizes import sizes_to_extend
+from mixing.surface import MIN_RATIOS
 
-DRAWS = 1000
 CURVE_DRAWS = 200
-"""Draws of the loss over shares at the asked budget, and at each point of the curve over budgets."""
-LAMBDA = 1000.0
-"""Weight of the general loss in F; published range 100 to 7000."""
-REFUSE_BEYOND, WARN_BEYOND = 4.0, 2.0
-"""How far past the largest trained budget a law is followed at all, and without a warning."""
+"""Draws of the loss over shares at each point of the curve over budgets."""
+WARN_BEYOND = 2.0
+"""How far past the largest trained budget a law is followed without a warning."""
 WIDE = 0.05
 """An interval wider than +- this deserves a warning, and more runs."""
 
 SIGNAL = 3.0
 """Increments of the general loss below this many times the scatter of runs say little."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Both surfaces, what is believed of both losses at the asked budget, and the two tests there.
-
-    `tolerance_b` and `turning_b` are the largest shares that pass in each draw (1: every share), `*_one` those of
-    the best estimate; `turning` is None where the law cannot turn.
-    """
-
-    surfaces: dict[str, Surface]
-    now: dict[str, Curves]
-    tolerance_one: float
-    tolerance_b: Floats
-    turning_one: float | None
-    turning_b: Floats | None
-
-    @property
-    def one(self) -> float:
-        return self.tolerance_one if self.turning_one is None else min(self.tolerance_one, self.turning_one)
-
-    @property
-    def both_b(self) -> Floats:
-        return self.tolerance_b if self.turning_b is None else np.minimum(self.tolerance_b, self.turning_b)
 
 
 def decide(
@@ -77,8 +59,9 @@ def decide(
     corpora's own proportions to the baselines. Raises InputError for a table without base rows, without the named
     validation sets, or whose shares within a role vary between runs.
     """
-    table = _in_order(table)
-    data = increments(table, question)
+    table = in_order(table)
+    sizes = sizes_to_extend(table, question)
+    data = increments(table, question if sizes is None else replace(question, params=sizes[-1]))
     within = _composition(table, data, question)
     inside = data.points.interior()
     points = data.points.take(inside)
@@ -127,10 +110,17 @@ def decide(
         )
     rng = np.random.default_rng([seed, 0xB007])
     try:
-        surfaces = _surfaces(data, inside, question, rng)
+        surfaces = surfaces_of(data, inside, question, rng)
     except NotApplicable as error:
         return not_yet(f"not yet: no law fits these runs: {error}", _spread(trained))
-    found_all = _evidence(surfaces, question, question.tokens, DRAWS, seed)
+    found_all = evidence(surfaces, question, question.tokens, DRAWS, seed)
+    if sizes is not None:
+        extended = across_sizes(table, question, sizes, found_all, seed)
+        if extended is None:
+            return not_yet("not yet: one of the sizes has too few mixtures for a law of its own", trained)
+        found_all, base, notes = extended
+        data = replace(data, base=base)
+        warnings += notes
     low_cap, high_cap = _caps(max_shares or {}, within, question)
     if low_cap > high_cap:
         raise InputError(
@@ -256,58 +246,6 @@ def _plain(prediction: Prediction) -> dict[str, Any]:
     return {**asdict(prediction), "interval": list(prediction.interval)}
 
 
-def evidence_of(table: RunTable, question: Question, seed: int = 0) -> Evidence | None:
-    """What `decide` would rest on; None where it says "not yet" before any fit. Raises as `decide` does."""
-    data = increments(_in_order(table), question)
-    inside = data.points.interior()
-    enough = len(np.unique(data.points.target_n[inside].round(9))) >= MIN_RATIOS
-    if not enough or question.tokens > REFUSE_BEYOND * float(data.points.tokens_n[inside].max()):
-        return None
-    try:
-        surfaces = _surfaces(data, inside, question, np.random.default_rng([seed, 0xB007]))
-    except NotApplicable:
-        return None
-    return _evidence(surfaces, question, question.tokens, DRAWS, seed)
-
-
-def _in_order(table: RunTable) -> RunTable:
-    """The order of rows means nothing, so it may not reach even the last digit of a sum."""
-    rows = table.rows.sort("eval", "run", "params", "seed", "tokens")
-    return RunTable(rows, table.source, table.warnings)
-
-
-def _surfaces(
-    data: Increments, inside: NDArray[np.bool_], question: Question, rng: np.random.Generator
-) -> dict[str, Surface]:
-    points = data.points.take(inside)
-    return {
-        name: fitted(points, losses_n[inside], question.tokens, rng)
-        for name, losses_n in (("general", data.general_n), ("target", data.target_n))
-    }
-
-
-def _evidence(
-    surfaces: dict[str, Surface], question: Question, tokens: float, draws: int, seed: int
-) -> Evidence:
-    now = {
-        name: surface.curve(tokens, draws, [seed, number, int(tokens)])
-        for number, (name, surface) in enumerate(surfaces.items())
-    }
-    general = now["general"]
-    one, many = (
-        largest_passing(values_bg, question.tolerance)
-        for values_bg in (general.mean_g[None], general.draws_bg)
-    )
-    first, second = surfaces["general"], surfaces["target"]
-    turning_one_b = turning_ratios(first.fit, second.fit, first.points, tokens, LAMBDA)
-    turning_b = turning_ratios(first.replicates, second.replicates, first.points, tokens, LAMBDA)
-    turning_one = None if turning_one_b is None else float(turning_one_b[0])
-    if turning_b is not None:
-        # Levels and slopes are told by different things, offsets of runs and their course: drawn apart.
-        turning_b = turning_b[np.arange(draws) % len(turning_b)]
-    return Evidence(surfaces, now, float(one[0]), many, turning_one, turning_b)
-
-
 def _interval(values_b: Floats, level: float) -> Interval:
     low, high = np.quantile(values_b, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
@@ -316,6 +254,9 @@ def _interval(values_b: Floats, level: float) -> Interval:
 def _tests(found: Evidence, question: Question) -> list[Test]:
     tests = [_test("tolerance", found.tolerance_one, found.tolerance_b, question)]
     if found.turning_one is None or found.turning_b is None:
+        if found.extended:
+            note = "turning points are not followed to other sizes"
+            return [*tests, Test("turning_point", None, None, note)]
         note = "the form chosen for the general loss has no turning point: too few checkpoints, or none to be seen"
         return [*tests, Test("turning_point", None, None, note)]
     return [*tests, _test("turning_point", found.turning_one, found.turning_b, question)]
@@ -373,11 +314,12 @@ def _with_curves(decision: Decision, found: Evidence, trained: list[float], seed
     cmr_curve = []
     times: dict[float, float | None] = {}
     law = None
-    if general.law.token_powers:
+    # The curve over budgets is that of a trained size.
+    if general.law.token_powers and not found.extended:
         tokens_n = general.points.tokens_n
         last = max(float(tokens_n.max()) * 2, float(question.tokens))
         for budget in np.geomspace(float(tokens_n.min()), last, 25):
-            then = _evidence(found.surfaces, question, float(budget), CURVE_DRAWS, seed)
+            then = evidence(found.surfaces, question, float(budget), CURVE_DRAWS, seed)
             low, high = _interval(then.both_b, question.level)
             cmr_curve.append(CurvePoint(float(budget), then.one, min(low, then.one), max(high, then.one)))
         target = found.surfaces["target"]

@@ -153,3 +153,30 @@ LANDSCAPES = (
     # The surface of `power`; a quarter of the variance between runs is luck that neighbouring shares have in common.
     Landscape("shared-luck", _power, _target, in_family=False, shared=0.25),
 )
+
+
+def sized_study(
+    sizes: list[int], ratios: list[float], tokens: list[int], *, asked: int, noise: float, seed: int = 0
+) -> tuple[RunTable, float]:
+    """Runs of several sizes, and the critical ratio (tolerance 0, largest budget) at the size asked about.
+
+    The larger the model, the less it forgets: the general increment of `power` falls by 0.2 R (1 - N^-0.1) nats, N in
+    millions of parameters, which is no straight line in ln N.
+    """
+
+    def at_size(size: float) -> Landscape:
+        gain = 0.2 * (1 - (size / 1e6) ** -0.1)
+        return Landscape(f"{size:g}", lambda r, t: _power(r, t) - gain * r, _target, in_family=False)
+
+    frames = []
+    for number, size in enumerate(sizes):
+        table = at_size(size).study(
+            ratios, tokens, run_sd=noise, checkpoint_sd=noise, seed=1000 * seed + number
+        )
+        frames.append(
+            table.rows.with_columns(
+                params=pl.lit(size, dtype=pl.Int64), run=pl.col("run") + pl.lit(f"-{size}")
+            )
+        )
+    truth = at_size(asked).critical_ratio(0.0, tokens[-1])
+    return RunTable(pl.concat(frames), "sizes"), truth

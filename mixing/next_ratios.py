@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mixing.decide import decide, evidence_of
+from mixing.decide import decide
 from mixing.decision import Decision, Question
 from mixing.errors import InputError
+from mixing.evidence import evidence_of
 from mixing.next_sources import most_telling
 from mixing.runs import RunTable
 
