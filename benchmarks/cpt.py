@@ -19,6 +19,7 @@ import polars as pl
 
 from mixing.crossval import held_out_predictions
 from mixing.decide import decide
+from mixing.decision import Interval
 from mixing.fit import fit
 from mixing.laws import CMR, CMR_MONOTONE, CMR_REPLAY, CMR_STEADY, LAWS, RATIO, Law
 from mixing.laws.base import Floats, Points
@@ -127,51 +128,80 @@ def left_out_error(law: Law, points: Points, losses_n: Floats) -> float:
     return float(np.abs(predicted_vn[0] - losses_n)[mask].mean())
 
 
-def interior(folder: Path) -> None:
-    """Leave one interior mixture out, over all checkpoints; the form is chosen without it."""
+def interior_errors(folder: Path) -> list[tuple[str, float, float, str]]:
+    """Leave one interior mixture out, over all checkpoints; the form is chosen without it.
+
+    Of each loss: its name, the error, our bar, and the peers' error.
+    """
     _, data, _ = known(folder)
     points = data.points
     inner = np.unique(points.target_n)[1:-1]
-    for name, losses_n, bar in (("general", data.general_n, 0.0022), ("target", data.target_n, 0.0013)):
-        errors, names = [], []
+    found = []
+    for name, losses_n, bar, peer in (
+        ("general", data.general_n, 0.0022, "exponential per step 0.0029"),
+        ("target", data.target_n, 0.0013, "exponential per step 0.0016"),
+    ):
+        errors = []
         for share in inner:
             out = points.target_n == share
             kept = points.take(~out)
             law = min(SHARE_FORMS, key=lambda form: left_out_error(form, kept, losses_n[~out]))
             predicted_n = fit(law, kept, losses_n[None, ~out])[0].predict(points.take(out))[0]
             errors.append(np.abs(predicted_n - losses_n[out]).mean())
-            names.append(law.name)
-        error = float(np.mean(errors))
-        line(
-            f"{name} loss, interior mixtures left out ({', '.join(sorted(set(names)))})",
-            f"{error:.5f} nats",
-            f"<= {bar} nats",
-            error <= bar,
-        )
+        found.append((name, float(np.mean(errors)), bar, peer))
+    return found
+
+
+def interior(folder: Path) -> None:
+    """What `interior_errors` gives, and each form alone."""
+    _, data, _ = known(folder)
+    for (name, error, bar, _), losses_n in zip(
+        interior_errors(folder), (data.general_n, data.target_n), strict=True
+    ):
+        line(f"{name} loss, interior mixtures left out", f"{error:.5f} nats", f"<= {bar} nats", error <= bar)
         for law in SHARE_FORMS:
-            line(f"  the same with {law.name} alone", f"{left_out_error(law, points, losses_n):.5f} nats")
+            line(
+                f"  the same with {law.name} alone", f"{left_out_error(law, data.points, losses_n):.5f} nats"
+            )
 
 
-def later(folder: Path) -> None:
-    """Fit on steps up to 5000, predict 6000 to 10000 at all shares."""
-    table, data, weights = known(folder)
+def later_error(law: Law, data: Increments, losses_n: Floats) -> float:
     early = data.points.tokens_n <= 5000 * STEP
-    for name, losses_n, bar in (("general", data.general_n, 0.005), ("target", data.target_n, 0.004)):
-        for law in (CMR_STEADY, CMR, CMR_MONOTONE):
-            solution = fit(law, data.points.take(early), losses_n[None, early])[0]
-            miss_n = solution.predict(data.points.take(~early))[0] - losses_n[~early]
-            error = float(np.abs(miss_n).mean())
-            what = f"{name} loss at steps 6000-10000 from steps to 5000, {law.name}"
-            if law is CMR_STEADY:
-                line(what, f"{error:.5f} nats", f"<= {bar} nats", error <= bar)
-            else:
-                line(what, f"{error:.5f} nats")
+    solution = fit(law, data.points.take(early), losses_n[None, early])[0]
+    return float(np.abs(solution.predict(data.points.take(~early))[0] - losses_n[~early]).mean())
+
+
+def later_errors(folder: Path) -> list[tuple[str, float, float]]:
+    """Fit on steps up to 5000, predict 6000 to 10000 at all shares: of each loss its name, the error, and our bar."""
+    _, data, _ = known(folder)
+    return [
+        (name, later_error(CMR_STEADY, data, losses_n), bar)
+        for name, losses_n, bar in (("general", data.general_n, 0.005), ("target", data.target_n, 0.004))
+    ]
+
+
+def later_ratio(folder: Path) -> tuple[float, Interval]:
+    """The critical ratio at step 10000 from steps up to 5000."""
+    table, _, weights = known(folder)
     rows = table.rows.filter(pl.col("tokens") <= 5000 * STEP)
     question = make_question(table, weights, {"python": 1.0}, tokens=10_000 * STEP)
     answer = decide(RunTable(rows, table.source), question)
-    ratio, interval = answer.critical_ratio, answer.interval
-    assert ratio is not None
-    assert interval is not None
+    assert answer.critical_ratio is not None
+    assert answer.interval is not None
+    return answer.critical_ratio, answer.interval
+
+
+def later(folder: Path) -> None:
+    """The second half of all runs from the first, and each form alone."""
+    _, data, _ = known(folder)
+    for (name, error, bar), losses_n in zip(
+        later_errors(folder), (data.general_n, data.target_n), strict=True
+    ):
+        what = f"{name} loss at steps 6000-10000 from steps to 5000"
+        line(what, f"{error:.5f} nats", f"<= {bar} nats", error <= bar)
+        for law in (CMR, CMR_MONOTONE):
+            line(f"  the same with {law.name} alone", f"{later_error(law, data, losses_n):.5f} nats")
+    ratio, interval = later_ratio(folder)
     line(
         "critical ratio at step 10000 from steps to 5000",
         f"{ratio:.4f} [{interval[0]:.3f}, {interval[1]:.3f}]",

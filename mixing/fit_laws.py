@@ -12,6 +12,7 @@ import polars as pl
 from mixing.crossval import Kind, Score, score
 from mixing.errors import InputError
 from mixing.fit import Solution, identifiability
+from mixing.laws import LAWS
 from mixing.laws.base import Fitted, Floats, Model, NotApplicable, Points
 from mixing.question import make_points
 from mixing.runs import SHARE, RunTable
@@ -150,13 +151,18 @@ def fit_laws(
             if report is not None:
                 report(done, len(wanted) * len(named))
 
-        found = candidates(points, losses_n, kind, wanted, blend=law == "auto", refused=refused, step=step)
+        other_size = params is not None and points.params_n is not None and params not in points.params_n
+        # Asked about a size that was not trained, only formulas can answer: the rest is not worth its cost.
+        models = [m for m in wanted if not other_size or law != "auto" or m.name in LAWS]
+        found = candidates(
+            points, losses_n, kind, models, blend=law == "auto" and not other_size, refused=refused, step=step
+        )
         for candidate in found:
             scored = None
             if held is not None and held.height:
                 scored = _test_score(candidate.fitted, held, shares, targets, points.token_unit)
             fits.append(_law_fit(candidate, name, points, kind, scored))
-        chosen[name] = law if law != "auto" else _choose(name, found, points, losses_n, warnings)
+        chosen[name] = law if law != "auto" else _choose(name, found, points, losses_n, warnings, other_size)
     return FitReport(fits, chosen, list(dict.fromkeys(warnings)))
 
 
@@ -253,9 +259,16 @@ def _test_score(
     return score(predicted_n, losses_n, points.take(use))
 
 
-def _choose(name: str, found: list[Candidate], points: Points, losses_n: Floats, warnings: list[str]) -> str:
+def _choose(
+    name: str,
+    found: list[Candidate],
+    points: Points,
+    losses_n: Floats,
+    warnings: list[str],
+    other_size: bool,
+) -> str:
     """The least held-out error; ties within one standard error go to fewer parameters."""
-    pick = choose(found, points, losses_n)
+    pick = choose(found, points, losses_n, formula_in_size=other_size)
     if pick is None:
         warnings.append(f"{name}: too few mixtures to cross-validate; the constant is all that can be said")
         return "constant"

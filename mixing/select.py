@@ -68,12 +68,21 @@ def candidates(
     return found
 
 
-def choose(found: list[Candidate], points: Points, losses_n: Floats) -> Candidate | None:
+def choose(
+    found: list[Candidate], points: Points, losses_n: Floats, *, formula_in_size: bool = False
+) -> Candidate | None:
     """The least held-out error; within one standard error of it (paired by mixture) the simplest. None: no scores.
 
-    Models scored on fewer rows than others (a law of one budget among laws of all) do not compete.
+    Models scored on fewer rows than others (a law of one budget among laws of all) do not compete. With
+    `formula_in_size` only laws with a term in N do: what is asked is a size that no split could leave out, where
+    trees, processes and their blends only repeat the largest one trained.
     """
     scored = [c for c in found if c.cv is not None and c.held_out_n is not None]
+    if formula_in_size:
+        in_size = [
+            c for c in scored if isinstance(c.fitted, Solution) and getattr(c.fitted.law, "has_sizes", False)
+        ]
+        scored = in_size or scored
     if not scored:
         return None
     covered = max(int(np.isfinite(c.held_out_n).sum()) for c in scored if c.held_out_n is not None)
