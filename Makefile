@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow test-gpu check format bench clean
+.PHONY: demo test test-slow test-gpu check format bench bench-laws clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.user: pyproject.toml constraints.txt
@@ -45,6 +45,10 @@ bench: $(VENV)/.dev          ## the figures that README and docs quote
 	@$(BIN)/python -m benchmarks.tokens
 	@$(BIN)/python -m benchmarks.trainer
 	@$(BIN)/python -m benchmarks.orchestration
+
+bench-laws: $(VENV)/.dev     ## laws on public tables beside the peers', and whether intervals cover
+	@$(BIN)/python -m benchmarks.laws
+	@$(BIN)/python -m benchmarks.coverage
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

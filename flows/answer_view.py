@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -13,33 +14,65 @@ from flows.commands.output import table
 from mixing.decision import Decision, Prediction
 
 if TYPE_CHECKING:
+    from mixing.crossval import Score
     from mixing.fit_laws import FitReport
 
 
-def print_laws(fits: FitReport, console: Console) -> None:
-    """Every law of every loss with its error on mixtures left out; those without one are only named."""
+def print_laws(fits: FitReport, console: Console, most: int | None = None) -> None:
+    """The laws of every loss, least held-out error first; those without one are only named.
+
+    With `most`, so many of each loss besides the chosen one and the baselines.
+    """
     rows = []
     unscored: dict[str, None] = {}
-    for fit in fits.laws:
-        cv = fit.cv
-        if cv is None and fits.chosen.get(fit.eval) != fit.law:
-            unscored[fit.law] = None
-            continue
-        rows.append(
-            (
-                fit.eval,
-                f"{fit.law} *" if fits.chosen.get(fit.eval) == fit.law else fit.law,
-                f"{fit.n_runs}",
-                f"{cv.mae:.4f}" if cv else "-",
-                f"{cv.mre:.3%}" if cv else "-",
-                f"{cv.spearman:.3f}" if cv and cv.spearman is not None else "-",
+    left = 0
+    tested = any(fit.test is not None for fit in fits.laws)
+    for name in dict.fromkeys(fit.eval for fit in fits.laws):
+        own = [fit for fit in fits.laws if fit.eval == name]
+        own.sort(key=lambda fit: fit.cv.mae if fit.cv else math.inf)
+        shown = 0
+        for fit in own:
+            chosen = fits.chosen.get(name) == fit.law
+            if fit.cv is None and not chosen:
+                unscored[fit.law] = None
+                continue
+            kept = chosen or fit.law in ("constant", "linear")
+            shown += not kept
+            if most is not None and not kept and shown > most:
+                left += 1
+                continue
+            rows.append(
+                (
+                    name,
+                    f"{fit.law} *" if chosen else fit.law,
+                    f"{fit.n_runs}",
+                    *(_score(fit.cv)),
+                    *(_score(fit.test) if tested else ()),
+                )
             )
-        )
-    header = ("loss", "law", "runs", "held-out error", "relative", "rank correlation")
+    header = ["loss", "law", "runs", "held-out error", "relative", "rank correlation"]
+    if tested:
+        header += ["test error", "relative", "rank correlation"]
     title = "Laws: error on mixtures left out of the fit, nats per token (* chosen)"
-    console.print(table(title, header, rows, left=2))
+    if any(fit.cv_kind != "leave-mixture-out" for fit in fits.laws):
+        title = (
+            f"Laws: error on what was left out of the fit ({fits.laws[0].cv_kind}), nats per token (* chosen)"
+        )
+    console.print(table(title, tuple(header), rows, left=2))
+    if left:
+        console.print(f"  {left} more that erred more: fits.json\n", style="dim")
     if unscored:
         console.print(f"  too few mixtures to score: {', '.join(unscored)}\n", style="dim")
+
+
+def _score(score: Score | None) -> tuple[str, str, str]:
+    if score is None:
+        return "-", "-", "-"
+    return (
+        f"{score.mae:.4f}",
+        f"{score.mre:.3%}",
+        f"{score.spearman:.3f}" if score.spearman is not None else "-",
+    )
 
 
 def print_decision(decision: Decision, console: Console) -> None:

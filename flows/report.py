@@ -39,7 +39,7 @@ def closing(outcome: Outcome, console: Console) -> None:
     )
     console.print()
     console.print(table(title, header, rows))
-    print_laws(outcome.given.fits, console)
+    print_laws(outcome.given.fits, console, most=4)
     if decision.status == "decided":
         if note := describe.law_note(decision, outcome.given.fits.chosen):
             console.print(Text(f"  {note}\n", style="dim"))

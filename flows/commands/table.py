@@ -133,7 +133,8 @@ def fit(
     budget = token_count(tokens)
     table = load(runs)
     held_out = load(test) if test is not None else None
-    report = fit_laws(table, asked, law, params=params, tokens=budget, test=held_out)
+    with _bar("fits") as on_progress:
+        report = fit_laws(table, asked, law, params=params, tokens=budget, test=held_out, report=on_progress)
     if as_json:
         output.print_json(report.to_json())
         return
