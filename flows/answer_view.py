@@ -23,6 +23,8 @@ def print_laws(fits: FitReport, console: Console, most: int | None = None) -> No
 
     With `most`, so many of each loss besides the chosen one and the baselines.
     """
+    from mixing.select import MODELS
+
     rows = []
     unscored: dict[str, None] = {}
     left = 0
@@ -61,6 +63,9 @@ def print_laws(fits: FitReport, console: Console, most: int | None = None) -> No
     console.print(table(title, tuple(header), rows, left=2))
     if left:
         console.print(f"  {left} more that erred more: fits.json\n", style="dim")
+    for law in dict.fromkeys(fits.chosen.values()):
+        if most is None and law in MODELS:
+            console.print(f"  {law}, not to be trusted with: {MODELS[law].caution}\n", style="dim")
     if unscored:
         console.print(f"  too few mixtures to score: {', '.join(unscored)}\n", style="dim")
 

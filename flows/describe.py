@@ -78,8 +78,8 @@ def law_note(decision: Decision, chosen: Mapping[str, str]) -> str:
     if set(chosen.values()) <= {decision.law}:
         return ""
     return (
-        f"the decision uses {decision.law}, not every *: it keeps the form with a turning point, unless "
-        "another errs clearly less (docs/laws.md)"
+        f"the decision rests on {decision.law} and averages over published forms in the share, whatever has the *: "
+        "it needs a turning point, and an interval that knows of misfit (docs/laws.md)"
     )
 
 

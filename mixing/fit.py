@@ -18,6 +18,8 @@ _RIDGE = 1e-7
 """Relative ridge on the linear solve, so that a rank-deficient design has the smallest solution, not an error."""
 _BLOCK = 2_000_000
 """Jacobian entries that are worked on at once: what stays in a core's cache and out of the way of memory."""
+_FEW = 8
+"""Up to so many linear parameters those that may not be negative are dropped one by one, beyond all at once."""
 _TOLERANCE = 1e-10
 """A relative gain below which a problem is solved."""
 HUBER = 3.0
@@ -288,9 +290,12 @@ def _project(
             redo = np.flatnonzero(wrong_bl.any(1))
             if not len(redo):
                 break
-            worst = np.where(wrong_bl[redo], linear_bl[redo], np.inf).argmin(1)
+            drop_bl = wrong_bl[redo]
+            if drop_bl.shape[1] <= _FEW:
+                worst_b = np.where(drop_bl, linear_bl[redo], np.inf).argmin(1)
+                drop_bl = np.arange(drop_bl.shape[1]) == worst_b[:, None]
             basis_bnl = np.array(basis_bnl)
-            basis_bnl[redo, :, worst] = 0
+            basis_bnl[redo] *= ~drop_bl[:, None, :]
             linear_bl[redo], q_bnl[redo] = _least_squares(basis_bnl[redo], target_bn[redo])
     residual_bn = target_bn - (basis_bnl @ linear_bl[..., None])[..., 0]
     return linear_bl, residual_bn, q_bnl

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixing.blend import Blend, blend_weights, cross_fitted
 from mixing.crossval import Kind, Score, folds, held_out_predictions, score
@@ -73,9 +74,9 @@ def choose(
 ) -> Candidate | None:
     """The least held-out error; within one standard error of it (paired by mixture) the simplest. None: no scores.
 
-    Models scored on fewer rows than others (a law of one budget among laws of all) do not compete. With
-    `formula_in_size` only laws with a term in N do: what is asked is a size that no split could leave out, where
-    trees, processes and their blends only repeat the largest one trained.
+    All are compared on the rows that all have predicted; a model that predicts less than half of what others do (a
+    law of one budget among laws of all) does not compete. With `formula_in_size` only laws with a term in N do: what
+    is asked is a size that was not trained, where trees, processes and their blends only repeat the largest one.
     """
     scored = [c for c in found if c.cv is not None and c.held_out_n is not None]
     if formula_in_size:
@@ -85,9 +86,14 @@ def choose(
         scored = in_size or scored
     if not scored:
         return None
-    covered = max(int(np.isfinite(c.held_out_n).sum()) for c in scored if c.held_out_n is not None)
-    scored = [c for c in scored if c.held_out_n is not None and np.isfinite(c.held_out_n).sum() == covered]
-    errors = {c.name: _errors_by_mixture(c, points, losses_n) for c in scored}
+    known = {c.name: np.isfinite(c.held_out_n) for c in scored if c.held_out_n is not None}
+    most = max(int(known_n.sum()) for known_n in known.values())
+    scored = [c for c in scored if 2 * known[c.name].sum() > most]
+    common_n = np.all([known[c.name] for c in scored], axis=0)
+    if not common_n.any():
+        scored = [c for c in scored if known[c.name].sum() == most][:1]
+        common_n = known[scored[0].name]
+    errors = {c.name: _errors_by_mixture(c, points, losses_n, common_n) for c in scored}
     best = min(scored, key=lambda c: (float(errors[c.name].mean()), c.complexity))
 
     def ties(other: Candidate) -> bool:
@@ -168,9 +174,10 @@ def _blend(found: list[Candidate], points: Points, losses_n: Floats, kind: Kind)
     )
 
 
-def _errors_by_mixture(candidate: Candidate, points: Points, losses_n: Floats) -> Floats:
+def _errors_by_mixture(
+    candidate: Candidate, points: Points, losses_n: Floats, rows_n: NDArray[np.bool_]
+) -> Floats:
     assert candidate.held_out_n is not None
-    known_n = np.isfinite(candidate.held_out_n)
-    error_n = np.abs(candidate.held_out_n - losses_n)
-    codes = np.unique(points.mixture_n[known_n])
-    return np.array([error_n[known_n & (points.mixture_n == code)].mean() for code in codes])
+    error_n = np.abs(candidate.held_out_n - losses_n)[rows_n]
+    codes_n = points.mixture_n[rows_n]
+    return np.array([error_n[codes_n == code].mean() for code in np.unique(codes_n)])

@@ -8,9 +8,10 @@ import pytest
 from mixing.fit import fit, fit_model
 from mixing.laws import LAWS
 from mixing.laws.base import Floats, Law, NotApplicable, Points
-from mixing.laws.dcpt import largest_share
+from mixing.laws.dcpt import best_size, falls_with_share, largest_share, share_of_scarce
 from mixing.regressors import REGRESSORS
 from mixing.regressors.repetition import Repeated, data_constrained_loss, effective
+from mixing.select import MODELS
 
 SEARCHED = [law for law in LAWS.values() if law.name not in ("constant", "linear", "scheffe")]
 
@@ -152,6 +153,29 @@ def test_d_cpt_golden_share() -> None:
 
     # Measured losses are given to 1e-4 and scatter by some 2e-3 around any smooth curve: 3e-3 of share.
     assert largest_share(loss, 2.8602, 0.03) == pytest.approx(0.924, abs=0.003)
+
+
+def test_the_other_uses_of_d_cpt() -> None:
+    def target(r: float, tokens: float) -> float:
+        return 1.0 + 0.5 * r**0.2 / tokens**0.3 + 0.05 / (r + 0.1) ** 0.7
+
+    best = share_of_scarce(target, 0.01)
+    around = [target(r, 0.01 / r) for r in (best - 0.02, best, best + 0.02)]
+    assert around[1] < min(around[0], around[2])
+    # L = A/N^a + B/D^b at C = 6ND has its least at N = (aA/(bB))^(1/(a+b)) (C/6)^(b/(a+b)).
+    size = best_size(lambda n, d: 406.4 / n**0.34 + 410.7 / d**0.28, 1e21)
+    exact = (0.34 * 406.4 / (0.28 * 410.7)) ** (1 / 0.62) * (1e21 / 6) ** (0.28 / 0.62)
+    assert size == pytest.approx(exact, rel=1e-3)
+    assert falls_with_share(lambda r: target(r, 1e3), 0.1, 0.9)
+    assert not falls_with_share(lambda r: r, 0.1, 0.9)
+    assert largest_share(lambda r: 3 + r, 2.0, 0.1) == 0.0
+
+
+@pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.name)
+def test_a_law_says_what_it_needs_and_where_not_to_trust_it(model: Law) -> None:
+    for text in (model.title, model.formula, model.source, model.needs, model.caution):
+        assert len(text) > 5
+    assert model.min_mixtures >= 1
 
 
 def test_chinchilla_refit() -> None:

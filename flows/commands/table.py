@@ -116,6 +116,13 @@ def fit(
     test: Annotated[
         str | None, typer.Option(metavar="RUNS", help="Score on this table too, which no fit sees.")
     ] = None,
+    target_domain: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Share columns that count as R (default: the domain of the set's name, or the second of two).",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Fit and cross-validate the laws, and choose one for each validation set.
@@ -134,7 +141,16 @@ def fit(
     table = load(runs)
     held_out = load(test) if test is not None else None
     with _bar("fits") as on_progress:
-        report = fit_laws(table, asked, law, params=params, tokens=budget, test=held_out, report=on_progress)
+        report = fit_laws(
+            table,
+            asked,
+            law,
+            params=params,
+            tokens=budget,
+            test=held_out,
+            target_domains=tuple(target_domain) if target_domain else None,
+            report=on_progress,
+        )
     if as_json:
         output.print_json(report.to_json())
         return

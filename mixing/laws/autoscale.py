@@ -24,6 +24,8 @@ class AutoScale:
     title: str = "AutoScale's power form"
     formula: str = "L = E + sum_j A_j (n_j + h_j D)^-g_j"
     source: str = "Kang et al. 2024, arXiv 2407.20177"
+    needs: str = "shares; tokens where they vary"
+    caution: str = "sources that help each other; other sizes; other budgets when one was trained"
     min_mixtures: int = 4
     domains: int = 0
 

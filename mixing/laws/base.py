@@ -97,6 +97,16 @@ class Law(Protocol):
     def source(self) -> str: ...
 
     @property
+    def needs(self) -> str:
+        """The columns of a table that it uses, in words."""
+        ...
+
+    @property
+    def caution(self) -> str:
+        """Where it must not be trusted, in words."""
+        ...
+
+    @property
     def min_mixtures(self) -> int: ...
 
     @property
@@ -153,6 +163,16 @@ class Regressor(Protocol):
 
     @property
     def source(self) -> str: ...
+
+    @property
+    def needs(self) -> str:
+        """The columns of a table that it uses, in words."""
+        ...
+
+    @property
+    def caution(self) -> str:
+        """Where it must not be trusted, in words."""
+        ...
 
     @property
     def min_mixtures(self) -> int: ...

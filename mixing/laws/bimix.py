@@ -18,6 +18,8 @@ class BiMix:
     title: str = "BiMix"
     formula: str = "L_i(r_i, s) = (B / s^beta + C) / r_i^alpha"
     source: str = "Ge et al. 2024, arXiv 2405.14908"
+    needs: str = "the share of the loss's own source; tokens where they vary"
+    caution: str = "shares near 0, where it diverges; other sources that help or hurt; other sizes"
     min_mixtures: int = 3
     has_budgets: bool = False
 

@@ -42,6 +42,10 @@ class Cmr:
     token_powers: int
     formula: str
     source: str = "Gu et al. 2024, arXiv 2407.17467; the joint surface is ours"
+    needs: str = "a target share strictly between 0 and 1; tokens, but for the ratio law"
+    caution: str = (
+        "shares 0 and 1; past 4 times the trained tokens; turning points with few checkpoints after them"
+    )
     min_mixtures: int = 3
     tokens_t: tuple[float, ...] = ()
     replay: bool = False
@@ -125,8 +129,20 @@ class Cmr:
         return np.stack(columns, axis=-1)
 
 
-RATIO = Cmr("ratio", "Ratio law", 0, "L(R) = alpha R^s + beta, at the asked budget")
-CMR_MONOTONE = Cmr("cmr-monotone", "CMR law, one power of T", 1, "L(R,T) = (a0 + b0 R^s) + (a1 + b1 R^s) T^p")
+RATIO = Cmr(
+    "ratio",
+    "Ratio law",
+    0,
+    "L(R) = alpha R^s + beta, at the asked budget",
+    caution="shares 0 and 1; any other budget",
+)
+CMR_MONOTONE = Cmr(
+    "cmr-monotone",
+    "CMR law, one power of T",
+    1,
+    "L(R,T) = (a0 + b0 R^s) + (a1 + b1 R^s) T^p",
+    caution="shares 0 and 1; losses that turn; past 4 times the trained tokens",
+)
 CMR = Cmr(
     "cmr", "CMR law, two powers of T", 2, "L(R,T) = (a0 + b0 R^s) + (a1 + b1 R^s) T^p + (a2 + b2 R^s) T^q"
 )

@@ -26,6 +26,8 @@ class Constant:
     title: str = "Constant"
     formula: str = "L(p, T_t) = m_t"
     source: str = "baseline"
+    needs: str = "nothing but losses"
+    caution: str = "cannot rank mixtures; other budgets get the nearest checkpoint"
     min_mixtures: int = 1
     checkpoints_t: Floats = field(default_factory=lambda: np.empty(0), compare=False)
 

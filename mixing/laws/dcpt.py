@@ -26,6 +26,8 @@ class DCpt:
     title: str = "D-CPT law"
     formula: str = "L(N,D,r) = E + A/N^alpha + B r^eta/D^beta + C/(r+eps)^gamma"
     source: str = "Que et al. 2024, arXiv 2406.01375"
+    needs: str = "the share of the loss's own source; params and tokens where they vary"
+    caution: str = "small shares, where it is steep; wherever `falls_with_share` does not hold"
     min_mixtures: int = 3
     has_sizes: bool = False
     has_budgets: bool = False

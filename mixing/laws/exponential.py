@@ -31,6 +31,8 @@ class Exponential:
     formula: str
     source: str
     positive: bool
+    caution: str
+    needs: str = "shares; tokens where they vary"
     units: int = 1
     min_mixtures: int = 4
     domains: int = 0
@@ -130,6 +132,7 @@ EXPONENTIAL = Exponential(
     "L(r) = c + k exp(sum_j t_j r_j), + m exp(sum_j u_j r_j) / D^beta with several checkpoints",
     "Ye et al. 2025, arXiv 2403.16952, and its nested pipeline, fitted at once",
     positive=False,
+    caution="shares near 0, where losses are steeper than an exponential; other sizes; factors taken one by one",
 )
 IMPLICIT = Exponential(
     "exponential-implicit",
@@ -137,6 +140,7 @@ IMPLICIT = Exponential(
     "L(r) = c + sum_u k_u exp(sum_j t_uj r_j), k_u >= 0: one exponential per domain that the validation text hides",
     "Ye et al. 2025, arXiv 2403.16952, the implicit-domain form; the number of units is ours",
     positive=True,
+    caution="hardly more mixtures than sources; shares near 0; other sizes",
     units=3,
     min_mixtures=8,
 )
@@ -146,4 +150,5 @@ LOG_LINEAR = Exponential(
     "f(p) = exp(log c) + exp(A . p)",
     "olmix (AI2 2026, arXiv 2602.12237)",
     positive=True,
+    caution="losses that are concave in the shares; shares near 0; other sizes",
 )

@@ -19,6 +19,10 @@ class Linear:
     title: str = "Linear"
     formula: str = "L(p, T_t) = sum_d a_td p_d"
     source: str = "baseline"
+    needs: str = "shares"
+    caution: str = (
+        "a loss that bends with a share, fewer mixtures than sources, budgets past the trained ones"
+    )
     min_mixtures: int = 2
     checkpoints_t: Floats = field(default_factory=lambda: np.empty(0), compare=False)
     n_domains: int = 0

@@ -2,7 +2,7 @@
 share, and what they add up to lowers the loss.
 
     additive   L = E + S / sum_i C_i h_i^g_i + A / N^alpha + B / D^beta
-    joint      A and B times powers of the mixture: (sum_i CA_i h_i)^gA, (sum_i CB_i h_i)^gB
+    joint      A and B times a mean of the mixture: sum_i CA_i h_i, sum_i CB_i h_i (the paper's powers of them are 1)
 
     product    L = sum of all products of {1, u}, {1, N^-alpha}, {1, D^-beta}, u = (sum_i C_i h_i^g_i)^-delta:
                ours. delta <= 1 tends to a logarithm; the products let a large model learn late and a mixture
@@ -32,6 +32,8 @@ class OptimalMixture:
     name: str
     title: str
     formula: str
+    caution: str
+    needs: str = "shares; tokens and params where they vary"
     joint: bool = False
     product: bool = False
     source: str = "Shukor et al. 2025, arXiv 2507.09404, additive and joint laws"
@@ -191,11 +193,13 @@ ADDITIVE = OptimalMixture(
     "mixture-additive",
     "Optimal-mixture law, additive",
     "L = E + S / sum_i C_i h_i^g_i + A / N^alpha + B / D^beta",
+    "a best mixture that moves with scale",
 )
 PRODUCT = OptimalMixture(
     "mixture-product",
     "Optimal-mixture law, product form",
     "L = sum of products of {1, u}, {1, N^-alpha}, {1, D^-beta}, u = (sum_i C_i h_i^g_i)^-delta",
+    "sizes far past the trained ones; two sizes with few checkpoints",
     product=True,
     source="ours, after Shukor et al. 2025",
 )
@@ -203,5 +207,6 @@ JOINT = OptimalMixture(
     "mixture-joint",
     "Optimal-mixture law, joint",
     "L = E + S / sum_i C_i h_i^g_i + A (sum_i CA_i h_i) / N^alpha + B (sum_i CB_i h_i) / D^beta",
+    "few runs: it has up to four parameters per source",
     joint=True,
 )

@@ -19,6 +19,8 @@ class Scheffe:
     title: str = "Quadratic Scheffe polynomial"
     formula: str = "L(p, T_t) = sum_d a_td p_d + sum_{d<e} b_tde p_d p_e"
     source: str = "Scheffe 1958, J. R. Stat. Soc. B 20(2)"
+    needs: str = "shares, and more mixtures than pairs of sources"
+    caution: str = "the edges of the simplex, shares outside the trained ones, other budgets"
     min_mixtures: int = 4
     checkpoints_t: Floats = field(default_factory=lambda: np.empty(0), compare=False)
     n_domains: int = 0

@@ -34,6 +34,8 @@ class BoostedTrees:
     title: str = "LightGBM"
     formula: str = "L(p) = sum of regression trees"
     source: str = "Ke et al. 2017; RegMix, arXiv 2407.01492"
+    needs: str = "shares; tokens and params where they vary"
+    caution: str = "beyond the trained shares, budgets or sizes, where it is flat"
     min_mixtures: int = 30
     trees: int = TREES
 

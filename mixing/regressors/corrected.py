@@ -34,6 +34,14 @@ class Corrected:
     source: str = "ours: universal kriging with a law as its mean, and the same with trees"
 
     @property
+    def needs(self) -> str:
+        return self.law.needs
+
+    @property
+    def caution(self) -> str:
+        return f"past the trained range it knows no more than its law ({self.law.caution})"
+
+    @property
     def formula(self) -> str:
         return f"{self.law.name} + {self.regressor.name} on its residuals"
 

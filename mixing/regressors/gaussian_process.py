@@ -50,6 +50,8 @@ class GaussianProcess:
     title: str = "Gaussian process"
     formula: str = "L ~ GP(mean, k), k(h, h') = s^2 exp(-sum_i (h_i^0.3 - h'_i^0.3)^2 / (2 l_i^2))"
     source: str = "Rasmussen & Williams 2006, ch. 2 and 5"
+    needs: str = "shares; tokens and params where they vary"
+    caution: str = "far from the runs, where it returns to its mean; past the trained budgets or sizes"
     min_mixtures: int = 8
 
     def usable(self, points: Points) -> NDArray[np.bool_]:

@@ -49,6 +49,8 @@ class Nested:
     title: str = "Nested step, size and mixture laws"
     formula: str = "L_m = e_m + b_m / D^beta + a_m / N^alpha, then e, b, a each c + k exp(t . r)"
     source: str = "Ye et al. 2025, arXiv 2403.16952, the nested use of scaling laws"
+    needs: str = "shares and several checkpoints of every mixture; params where they vary"
+    caution: str = "few or noisy checkpoints per mixture; mixtures that lack some of the sizes"
     min_mixtures: int = 4
 
     def usable(self, points: Points) -> NDArray[np.bool_]:

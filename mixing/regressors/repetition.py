@@ -44,7 +44,8 @@ def effective_points(points: Points, unique_d: Floats) -> Points:
     """The same points in effective tokens; `unique_d` are the unique tokens of each source."""
     read_nd = points.shares_nd * points.tokens_n[:, None]
     worth_nd = effective(read_nd, unique_d[None, :])
-    tokens_n = worth_nd.sum(1)
+    # To nine digits, so that budgets which are equal but for rounding stay one checkpoint.
+    tokens_n = np.array([float(f"{total:.9g}") for total in worth_nd.sum(1)])
     return replace(points, shares_nd=worth_nd / tokens_n[:, None], tokens_n=tokens_n)
 
 
@@ -67,6 +68,14 @@ class Repeated:
     @property
     def formula(self) -> str:
         return f"{self.law.formula}, with D_j' = U_j + U_j R_D (1 - exp(-(D_j / U_j - 1) / R_D))"
+
+    @property
+    def needs(self) -> str:
+        return f"{self.law.needs}; the unique tokens of every source"
+
+    @property
+    def caution(self) -> str:
+        return f"beyond tens of epochs, and text unlike web text; then {self.law.caution}"
 
     @property
     def min_mixtures(self) -> int:
