@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from scipy.stats import pearsonr, spearmanr
 
-from mixing.fit import fit_model
-from mixing.laws.base import Floats, Model, NotApplicable, Points
+from mixing.fit import fit, fit_model
+from mixing.laws.base import Floats, Law, Model, NotApplicable, Points, Regressor
 
 Kind = Literal["leave-mixture-out", "leave-largest-T", "leave-largest-N"]
 LEAVE_ONE_UP_TO, MANY = 20, 200
@@ -95,6 +95,11 @@ def held_out_predictions(
     splits = folds(points, kind)
     if not splits:
         return None
+    folds_n = np.any(splits, axis=0)
+    if not isinstance(model, Regressor):
+        batch = _one_batch(model, points, losses_vn, splits)
+        if batch is not None:
+            return batch, folds_n
     for mask in splits:
         kept = ~mask
         try:
@@ -103,7 +108,24 @@ def held_out_predictions(
             return None
         for v, solution in enumerate(solutions):
             predicted_vn[v, mask] = solution.predict(points.take(mask))[0]
-    return predicted_vn, np.any(splits, axis=0)
+    return predicted_vn, folds_n
+
+
+def _one_batch(law: Law, points: Points, losses_vn: Floats, splits: list[np.ndarray]) -> Floats | None:
+    """The folds of a law that is the same law without each of them, fitted together; None where it is another."""
+    try:
+        whole = law.prepare(points)
+        if not whole.parameters or any(law.prepare(points.take(~mask)) != whole for mask in splits):
+            return None
+    except NotApplicable:
+        return None
+    predicted_vn = np.full_like(losses_vn, np.nan)
+    kept_fn = ~np.stack(splits)
+    for v, losses_n in enumerate(losses_vn):
+        solutions = fit(law, points, np.tile(losses_n, (len(splits), 1)), rows_vn=kept_fn)
+        for mask, solution in zip(splits, solutions, strict=True):
+            predicted_vn[v, mask] = solution.predict(points.take(mask))[0]
+    return predicted_vn
 
 
 def cross_validate(

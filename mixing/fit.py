@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixing.laws.base import Fitted, Floats, Law, Model, Points, Regressor
 
@@ -58,21 +59,31 @@ class Solution:
         return dict(zip(names, [*self.theta_bq[0].tolist(), *self.linear_bl[0].tolist()], strict=True))
 
 
-def fit(law: Law, points: Points, losses_vn: Floats, robust: bool = True) -> list[Solution]:
+def fit(
+    law: Law,
+    points: Points,
+    losses_vn: Floats,
+    robust: bool = True,
+    rows_vn: NDArray[np.bool_] | None = None,
+) -> list[Solution]:
     """Fit one law to v losses at the same points, each from all the law's starts; a Solution per loss.
 
-    Raises NotApplicable when the points cannot carry the law.
+    `rows_vn` says which rows each of them may see (all by default), so that validation folds are one batch. Raises
+    NotApplicable when the points cannot carry the law.
     """
     law = law.prepare(points)
-    weights_vn = np.ones_like(losses_vn)
-    solutions = _from_starts(law, points, losses_vn, weights_vn)
+    seen_vn = np.ones_like(losses_vn) if rows_vn is None else rows_vn.astype(float)
+    solutions = _from_starts(law, points, losses_vn, seen_vn)
     if not robust:
         return solutions
     for _ in range(3):
-        weights_vn = np.stack(
-            [_huber(y_n - s.predict(points)[0]) for y_n, s in zip(losses_vn, solutions, strict=True)]
+        weights_vn = seen_vn * np.stack(
+            [
+                _huber(y_n - s.predict(points)[0], seen_n > 0)
+                for y_n, s, seen_n in zip(losses_vn, solutions, seen_vn, strict=True)
+            ]
         )
-        if (weights_vn == 1).all():
+        if (weights_vn == seen_vn).all():
             break
         solutions = _again(law, points, losses_vn, weights_vn, solutions)
     return solutions
@@ -121,7 +132,10 @@ def identifiability(solution: Solution, points: Points) -> tuple[float, tuple[st
 
 
 def _from_starts(law: Law, points: Points, losses_vn: Floats, weights_vn: Floats) -> list[Solution]:
-    starts_vsq = np.stack([law.starts(points, y_n) for y_n in losses_vn])
+    seen_vn = weights_vn > 0
+    starts_vsq = np.stack(
+        [law.starts(points.take(seen_n), y_n[seen_n]) for y_n, seen_n in zip(losses_vn, seen_vn, strict=True)]
+    )
     count = starts_vsq.shape[1]
     if not starts_vsq.shape[2] and (weights_vn == weights_vn[:1]).all():
         return _linear_only(law, points, losses_vn, weights_vn[0])
@@ -156,18 +170,23 @@ def _steadied(
     if not np.isfinite([p.spread for p in law.parameters]).any():
         return found
     for _ in range(2):
-        scatter_v = np.array([_scatter(s, points, y) for s, y in zip(found, losses_vn, strict=True)])
+        scatter_v = np.array(
+            [
+                _scatter(s, points, y_n, w_n > 0)
+                for s, y_n, w_n in zip(found, losses_vn, weights_vn, strict=True)
+            ]
+        )
         theta_vq = np.concatenate([s.theta_bq for s in found])
         batch = solve(law, points, losses_vn, weights_vn, theta_vq, scatter_b=scatter_v)
         found = [batch.part(slice(v, v + 1)) for v in range(len(losses_vn))]
     return found
 
 
-def _scatter(solution: Solution, points: Points, losses_n: Floats) -> float:
+def _scatter(solution: Solution, points: Points, losses_n: Floats, seen_n: NDArray[np.bool_]) -> float:
     """The variance of a loss around its fit, with the degrees of freedom that the fit left."""
-    residual_n = losses_n - solution.predict(points)[0]
+    residual_n = (losses_n - solution.predict(points)[0])[seen_n]
     spent = solution.theta_bq.shape[1] + solution.linear_bl.shape[1]
-    left = max(len(losses_n) - spent, len(losses_n) / 4)
+    left = max(len(residual_n) - spent, len(residual_n) / 4)
     return float((residual_n**2).sum() / left)
 
 
@@ -182,8 +201,10 @@ def _linear_only(law: Law, points: Points, losses_vn: Floats, weights_n: Floats)
     ]
 
 
-def _huber(residual_n: Floats) -> Floats:
-    scale = 1.4826 * np.median(np.abs(residual_n - np.median(residual_n)))
+def _huber(residual_n: Floats, seen_n: NDArray[np.bool_]) -> Floats:
+    """Weights of the rows; their scale is that of the rows a fit has seen."""
+    known = residual_n[seen_n]
+    scale = 1.4826 * np.median(np.abs(known - np.median(known)))
     if scale <= 0:
         return np.ones_like(residual_n)
     return np.asarray(np.minimum(1.0, HUBER * scale / np.maximum(np.abs(residual_n), 1e-300)))
@@ -205,7 +226,9 @@ def solve(
     the losses'; by default that of a fit which explains 99% of the loss's variance.
     """
     if scatter_b is None:
-        scatter_b = 0.01 * losses_bn.var(axis=1)
+        total_b = weights_bn.sum(1)
+        mean_b = (weights_bn * losses_bn).sum(1) / total_b
+        scatter_b = 0.01 * (weights_bn * (losses_bn - mean_b[:, None]) ** 2).sum(1) / total_b
     size = max(1, _BLOCK // max(1, losses_bn.shape[1] * max(1, start_bq.shape[1])))
     parts = [
         _solve(law, points, losses_bn[i:j], weights_bn[i:j], start_bq[i:j], iterations, scatter_b[i:j])

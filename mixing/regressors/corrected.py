@@ -8,7 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixing.fit import fit
-from mixing.laws.base import Fitted, Floats, Law, Points, Regressor
+from mixing.laws.base import Fitted, Floats, Law, NotApplicable, Points, Regressor
+
+
+FEWEST = 30
+"""Mixtures below which residuals hold little but noise: with 20 the correction of a process was none."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +51,16 @@ class Corrected:
 
     @property
     def min_mixtures(self) -> int:
-        return max(self.law.min_mixtures, self.regressor.min_mixtures)
+        return max(self.law.min_mixtures, self.regressor.min_mixtures, FEWEST)
 
     def usable(self, points: Points) -> NDArray[np.bool_]:
         return self.law.usable(points) & self.regressor.usable(points)
 
     def fit(self, points: Points, losses_vn: Floats) -> list[FittedCorrection]:
         """Raises NotApplicable where the law or the regressor does."""
+        mixtures = len(np.unique(points.mixture_n))
+        if mixtures < self.min_mixtures:
+            raise NotApplicable(f"needs {self.min_mixtures} different mixtures")
         laws = fit(self.law, points, losses_vn)
         rest_vn = losses_vn - np.concatenate([found.predict(points) for found in laws])
         corrections = self.regressor.fit(points, rest_vn)
