@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from mixing.fit import fit
 from mixing.laws.base import Fitted, Floats, Law, NotApplicable, Points, Regressor
 
-
 FEWEST = 30
 """Mixtures below which residuals hold little but noise: with 20 the correction of a process was none."""
 
