@@ -128,7 +128,7 @@ def increments(table: RunTable, question: Question) -> Increments:
         if question.params not in sizes:
             raise InputError(
                 f"{table.source}: no runs of {question.params} parameters",
-                f"The table has {', '.join(map(str, sizes))}; a law across sizes is not in this version",
+                f"The table has {', '.join(map(str, sizes))}; a critical ratio at another size takes runs of three",
             )
         rows = rows.filter(pl.col("params").is_null() | (pl.col("params") == question.params))
     elif len(sizes) > 1:
