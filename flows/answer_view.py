@@ -32,7 +32,7 @@ def print_laws(fits: FitReport, console: Console, most: int | None = None) -> No
     for name in dict.fromkeys(fit.eval for fit in fits.laws):
         own = [fit for fit in fits.laws if fit.eval == name]
         own.sort(key=lambda fit: fit.cv.mae if fit.cv else math.inf)
-        shown = 0
+        shown, rows_of = 0, max(fit.n_rows for fit in own)
         for fit in own:
             chosen = fits.chosen.get(name) == fit.law
             if fit.cv is None and not chosen:
@@ -46,7 +46,7 @@ def print_laws(fits: FitReport, console: Console, most: int | None = None) -> No
             rows.append(
                 (
                     name,
-                    f"{fit.law} *" if chosen else fit.law,
+                    f"{fit.law} *" if chosen else fit.law + (" (fewer rows)" if fit.n_rows < rows_of else ""),
                     f"{fit.n_runs}",
                     *(_score(fit.cv)),
                     *(_score(fit.test) if tested else ()),

@@ -63,6 +63,8 @@ def _run(arguments: list[str], debug: bool) -> int:
     try:
         status = app(args=arguments, prog_name="mixlaw", standalone_mode=False)
         sys.stdout.flush()
+        if status == INTERRUPTED:
+            _line("interrupted")
         return status if isinstance(status, int) else DONE
     except MixlawError as error:
         _report(str(error), debug)

@@ -305,7 +305,7 @@ def _tolerated(decision: Decision, observed: pl.DataFrame) -> str:
         return f"No trained share keeps the general loss {kept} {budget}"
     if sum(within) > len(safe):
         return f"{sum(within)} of {len(within)} runs keep the general loss {kept} {budget}"
-    return f"The general loss stays {kept} up to target share {max(safe):.3g} {budget}"
+    return f"Of the trained shares, those up to {max(safe):.3g} keep the general loss {kept} {budget}"
 
 
 def _course(decision: Decision) -> str:

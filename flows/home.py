@@ -149,6 +149,6 @@ def owner(folder: StudyFolder) -> int | None:
             except BlockingIOError:
                 text = lock.read().strip()
                 return int(text) if text.isdigit() else 0
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return None

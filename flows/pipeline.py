@@ -35,6 +35,7 @@ from flows.answer import (
 from flows.plan import Plan, make_plan
 from flows.progress import Board, board
 from flows.publish import Publication, draw, publish, show_in_prefect
+from flows.report import run_command
 from flows.stages import Job, base_spec, catalogue, proxy_spec, supply_of, token_store
 from mixing.errors import InputError, MixlawError
 
@@ -393,10 +394,12 @@ def _interruptible(shown: Board, job: Job, flow_run: str) -> Iterator[None]:
     Workers and the embedded server watch this process, and go with it.
     """
 
+    again = run_command(job.root, job.study.file)
+
     def end(number: int, frame: object) -> None:
         shown.close()
         print(
-            f"mixlaw: interrupted; finished runs are kept: run again to resume (mixlaw run {job.study.file})",
+            f"mixlaw: interrupted; finished runs are kept: run again to resume ({again})",
             file=sys.stderr,
             flush=True,
         )

@@ -95,9 +95,18 @@ def _places(outcome: Outcome, console: Console) -> None:
 
 def ui_command(root: Path) -> str:
     """The command that opens the MLflow UI on this home, as it can be pasted into this shell."""
+    return _in_home(root) + _command("ui")
+
+
+def run_command(root: Path, study: Path) -> str:
+    """The command that resumes a study in its home, as it can be pasted into this shell."""
+    return _in_home(root) + _command("run", _short(study))
+
+
+def _in_home(root: Path) -> str:
     # Said even where it is set now: it may have been set for this one command.
     elsewhere = root != Path(DEFAULT_HOME).absolute() or "MIXLAW_HOME" in os.environ
-    return (f"MIXLAW_HOME={shlex.quote(_short(root))} " if elsewhere else "") + _command("ui")
+    return f"MIXLAW_HOME={shlex.quote(_short(root))} " if elsewhere else ""
 
 
 def _command(*arguments: str) -> str:

@@ -9,6 +9,7 @@ from flows import home
 from flows.plan import make_plan
 from flows.stages import Job, base_spec, proxy_spec, supply_of
 from mixing.errors import MixlawError
+from mixing.readers import ANSWERED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +30,8 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """`process` runs the study now (None: nobody does); `answer` is decided, not_yet or empty."""
+    """`process` runs the study now (None: nobody does). `answer` is decided, not_yet, earlier (there is one, of other
+    runs than the study now has), or empty."""
 
     study: str
     process: int | None
@@ -50,10 +52,30 @@ def status_of(job: Job) -> Status:
     import json
 
     process = home.owner(job.folder)
-    answer = ""
+    runs, answer = _runs(job), ""
     if job.folder.decision.exists():
         answer = json.loads(job.folder.decision.read_text(encoding="utf-8")).get("status", "")
-    return Status(job.study.study, process, tuple(_runs(job)), answer)
+        if not _answered(job, runs):
+            answer = "earlier"
+            runs = [
+                RunStatus("confirmation", "", "left") if run.name.startswith("confirmation") else run
+                for run in runs
+            ]
+    return Status(job.study.study, process, tuple(runs), answer)
+
+
+def _answered(job: Job, runs: list[RunStatus]) -> bool:
+    """Whether the answer was fitted on the runs that the study has now (failed ones are done without)."""
+    import json
+
+    listing = job.folder.runs / ANSWERED
+    if not listing.exists():
+        return False
+    fitted = set(json.loads(listing.read_text(encoding="utf-8"))["runs"])
+    mine = [run for run in runs if not run.name.startswith("confirmation")]
+    return fitted == {run.run for run in mine if run.state == "done"} and all(
+        run.state in ("done", "failed") for run in mine
+    )
 
 
 def _runs(job: Job) -> list[RunStatus]:
@@ -107,4 +129,5 @@ def print_status(found: Status, console: Console) -> None:
     console.print(counts)
     console.print(f"running in process {found.process}" if found.process is not None else "not running now")
     if found.answer:
-        console.print("answer: " + ("decided" if found.answer == "decided" else "not yet"))
+        said = {"decided": "decided", "earlier": "only to an earlier question; run the study for this one"}
+        console.print("answer: " + said.get(found.answer, "not yet"))

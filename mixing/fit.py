@@ -23,7 +23,7 @@ _FEW = 8
 """Up to so many linear parameters those that may not be negative are dropped one by one, beyond all at once."""
 _SORTING, _SEARCH = 12, 60
 """Steps after which a third of the starts is left, and steps that those have."""
-_TOLERANCE, _REPLICATE_TOLERANCE = 1e-9, 1e-5
+_TOLERANCE, _REPLICATE_TOLERANCE = 1e-9, 1e-4
 """Relative gains below which a problem is solved; replicates need no more digits than their scatter has."""
 HUBER = 3.0
 """Residuals beyond this many robust standard deviations are weighted down: only plain outliers are."""

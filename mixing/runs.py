@@ -161,6 +161,12 @@ def _finite_losses(frame: pl.DataFrame, source: str) -> tuple[pl.DataFrame, list
         raise InputError(f"{source}: no finite loss in the table", "Check the loss column")
     runs = bad["run"].unique(maintain_order=True).to_list()
     named = ", ".join(runs[:5]) + (" ..." if len(runs) > 5 else "")
+    for kind, of_kind in (("trained", pl.col("tokens") > 0), ("base", pl.col("tokens") == 0)):
+        if frame.filter(of_kind).height and bad.filter(of_kind).height == frame.filter(of_kind).height:
+            raise InputError(
+                f"{source}: no {kind} row has a finite loss (run {named})",
+                "Evaluate or train those runs again",
+            )
     warning = (
         f"{source}: {bad.height} rows without a finite loss dropped (run {named}); "
         "train those runs again if they diverged"

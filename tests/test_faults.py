@@ -135,6 +135,7 @@ def test_ctrl_c(prefect_server: None, tmp_path: Path) -> None:
     assert status == 130
     line = one_line((tmp_path / "home.log").read_text())
     assert line.startswith("mixlaw: interrupted; finished runs are kept: run again to resume")
+    assert "MIXLAW_HOME=" in line
     time.sleep(1.5)
     assert not open_files_below(home)
     assert not leftovers(home / "tiny" / "tokens")

@@ -157,7 +157,7 @@ def test_headlines_state_the_finding() -> None:
         "Critical ratio 0.63 [0.60, 0.66] at 0.61M tokens"
     )
     assert headline(general_over_tokens(DECIDED, observed())) == (
-        "The general loss stays at or below the base up to target share 0.63 at 0.61M tokens"
+        "Of the trained shares, those up to 0.63 keep the general loss at or below the base at 0.61M tokens"
     )
     assert headline(critical_ratio_over_tokens(DECIDED, observed())) == (
         "The critical ratio rises from 0.06 at 60k to 0.61 at 0.61M tokens"
@@ -175,7 +175,7 @@ def test_tolerance_is_put_in_words(tolerance: float) -> None:
     decision = replace(DECIDED, question=replace(DECIDED.question, tolerance=tolerance))
     words = headline(general_over_tokens(decision, observed()))
     assert words.startswith(
-        {-1.0: "No trained", 5.0: "Every trained"}.get(tolerance, "The general loss stays")
+        {-1.0: "No trained", 5.0: "Every trained"}.get(tolerance, "Of the trained shares")
     )
 
 

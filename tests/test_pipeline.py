@@ -110,6 +110,17 @@ def test_looking_at_a_finished_study(finished: Finished) -> None:
     assert [domain["documents"] for domain in catalog["domains"]] == [500, 500]
 
 
+def test_an_answer_to_an_earlier_question_is_called_that(finished: Finished) -> None:
+    def asked(study: Path) -> dict[str, object]:
+        return json.loads(mixlaw(finished.home, "status", str(study), "--json").stdout)
+
+    assert asked(finished.study)["answer"] == "decided"
+    wider = finished.study.with_name("wider.yaml")
+    wider.write_text(finished.study.read_text().replace("[0.25, 0.5", "[0.25, 0.4, 0.5"))
+    now = asked(wider)
+    assert (now["answer"], now["left"]) == ("earlier", 2)
+
+
 def test_plan_before_anything(tmp_path: Path) -> None:
     study = write_study(tmp_path)
     done = mixlaw(tmp_path / "home", "plan", str(study), "--json")

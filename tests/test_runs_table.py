@@ -332,3 +332,14 @@ def test_runs_can_be_left_out() -> None:
     table = make_table(frame(rows()), "t.csv").without({"a"})
     assert set(table.mixtures()) == {"b"}
     assert table.base.height == 2
+
+
+@pytest.mark.parametrize(("kind", "tokens"), [("trained", 5), ("base", 0)])
+def test_rows_that_are_all_without_a_loss_are_named(kind: str, tokens: int) -> None:
+    rows = [
+        {"run": run, "share.a": 0.5, "share.b": 0.5, "tokens": at, "eval": "x"}
+        | {"loss": float("nan") if at == tokens else 2.0}
+        for run, at in (("m", 0), ("r", 5))
+    ]
+    with pytest.raises(InputError, match=f"no {kind} row has a finite loss"):
+        make_table(pl.DataFrame(rows), "t.csv")

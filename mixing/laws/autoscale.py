@@ -54,7 +54,7 @@ class AutoScale:
         return found
 
     def starts(self, points: Points, losses_n: Floats) -> Floats:
-        return np.array([[n] * self.domains + [g] * self.domains for n, g in ((-3.0, 0.35), (-5.0, 0.2))])
+        return np.array([[n] * self.domains + [g] * self.domains for n, g in ((-3.0, 0.35),)])
 
     def basis(self, theta_bq: Floats, points: Points) -> Floats:
         powers_bkn = self._powers(theta_bq, points)[1]
