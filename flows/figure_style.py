@@ -6,6 +6,7 @@ import io
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -18,7 +19,9 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
+from mixing.atomic import replace_files
 from mixing.decision import CurvePoint, Interval
+from mixing.errors import MixlawError
 
 Colour = tuple[float, float, float, float]
 Values = Sequence[float] | pl.Series
@@ -127,6 +130,19 @@ def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
     return buffer.getvalue()
+
+
+def save(figures: Mapping[str, Figure], folder: Path) -> list[Path]:
+    """Write figures by file name, all or none, and return their paths. Raises MixlawError."""
+    contents = {folder / name: png(figure) for name, figure in figures.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MixlawError(
+            f"{folder}: cannot be made: {error.strerror or error}", "Give a folder that can be written"
+        ) from error
+    replace_files(contents)
+    return list(contents)
 
 
 def band(axes: Axes, curve: Sequence[CurvePoint], colour: str) -> None:

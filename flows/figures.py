@@ -38,7 +38,7 @@ from flows.figure_style import (
     headline,
     label_ends,
     legend,
-    png,
+    save,
     share_colours,
     share_map,
     side_by_side,
@@ -47,9 +47,7 @@ from flows.figure_style import (
     title,
     token_axis,
 )
-from mixing.atomic import replace_files
 from mixing.decision import Decision
-from mixing.errors import MixlawError
 
 OBSERVED = ("run", "kind", "share", "tokens", "general", "target")
 PREDICTED = ("run", "kind", "eval", "observed", "predicted", "low", "high")
@@ -83,15 +81,7 @@ def draw_all(
             figures["critical_ratio_over_tokens.png"] = critical_ratio_over_tokens(decision, seen)
         if not scored.is_empty():
             figures["predicted_over_observed.png"] = predicted_over_observed(decision, scored)
-        contents = {folder / name: png(figure) for name, figure in figures.items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MixlawError(
-            f"{folder}: cannot be made: {error.strerror or error}", "Give a folder that can be written"
-        ) from error
-    replace_files(contents)
-    return list(contents)
+        return save(figures, folder)
 
 
 def increment_over_share(decision: Decision, observed: pl.DataFrame) -> Figure:

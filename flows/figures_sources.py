@@ -9,10 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flows.figure_style import COLOURS, CRITICAL, GREY, STYLE, amount, headline, legend, png, side_by_side
-from mixing.atomic import replace_files
+from flows.figure_style import COLOURS, CRITICAL, GREY, STYLE, amount, headline, legend, save, side_by_side
 from mixing.decision import Decision, Prediction
-from mixing.errors import MixlawError
 
 SHOWN = 24
 """Domains drawn; the smallest beyond are left out, and said to be."""
@@ -29,15 +27,7 @@ def draw_sources(decision: Decision, folder: Path) -> list[Path]:
             figures["mixture.png"] = mixture(decision)
         if len(decision.front) > 1:
             figures["pareto_front.png"] = pareto_front(decision)
-        contents = {folder / name: png(figure) for name, figure in figures.items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MixlawError(
-            f"{folder}: cannot be made: {error.strerror or error}", "Give a folder that can be written"
-        ) from error
-    replace_files(contents)
-    return list(contents)
+        return save(figures, folder)
 
 
 def mixture(decision: Decision) -> Figure:

@@ -6,7 +6,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -183,3 +183,15 @@ def board() -> Iterator[Board]:
     rich_board = RichBoard(console)
     with rich_board.progress:
         yield rich_board
+
+
+@contextlib.contextmanager
+def bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
+    """One row on stderr that is told (done, total), in a terminal only: for commands that take seconds."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    with board() as shown:
+        row = shown.row(label)
+        yield lambda done, total: row.set(done, total)
+        row.finish()

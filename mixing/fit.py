@@ -44,11 +44,6 @@ class Solution:
         """prediction_bn at any points."""
         return np.asarray(np.einsum("bnl,bl->bn", self.law.basis(self.theta_bq, points), self.linear_bl))
 
-    def best(self) -> Solution:
-        """The problem with the least error, as a batch of one."""
-        at = int(np.nanargmin(self.sse_b))
-        return self.part(slice(at, at + 1))
-
     def part(self, which: slice) -> Solution:
         """Some of the problems."""
         return Solution(

@@ -98,11 +98,7 @@ def choose(
 
     def ties(other: Candidate) -> bool:
         more_m = errors[other.name] - errors[best.name]
-        return (
-            float(more_m.mean()) <= float(more_m.std(ddof=1) / np.sqrt(len(more_m)))
-            if len(more_m) > 1
-            else False
-        )
+        return len(more_m) > 1 and bool(more_m.mean() <= more_m.std(ddof=1) / np.sqrt(len(more_m)))
 
     return min((c for c in scored if c is best or ties(c)), key=lambda c: c.complexity)
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -46,11 +43,12 @@ def catalog(study: StudyFile, as_json: Json = False) -> None:
     import json
 
     from flows.commands import output
+    from flows.progress import bar
     from flows.stages import Job, catalogue
 
     job = Job.load(study)
     _ = job.sources
-    with _bar("catalogue") as report:
+    with bar("catalogue") as report:
         found = catalogue(job, report)
     if as_json:
         output.print_json(json.loads(found.to_json()))
@@ -106,6 +104,7 @@ def plan(
     from flows.commands import output
     from flows.cost import cost_of
     from flows.plan_view import plan_json, print_plan
+    from flows.progress import bar
     from flows.stages import Job, catalogue, plan_before_tokens
 
     job = Job.load(study)
@@ -119,7 +118,7 @@ def plan(
             print_next_plan(job, further, output.console())
         return
     _ = job.sources
-    with _bar("catalogue") as report:
+    with bar("catalogue") as report:
         found = catalogue(job, report)
     planned = plan_before_tokens(job, found)
     cost = cost_of(job, planned, len(os.sched_getaffinity(0)))
@@ -159,17 +158,3 @@ def status(study: StudyFile, as_json: Json = False) -> None:
         output.print_json(found.to_json())
     else:
         print_status(found, output.console())
-
-
-@contextlib.contextmanager
-def _bar(label: str) -> Iterator[Any]:
-    """A progress row on stderr, shown only in a terminal: these commands take seconds."""
-    from flows.progress import board
-
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with board() as shown:
-        row = shown.row(label)
-        yield lambda done, total: row.set(done, total)
-        row.finish()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -131,6 +129,7 @@ def fit(
     """
     from flows.answer_view import print_laws, print_warnings
     from flows.commands import output
+    from flows.progress import bar
     from mixing.fit_laws import fit_laws
 
     weighted = weights(evals, "eval")
@@ -140,7 +139,7 @@ def fit(
     budget = token_count(tokens)
     table = load(runs)
     held_out = load(test) if test is not None else None
-    with _bar("fits") as on_progress:
+    with bar("fits") as on_progress:
         report = fit_laws(
             table,
             asked,
@@ -243,6 +242,7 @@ def decide(
     """
     from flows.answer_view import print_decision
     from flows.commands import output
+    from flows.progress import bar
     from mixing.decide import decide as decide_on
     from mixing.decide_sources import decide_sources, sources_json
     from mixing.limits import Limits, single_ratio
@@ -288,7 +288,7 @@ def decide(
             seed=seed,
         )
     else:
-        with _bar("fits and bootstrap") as report:
+        with bar("fits and bootstrap") as report:
             decision = decide_sources(table, question, limits, seed=seed, on_progress=report)
     if as_json:
         output.print_json(sources_json(decision))
@@ -315,17 +315,3 @@ def _draw(decision: Decision, table: RunTable, folder: Path) -> list[Path]:
         return draw_sources(decision, folder)
     observed = increments(table, decision.question).observed().with_columns(kind=pl.lit("swarm"))
     return draw_all(decision, observed, pl.DataFrame(schema=list(PREDICTED)).cast(pl.Float64), folder)
-
-
-@contextlib.contextmanager
-def _bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress row on stderr, in a terminal only."""
-    from flows.progress import board
-
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with board() as shown:
-        row = shown.row(label)
-        yield lambda done, total: row.set(done, total)
-        row.finish()
