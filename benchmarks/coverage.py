@@ -24,13 +24,13 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from mixing.critical import largest_passing
-from mixing.decide import decide
-from mixing.evidence import DRAWS
+from mixing.critical_ratio.critical import largest_passing
+from mixing.critical_ratio.decide import decide
+from mixing.critical_ratio.evidence import DRAWS
+from mixing.critical_ratio.surface import choose, levels_only, run_design
 from mixing.landscapes import LANDSCAPES, Landscape
 from mixing.laws.base import Floats, Points
 from mixing.question import make_question
-from mixing.surface import choose, levels_only, run_design
 
 TOKENS = [int(t) for t in np.geomspace(40_000, 1_000_000, 10)]
 NOISES = ((0.002, 0.002), (0.004, 0.002))

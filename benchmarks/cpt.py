@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from mixing.crossval import held_out_predictions
-from mixing.decide import decide
+from mixing.critical_ratio.decide import decide
 from mixing.decision import Interval
-from mixing.fit import fit
+from mixing.fitting.crossval import held_out_predictions
+from mixing.fitting.fit import fit
 from mixing.laws import CMR, CMR_MONOTONE, CMR_REPLAY, CMR_STEADY, LAWS, RATIO, Law
 from mixing.laws.base import Floats, Points
 from mixing.laws.cmr import cmr_law

@@ -23,7 +23,7 @@ from mixing.runs import RunTable, make_table
 
 if TYPE_CHECKING:
     from flows.kept_answer import LeftOut
-    from mixing.fit_laws import FitReport
+    from mixing.fitting.fit_laws import FitReport
     from mixing.question import Increments
     from mixing.spec import MixSpec
     from proxies.tokens import TokenStore
@@ -116,8 +116,8 @@ def answer(job: Job, store: TokenStore, run_ids: Sequence[str]) -> Answer:
     MixlawError as `mixing` does; a decision may be "not yet".
     """
     from flows import kept_answer
-    from mixing.decide import decide, decision_json
-    from mixing.fit_laws import fit_laws
+    from mixing.critical_ratio.decide import decide, decision_json
+    from mixing.fitting.fit_laws import fit_laws
     from mixing.question import increments
 
     supply = supply_of(store)
@@ -215,7 +215,7 @@ def observations(job: Job, given: Answer, base: str, confirmation: Confirmation 
 def _left_out(decision: Decision, data: Increments) -> list[LeftOut]:
     """The law's predictions at the largest budget for every mixture that its fit had not seen."""
     from flows import kept_answer
-    from mixing.crossval import held_out_predictions
+    from mixing.fitting.crossval import held_out_predictions
     from mixing.laws import LAWS
 
     law = LAWS.get(decision.law)

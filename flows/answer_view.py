@@ -14,8 +14,8 @@ from flows.commands.output import table
 from mixing.decision import Decision, Prediction
 
 if TYPE_CHECKING:
-    from mixing.crossval import Score
-    from mixing.fit_laws import FitReport
+    from mixing.fitting.crossval import Score
+    from mixing.fitting.fit_laws import FitReport
 
 
 def print_laws(fits: FitReport, console: Console, most: int | None = None) -> None:
@@ -23,7 +23,7 @@ def print_laws(fits: FitReport, console: Console, most: int | None = None) -> No
 
     With `most`, so many of each loss besides the chosen one and the baselines.
     """
-    from mixing.select import MODELS
+    from mixing.fitting.select import MODELS
 
     rows = []
     unscored: dict[str, None] = {}

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 import mixing
 from mixing.atomic import replace_files
 from mixing.decision import Decision
-from mixing.fit_laws import FitReport
+from mixing.fitting.fit_laws import FitReport
 
 
 @dataclass(frozen=True)

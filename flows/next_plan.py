@@ -39,10 +39,10 @@ class NextPlan:
 def plan_next(job: Job, count: int) -> NextPlan:
     """The `count` target shares that tell most about the study's critical ratio.
 
-    Raises InputError where no proxy is done yet, and as `mixing.decide` does.
+    Raises InputError where no proxy is done yet, and as `mixing.critical_ratio.decide` does.
     """
-    from mixing.decide import decide
-    from mixing.next_ratios import next_ratios, trained_ratios
+    from mixing.critical_ratio.decide import decide
+    from mixing.critical_ratio.next_ratios import next_ratios, trained_ratios
     from proxies.tokens import TokenStore
 
     done = [

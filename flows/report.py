@@ -128,7 +128,7 @@ def _short(path: Path) -> str:
 
 def outcome_json(outcome: Outcome) -> dict[str, Any]:
     """The decision as `mixlaw decide --json` has it, with the study's runs, confirmation and places."""
-    from mixing.decide import decision_json
+    from mixing.critical_ratio.decide import decision_json
 
     folder, found = outcome.job.folder, outcome.confirmation
     return {

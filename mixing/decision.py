@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mixing.cmr_law import CmrLaw
+from mixing.critical_ratio.cmr_law import CmrLaw
 
 Binding = Literal["tolerance", "turning_point", "bound", "repetition", "none"]
 Interval = tuple[float, float]

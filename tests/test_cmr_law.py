@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mixing.cmr_law import fit_cmr_law
+from mixing.critical_ratio.cmr_law import fit_cmr_law
 
 
 @pytest.mark.parametrize(

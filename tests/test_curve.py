@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.coverage import answers, draw, ratios_of
-from mixing.critical import GRID
-from mixing.curve import curves, design
+from mixing.critical_ratio.critical import GRID
+from mixing.critical_ratio.curve import curves, design
 from mixing.landscapes import LANDSCAPES
 
 RATIOS = np.array([0.15, 0.3, 0.45, 0.6, 0.75, 0.9])

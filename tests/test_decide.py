@@ -16,13 +16,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mixing import decide as decide_module
-from mixing import surface as surface_module
-from mixing.critical import GRID, largest_passing
-from mixing.decide import decide, decision_json
+from mixing.critical_ratio import decide as decide_module
+from mixing.critical_ratio import surface as surface_module
+from mixing.critical_ratio.critical import GRID, largest_passing
+from mixing.critical_ratio.decide import decide, decision_json
 from mixing.decision import Decision, Question
 from mixing.errors import InputError, MixlawError
-from mixing.fit import Solution, fit, refit
+from mixing.fitting.fit import Solution, fit, refit
 from mixing.landscapes import LANDSCAPES, Landscape
 from mixing.laws import CMR, RATIO
 from mixing.laws.base import Floats

@@ -11,8 +11,8 @@ import pytest
 
 from flows import cli
 from flows.commands import table
-from mixing import source_models
 from mixing.errors import InputError
+from mixing.optimum import models as source_models
 
 DOMAINS = ("web", "code", "books")
 

@@ -14,14 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from mixing import source_models
-from mixing.baselines import tempered, unimax
-from mixing.decide_sources import decide_sources, sources_json
 from mixing.decision import Decision
 from mixing.errors import InputError
 from mixing.laws.base import Floats
-from mixing.limits import Limits, outside_hull, single_ratio
-from mixing.next_sources import most_telling, spread
+from mixing.optimum import models as source_models
+from mixing.optimum.baselines import tempered, unimax
+from mixing.optimum.decide import decide_sources, sources_json
+from mixing.optimum.limits import Limits, outside_hull, single_ratio
+from mixing.optimum.next_mixtures import most_telling, spread
 from mixing.question import make_question
 from mixing.runs import RunTable, make_table
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mixing.crossval import cross_validate, folds, score
-from mixing.fit import fit, refit, solve
+from mixing.critical_ratio.noise import estimate
+from mixing.fitting.crossval import cross_validate, folds, score
+from mixing.fitting.fit import fit, refit, solve
 from mixing.laws import CMR, CMR_MONOTONE, RATIO
 from mixing.laws.base import Floats, Law, Points
 from mixing.laws.constant import Constant
 from mixing.laws.linear import Linear
-from mixing.noise import estimate
 
 RATIOS = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 TRUTH = {

@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mixing.errors import InputError, MixlawError
-from mixing.fit_laws import FitReport, fit_laws
+from mixing.fitting.fit_laws import FitReport, fit_laws
+from mixing.fitting.select import MODELS
 from mixing.landscapes import LANDSCAPES
 from mixing.laws import LAWS
 from mixing.runs import RunTable, make_table
-from mixing.select import MODELS
 
 POWER = LANDSCAPES[0]
 BUDGETS = [200_000 * i for i in range(1, 6)]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mixing.fit import fit
+from mixing.fitting.fit import fit
 from mixing.laws import CMR, CMR_MONOTONE, LAWS, RATIO
 from mixing.laws.base import Floats, NotApplicable, Points
 from mixing.laws.cmr import Cmr, cmr_law, ratio_law, turning_time

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mixing.fit import fit, fit_model
+from mixing.fitting.fit import fit, fit_model
+from mixing.fitting.select import MODELS
 from mixing.laws import LAWS
 from mixing.laws.base import Floats, Law, NotApplicable, Points
 from mixing.laws.dcpt import best_size, falls_with_share, largest_share, share_of_scarce
 from mixing.regressors import REGRESSORS
 from mixing.regressors.repetition import Repeated, data_constrained_loss, effective
-from mixing.select import MODELS
 
 SEARCHED = [law for law in LAWS.values() if law.name not in ("constant", "linear", "scheffe")]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mixing.decide import decide
+from mixing.critical_ratio.decide import decide
+from mixing.critical_ratio.next_ratios import next_ratios
 from mixing.errors import InputError
 from mixing.landscapes import LANDSCAPES
-from mixing.next_ratios import next_ratios
 from mixing.question import make_question
 from mixing.runs import RunTable
 

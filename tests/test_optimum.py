@@ -13,7 +13,8 @@ from scipy.optimize import brentq
 
 from mixing.errors import InputError
 from mixing.laws.base import Floats
-from mixing.optimum import (
+from mixing.optimum.region import Region, make_region
+from mixing.optimum.solve import (
     FEASIBLE,
     LossModel,
     Problem,
@@ -24,7 +25,6 @@ from mixing.optimum import (
     replicate,
     search,
 )
-from mixing.region import Region, make_region
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from mixing.decide import decide
+from mixing.critical_ratio.decide import decide
 from mixing.errors import InputError
 from mixing.landscapes import sized_study
 from mixing.question import make_question

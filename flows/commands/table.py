@@ -130,7 +130,7 @@ def fit(
     from flows.answer_view import print_laws, print_warnings
     from flows.commands import output
     from flows.progress import bar
-    from mixing.fit_laws import fit_laws
+    from mixing.fitting.fit_laws import fit_laws
 
     weighted = weights(evals, "eval")
     asked: dict[str, dict[str, float]] | list[str] = list(weighted)
@@ -243,11 +243,11 @@ def decide(
     from flows.answer_view import print_decision
     from flows.commands import output
     from flows.progress import bar
-    from mixing.decide import decide as decide_on
-    from mixing.decide_sources import decide_sources, sources_json
-    from mixing.limits import Limits, single_ratio
+    from mixing.critical_ratio.decide import decide as decide_on
+    from mixing.optimum.decide import decide_sources, sources_json
+    from mixing.optimum.limits import Limits, single_ratio
+    from mixing.optimum.models import usual_budget
     from mixing.question import make_question
-    from mixing.source_models import usual_budget
     from mixing.spec import build_spec, save_spec
 
     general_weights, target_weights = weights(general or [], "general"), weights(target, "target")

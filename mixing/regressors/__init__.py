@@ -1,4 +1,4 @@
-"""Models that fit themselves, beside the laws that `mixing.fit` searches; one file each, one line here."""
+"""Models that fit themselves, beside the laws that `mixing.fitting.fit` searches; one file each, one line here."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mixing.fit import fit
+from mixing.fitting.fit import fit
 from mixing.laws.base import Fitted, Floats, Law, NotApplicable, Points, Regressor
 
 FEWEST = 30

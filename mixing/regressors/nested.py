@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from mixing.fit import Solution, fit
+from mixing.fitting.fit import Solution, fit
 from mixing.laws.base import Floats, NotApplicable, Points
 from mixing.laws.exponential import EXPONENTIAL
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mixing.fit import fit
+from mixing.fitting.fit import fit
 from mixing.laws.base import Fitted, Floats, Law, Points
 
 TOKEN_HALF_LIFE = 15.387756

@@ -2,18 +2,19 @@
 
 The draws behind an interval are an ensemble of what may be true: the critical ratio and the general loss at any share
 vary together over it. A run at a share would take from the ratio's variance what its loss explains, given that run's
-own scatter; the share that takes most comes first, then the best besides it (`mixing.next_sources.most_telling`).
+own scatter; the share that takes most comes first, then the best besides it
+(`mixing.optimum.next_mixtures.most_telling`).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from mixing.decide import decide
+from mixing.critical_ratio.decide import decide
+from mixing.critical_ratio.evidence import evidence_of
 from mixing.decision import Decision, Question
 from mixing.errors import InputError
-from mixing.evidence import evidence_of
-from mixing.next_sources import most_telling
+from mixing.optimum.next_mixtures import most_telling
 from mixing.runs import RunTable
 
 LOWEST, HIGHEST = 0.02, 0.98

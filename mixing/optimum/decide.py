@@ -15,18 +15,25 @@ from typing import Any
 
 import numpy as np
 
-from mixing import baselines
-from mixing.decide import decision_json
+from mixing.critical_ratio.decide import decision_json
 from mixing.decision import Baseline, Decision, FrontPoint, Interval, Prediction, Question, Test
 from mixing.laws import LAWS
 from mixing.laws.base import Floats, NotApplicable
-from mixing.limits import Limits, build_problem, named_losses, natural_shares, outside_hull, what_binds
-from mixing.next_sources import most_telling, spread
-from mixing.optimum import Optimum, Problem, Search, least_excess, optimise, replicate, search
-from mixing.pareto import front
-from mixing.region import Region, make_region
+from mixing.optimum import baselines
+from mixing.optimum.limits import (
+    Limits,
+    build_problem,
+    named_losses,
+    natural_shares,
+    outside_hull,
+    what_binds,
+)
+from mixing.optimum.models import REPLICATES, FittedLosses, Slice, fit_losses, slice_runs
+from mixing.optimum.next_mixtures import most_telling, spread
+from mixing.optimum.pareto import front
+from mixing.optimum.region import Region, make_region
+from mixing.optimum.solve import Optimum, Problem, Search, least_excess, optimise, replicate, search
 from mixing.runs import RunTable
-from mixing.source_models import REPLICATES, FittedLosses, Slice, fit_losses, slice_runs
 
 REFUSE_BEYOND, WARN_BEYOND = 4.0, 2.0
 """How far past the trained budget an increment over the base is followed, and followed without a warning."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mixing.blend import Blend, blend_weights, cross_fitted
-from mixing.crossval import Kind, Score, folds, held_out_predictions, score
-from mixing.fit import Solution, fit_model
+from mixing.fitting.blend import Blend, blend_weights, cross_fitted
+from mixing.fitting.crossval import Kind, Score, folds, held_out_predictions, score
+from mixing.fitting.fit import Solution, fit_model
 from mixing.laws import LAWS
 from mixing.laws.base import Fitted, Floats, Model, NotApplicable, Points
 from mixing.regressors import REGRESSORS

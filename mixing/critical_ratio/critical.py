@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mixing.fit import Solution
+from mixing.fitting.fit import Solution
 from mixing.laws.base import Floats, Ints, Points
 from mixing.laws.cmr import Cmr
 

@@ -14,11 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from mixing.cmr_law import fit_cmr_law
-from mixing.critical import critical_times
-from mixing.decision import Baseline, Binding, CurvePoint, Decision, Interval, Prediction, Question, Test
-from mixing.errors import InputError
-from mixing.evidence import (
+from mixing.critical_ratio.cmr_law import fit_cmr_law
+from mixing.critical_ratio.critical import critical_times
+from mixing.critical_ratio.evidence import (
     DRAWS,
     LAMBDA,
     REFUSE_BEYOND,
@@ -28,11 +26,13 @@ from mixing.evidence import (
     in_order,
     surfaces_of,
 )
+from mixing.critical_ratio.sizes import sizes_to_extend
+from mixing.critical_ratio.surface import MIN_RATIOS
+from mixing.decision import Baseline, Binding, CurvePoint, Decision, Interval, Prediction, Question, Test
+from mixing.errors import InputError
 from mixing.laws.base import Floats, NotApplicable
 from mixing.question import Increments, increments
 from mixing.runs import RunTable
-from mixing.sizes import sizes_to_extend
-from mixing.surface import MIN_RATIOS
 
 CURVE_DRAWS = 200
 """Draws of the loss over shares at each point of the curve over budgets."""

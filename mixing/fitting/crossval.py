@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import pearsonr, spearmanr
 
-from mixing.fit import fit, fit_model
+from mixing.fitting.fit import fit, fit_model
 from mixing.laws.base import Floats, Law, Model, NotApplicable, Points, Regressor
 
 Kind = Literal["leave-mixture-out", "leave-largest-T", "leave-largest-N"]

@@ -13,17 +13,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
-from mixing.crossval import Kind, Score
 from mixing.decision import Question
 from mixing.errors import InputError
-from mixing.fit import Solution, refit
+from mixing.fitting.crossval import Kind, Score
+from mixing.fitting.fit import Solution, refit
+from mixing.fitting.select import Candidate, candidates, choose
 from mixing.laws import LAWS
 from mixing.laws.base import Floats, Ints, NotApplicable, Points
 from mixing.laws.cmr import Cmr
-from mixing.optimum import LossModel, numeric_gradients
+from mixing.optimum.solve import LossModel, numeric_gradients
 from mixing.question import make_points
 from mixing.runs import SHARE, RunTable
-from mixing.select import Candidate, candidates, choose
 
 REPLICATES = 200
 SAME_BUDGET = 0.1
@@ -311,7 +311,7 @@ def _total(shares_nd: Floats, columns: tuple[int, ...]) -> Floats:
 def _choose(
     points: Points, losses_n: Floats, kind: Kind, asked: str, step: Callable[[], None] | None
 ) -> tuple[list[Solution], Score | None]:
-    """The law that `mixing.select` would choose, then up to two within a standard error of the least error.
+    """The law that `mixing.fitting.select` would choose, then up to two within a standard error of the least error.
 
     Only formulas compete: an optimum follows their slopes, where trees are flat and a process or a blend knows little
     between the runs.

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mixing.crossval import Kind, Score, score
 from mixing.errors import InputError
-from mixing.fit import Solution, identifiability
+from mixing.fitting.crossval import Kind, Score, score
+from mixing.fitting.fit import Solution, identifiability
+from mixing.fitting.select import MODELS, Candidate, candidates, choose
 from mixing.laws import LAWS
 from mixing.laws.base import Fitted, Floats, Model, NotApplicable, Points
 from mixing.question import make_points
 from mixing.runs import SHARE, RunTable
-from mixing.select import MODELS, Candidate, candidates, choose
 
 ILL_CONDITIONED = 1e6
 """A law whose standardised columns are this close to dependent has parameters that mean nothing one by one."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mixing.curve import Curves
+from mixing.critical_ratio.curve import Curves
 from mixing.decision import Question
 from mixing.errors import InputError
 from mixing.laws.base import Floats

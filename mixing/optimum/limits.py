@@ -12,10 +12,10 @@ from scipy.optimize import linprog
 from mixing.decision import Binding, Question
 from mixing.errors import InputError
 from mixing.laws.base import Floats
-from mixing.optimum import Optimum, Problem, Protected, Search, optimise
-from mixing.region import Region
+from mixing.optimum.models import FittedLosses, Slice
+from mixing.optimum.region import Region
+from mixing.optimum.solve import Optimum, Problem, Protected, Search, optimise
 from mixing.runs import RunTable
-from mixing.source_models import FittedLosses, Slice
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mixing.critical import largest_passing, turning_ratios
-from mixing.curve import Curves
+from mixing.critical_ratio.critical import largest_passing, turning_ratios
+from mixing.critical_ratio.curve import Curves
+from mixing.critical_ratio.sizes import extend, line_weights
+from mixing.critical_ratio.surface import MIN_RATIOS, Surface, fitted
 from mixing.decision import Question
 from mixing.laws.base import Floats, NotApplicable
 from mixing.question import Increments, increments
 from mixing.runs import RunTable
-from mixing.sizes import extend, line_weights
-from mixing.surface import MIN_RATIOS, Surface, fitted
 
 DRAWS = 1000
 """Draws of the loss over shares at the asked budget."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from mixing.laws.base import Floats
-from mixing.optimum import Optimum, Problem, Protected, Search, least_excess, optimise
+from mixing.optimum.solve import Optimum, Problem, Protected, Search, least_excess, optimise
 
 POINTS = 11
 

@@ -1,7 +1,7 @@
 """A law's surface over target share and tokens, and the levels of runs at one budget that it smooths.
 
 The surface says how a loss moves over tokens. How it depends on the share at one budget is told by the levels, with
-everything that the surface leaves open (`mixing.curve`).
+everything that the surface leaves open (`mixing.critical_ratio.curve`).
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mixing.critical import GRID
-from mixing.curve import Curves, Design, curves, design
-from mixing.fit import Solution, fit, refit, solve
+from mixing.critical_ratio.critical import GRID
+from mixing.critical_ratio.curve import Curves, Design, curves, design
+from mixing.critical_ratio.noise import Noise, estimate
+from mixing.fitting.fit import Solution, fit, refit, solve
 from mixing.laws import CMR, CMR_MONOTONE, RATIO
 from mixing.laws.base import Floats, NotApplicable, Points
 from mixing.laws.cmr import CMR_STEADY, Cmr
-from mixing.noise import Noise, estimate
 
 REPLICATES = 400
 NEAR = 0.5

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from mixing.laws.base import Floats
-from mixing.region import Region
+from mixing.optimum.region import Region
 
 CANDIDATES = 1024
 """Mixtures sampled for starts; they are the whole search where a model has no gradient."""

@@ -1,0 +1,1 @@
+"""More than two sources: the constrained optimum with its interval, the Pareto front, the mixtures to train next."""
