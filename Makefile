@@ -23,10 +23,10 @@ demo: $(VENV)/.user          ## the whole job on text that is already on this ma
 	@$(BIN)/mixlaw demo
 
 test: $(VENV)/.dev           ## the fast tests
-	@$(BIN)/python -m pytest -m "not slow and not gpu"
+	@$(BIN)/python -m pytest -m "not slow and not gpu and not stack"
 
 test-slow: $(VENV)/.dev      ## the tests that take minutes
-	@$(BIN)/python -m pytest -m "slow and not gpu"
+	@$(BIN)/python -m pytest -m "slow and not gpu and not stack"
 
 test-gpu: $(VENV)/.dev       ## the tests that need an accelerator
 	@$(BIN)/python -m pytest -m gpu
