@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow test-gpu check format bench bench-laws clean
+.PHONY: demo test test-slow test-gpu test-exports test-exports-slow test-streaming check format bench bench-laws clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.user: pyproject.toml constraints.txt
@@ -30,6 +30,21 @@ test-slow: $(VENV)/.dev      ## the tests that take minutes
 
 test-gpu: $(VENV)/.dev       ## the tests that need an accelerator
 	@$(BIN)/python -m pytest -m gpu
+
+EXPORTS := .venv-exports
+
+$(EXPORTS)/.ready: constraints-exports.txt
+	@test -x $(EXPORTS)/bin/python || $(PYTHON) -m venv $(EXPORTS)
+	@echo "installing trainers' loaders into $(EXPORTS) (one to two minutes the first time)"
+	@$(EXPORTS)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps \
+		--requirement constraints-exports.txt
+	@touch $@
+
+test-exports: $(EXPORTS)/.ready  ## exports, read by the trainers' own loaders
+	@$(EXPORTS)/bin/python -m pytest tests/exports -m "not slow and not streaming"
+
+test-exports-slow: $(EXPORTS)/.ready  ## those loaders that start processes of their own
+	@$(EXPORTS)/bin/python -m pytest tests/exports -m "slow and not streaming"
 
 check: $(VENV)/.dev          ## format, lint, types
 	@$(BIN)/ruff format --check .
