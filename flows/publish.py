@@ -17,7 +17,7 @@ from flows.tracking import Point, RunRecord, StudyRecord, Tracker
 from mixing.runs import SHARE
 
 if TYPE_CHECKING:
-    from flows.pipeline import Outcome
+    from flows.steps import Outcome
 
 CONFIRMED = "confirmation"
 

@@ -25,7 +25,7 @@ from flows.commands.output import table
 from flows.home import DEFAULT_HOME
 
 if TYPE_CHECKING:
-    from flows.pipeline import Outcome
+    from flows.steps import Outcome
 
 
 def closing(outcome: Outcome, console: Console) -> None:

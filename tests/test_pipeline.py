@@ -210,7 +210,7 @@ def test_another_cap_trains_nothing(finished: Finished, tmp_path: Path) -> None:
 def test_a_recommended_mix_that_was_fitted_on_is_no_confirmation(monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
-    from flows.pipeline import Steps
+    from flows.steps import Steps
 
     said: list[str] = []
     shown = SimpleNamespace(say=said.append)
@@ -224,9 +224,9 @@ def test_a_recommended_mix_that_was_fitted_on_is_no_confirmation(monkeypatch: py
         names={spec.run_id: "proxy target=0.5 seed=0"},
         confirmation=None,
     )
-    monkeypatch.setattr("flows.pipeline.confirmation_run", lambda *_: planned)
-    monkeypatch.setattr("flows.pipeline.supply_of", lambda _: {})
-    monkeypatch.setattr("flows.pipeline.proxy_spec", lambda *_: spec)
+    monkeypatch.setattr("flows.steps.confirmation_run", lambda *_: planned)
+    monkeypatch.setattr("flows.steps.supply_of", lambda _: {})
+    monkeypatch.setattr("flows.steps.proxy_spec", lambda *_: spec)
     steps._confirm(outcome, "base")  # type: ignore[arg-type]
     assert outcome.confirmation is None
     assert "proxy target=0.5 seed=0" in said[0]
