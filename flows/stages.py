@@ -18,6 +18,7 @@ from flows.plan import Plan, PlannedRun, estimated_supply, make_plan
 from flows.study import BasePart, ProxiesPart, Study
 from mixing.atomic import replace_files
 from mixing.errors import InputError, MixlawError
+from mixing.versions import NewerState
 
 if TYPE_CHECKING:
     from mixing.catalog import Catalog
@@ -81,8 +82,10 @@ def catalogue(job: Job, report: Report | None = None) -> Catalog:
     if path.exists():
         try:
             previous = Catalog.from_json(path.read_text(encoding="utf-8"), str(path))
+        except NewerState:
+            raise
         except InputError:
-            previous = None  # an older version's: counted afresh
+            previous = None  # damaged, or an older version's: counted afresh
     found = scan(
         sources,
         job.study.heldout.fraction,

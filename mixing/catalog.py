@@ -24,7 +24,9 @@ from mixing.corpus import Role, Source, Tally, check_split, documents, is_heldou
 from mixing.errors import InputError, MixlawError
 from mixing.files import Survey, shown
 from mixing.progress import ByteProgress, Report
+from mixing.versions import check_version, version_in
 
+VERSION = 1
 BATCH = 1 << 16
 """Digests that wait in memory before they go to DuckDB."""
 SCRATCH = ".catalog-"
@@ -66,11 +68,12 @@ class Shared:
 
 @dataclass(frozen=True)
 class Catalog:
-    """The corpora of a study, in its order."""
+    """The corpora of a study, in its order. One without a version is of the first, and read."""
 
     heldout_fraction: float
     domains: tuple[Domain, ...]
     shared: tuple[Shared, ...] = ()
+    version: int = VERSION
 
     def __getitem__(self, name: str) -> Domain:
         return next(domain for domain in self.domains if domain.name == name)
@@ -87,7 +90,11 @@ class Catalog:
 
     @classmethod
     def from_json(cls, text: str, where: str = "catalog") -> Catalog:
-        """Raises InputError, naming `where`, for anything that `to_json` did not write."""
+        """Raises InputError, naming `where`, for anything that `to_json` did not write; NewerState for what a
+        later mixlaw wrote.
+        """
+        if (version := version_in(text, "version")) is not None:
+            check_version(where, version, VERSION, "Delete it and run again: it is counted afresh")
         try:
             return _SCHEMA.validate_json(text)
         except ValidationError as error:

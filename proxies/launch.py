@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import IO
 
 from mixing.errors import InputError, MixlawError
-from proxies import runs
+from proxies import claims, runs
+from proxies.claims import Holder
 from proxies.progress import Progress, Report
+from proxies.slots import Slots, slot
 from proxies.spec import ProxySpec
 
 log = logging.getLogger(__name__)
@@ -39,33 +41,86 @@ def launch(
     on_progress: Report | None = None,
     *,
     device: str = "cpu",
+    slots: Slots | None = None,
 ) -> Path:
     """Train a run, or continue it, in a worker process; its folder `runs_dir/<run id>` when it is done.
 
-    Returns at once for a run that is done. A run that failed before is tried again, save one that diverged:
-    it would again. The worker is stopped if this call is interrupted, and ends by itself with this process.
+    Returns at once for a run that is done, and waits for one that another process is training, on this machine
+    or another; if that process dies, this one takes over. A run that failed before is tried again, save one
+    that diverged: it would again. The worker is stopped if this call is interrupted, and ends by itself with
+    this process. `slots` limits how many train at once on this machine.
 
     Raises what the worker ended with, naming the run: InputError (bad input), MixlawError (it failed, or
     diverged), WorkerDied (it was killed).
     """
     run_dir = runs_dir / spec.run_id
-    if runs.done(run_dir) is not None:
-        runs.check_done(run_dir)
-        return run_dir
+    while True:
+        if runs.done(run_dir) is not None:
+            runs.check_done(run_dir)
+            return run_dir
+        _refuse_diverged(run_dir)
+        runs.write_spec(run_dir, spec)
+        _wait_for_others(run_dir, on_progress)
+        if runs.done(run_dir) is not None:
+            continue
+        with slot(slots, device):
+            log.info("run %s: training", spec.run_id, extra=_said("run_started", spec, device=device))
+            outcome = _work(_command(run_dir, store_dir, base_weights, device), threads, on_progress, spec)
+        if outcome.failure is not None and outcome.failure.kind == "claimed":
+            continue
+        return _ended(run_dir, spec, outcome)
+
+
+def _refuse_diverged(run_dir: Path) -> None:
     earlier = runs.read_failure(run_dir)
     if earlier is not None and earlier.kind == "divergence":
         raise MixlawError(earlier.reason, f"{earlier.hint}; or delete {run_dir} to train it once more")
-    runs.write_spec(run_dir, spec)
-    outcome = _work(_command(run_dir, store_dir, base_weights, device), threads, on_progress, spec)
+
+
+def _wait_for_others(run_dir: Path, on_progress: Report | None) -> None:
+    """Until nobody else trains the run; meanwhile theirs is its progress."""
+    waited = False
+
+    def show(holder: Holder | None) -> None:
+        nonlocal waited
+        if not waited:
+            waited = True
+            log.info(
+                "run %s: waiting for %s, which is training it",
+                run_dir.name,
+                holder or "another process",
+                extra={"event": "run_waiting", "run": run_dir.name, "holder": str(holder or "")},
+            )
+        if on_progress is not None and holder is not None and holder.progress is not None:
+            on_progress(holder.progress)
+
+    claims.wait_while_held(run_dir / runs.LOCK, lambda: runs.done(run_dir) is not None, show)
+
+
+def _ended(run_dir: Path, spec: ProxySpec, outcome: _Outcome) -> Path:
+    """The run's folder, or what its worker ended with is raised. Either is logged with the run's id."""
+    record = runs.done(run_dir)
     if outcome.failure is not None:
         kind = InputError if outcome.failure.kind == "input" else MixlawError
+        said = _said("run_failed", spec, kind=outcome.failure.kind, reason=outcome.failure.reason)
+        log.error("run %s failed: %s", spec.run_id, outcome.failure.reason, extra=said)
         raise kind(outcome.failure.reason, outcome.failure.hint)
-    if outcome.status != 0 or runs.done(run_dir) is None:
+    if outcome.status != 0 or record is None:
+        ending = _ending(outcome.status)
+        said = _said("worker_died", spec, reason=ending)
+        log.warning("run %s: its worker %s", spec.run_id, ending, extra=said)
         raise WorkerDied(
-            f"run {spec.run_id}: its worker {_ending(outcome.status)}{outcome.last_line}",
+            f"run {spec.run_id}: its worker {ending}{outcome.last_line}",
             "Run again: it continues from its last checkpoint",
         )
+    facts = {key: record[key] for key in ("tokens", "tokens_per_s", "seconds") if key in record}
+    log.info("run %s: done", spec.run_id, extra=_said("run_finished", spec, **facts))
     return run_dir
+
+
+def _said(event: str, spec: ProxySpec, **facts: object) -> dict[str, object]:
+    """What a structured log line says beside its text."""
+    return {"event": event, "run": spec.run_id, "kind": spec.kind, "mixture": spec.mixture, **facts}
 
 
 @dataclass

@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from mixing.errors import InputError
+from mixing.versions import check_version, version_in
 from proxies.shards import Shard
 
 VERSION = 1
@@ -68,7 +69,10 @@ def read_manifest(store: Path) -> Manifest:
     """Raises InputError, with the next step, where there is none or none that can be read."""
     path = store / MANIFEST
     try:
-        manifest = _SCHEMA.validate_json(path.read_bytes())
+        content = path.read_bytes()
+        if (version := version_in(content, "recipe", "version")) is not None:
+            check_version(path, version, VERSION, "Delete this file and run again: the tokens are rebuilt")
+        manifest = _SCHEMA.validate_json(content)
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"{path} is missing: the token store is not built, or not finished",
@@ -81,9 +85,4 @@ def read_manifest(store: Path) -> Manifest:
             f"{path} is not a manifest ({error.errors()[0]['msg']})",
             "Delete this file and run again: finished shards are kept",
         ) from error
-    if manifest.recipe.version != VERSION:
-        raise InputError(
-            f"{path} is of version {manifest.recipe.version}, not {VERSION}",
-            "Delete this file and run again: the tokens are rebuilt",
-        )
     return manifest

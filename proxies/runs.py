@@ -1,7 +1,7 @@
 """The run store: one folder per run, the only truth about what was trained.
 
 runs/<run id>/spec.json             what determines the run (ProxySpec)
-              lock                  held while a process works on it; a dead process holds nothing
+              lock, claim.<n>       held while a process works on it (proxies/claims.py)
               checkpoint.pt         to continue from; removed when the run is done
               losses.parquet        its rows of the runs table
               pretraining.parquet   base runs: losses over the tokens of their own training
@@ -13,11 +13,9 @@ runs/<run id>/spec.json             what determines the run (ProxySpec)
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import json
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,15 +26,21 @@ from pydantic import ValidationError
 
 from mixing.atomic import replace_files
 from mixing.errors import InputError, MixlawError
+from mixing.versions import check_version, version_in
+from proxies import claims
+from proxies.claims import Claimed, Held
 from proxies.spec import ProxySpec
 
+__all__ = ["Claimed", "Held"]
+
 VERSION = 1
+OLDER = "Set MIXLAW_HOME to a new folder, or delete this run's folder to train it again"
 SPEC, LOCK, CHECKPOINT = "spec.json", "lock", "checkpoint.pt"
 LOSSES, PRETRAINING, WEIGHTS = "losses.parquet", "pretraining.parquet", "weights.pt"
 DONE, FAILED = "done.json", "failed.json"
 
 State = Literal["done", "failed", "running", "partial", "absent"]
-FailureKind = Literal["divergence", "input", "error"]
+FailureKind = Literal["divergence", "input", "error", "claimed"]
 
 
 @dataclass(frozen=True)
@@ -51,22 +55,20 @@ class LossRow:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a run failed. A `divergence` is in the run itself and would come again; the others may not."""
+    """Why a run failed. A `divergence` is in the run itself and would come again; the others may not. `claimed`
+    is no failure of the run: another process works on it (it is never written down).
+    """
 
     kind: FailureKind
     reason: str
     hint: str
 
 
-class Claimed(MixlawError):
-    """Another process is working on the run."""
-
-
 def state(run_dir: Path) -> State:
     """What is known of a run: `partial` was begun and can be continued, `absent` never was."""
     if done(run_dir) is not None:
         return "done"
-    if _locked(run_dir / LOCK):
+    if claims.holder(run_dir / LOCK) is not None:
         return "running"
     if (run_dir / FAILED).exists():
         return "failed"
@@ -111,7 +113,10 @@ def read_spec(run_dir: Path) -> ProxySpec:
     """The spec of a run folder; InputError if it holds none."""
     path = run_dir / SPEC
     try:
-        return ProxySpec.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        if (version := version_in(content, "version")) is not None:
+            check_version(path, version, VERSION, OLDER)
+        return ProxySpec.model_validate_json(content)
     except FileNotFoundError:
         raise InputError(f"{path}: not found", "Name a run folder, runs/<run id>") from None
     except (OSError, ValidationError) as error:
@@ -139,31 +144,15 @@ def write_spec(run_dir: Path, spec: ProxySpec) -> None:
 
 
 @contextlib.contextmanager
-def claim(run_dir: Path, wait_s: float = 60.0) -> Iterator[None]:
-    """Work on a run alone, in this process. Waits for another that is about to end.
+def claim(run_dir: Path, wait_s: float = 60.0) -> Iterator[Held]:
+    """Work on a run alone. Waits for another process that is about to end.
 
-    The kernel releases the claim when the process ends, however it ends. Raises Claimed if the run is still
-    another's after `wait_s`.
+    Raises Claimed if the run is still another's after `wait_s`; MixlawError where its folder cannot be written.
     """
-    deadline = time.monotonic() + wait_s
-    try:
-        lock = open(run_dir / LOCK, "ab")  # noqa: SIM115 (closed below, which releases the lock)
-    except OSError as error:
-        raise MixlawError(
-            f"{run_dir / LOCK}: cannot be written: {error.strerror or error}",
-            "Set MIXLAW_HOME to a folder that is writable and has room; finished runs are kept",
-        ) from error
-    with lock:
-        while not _try_lock(lock.fileno()):
-            if time.monotonic() >= deadline:
-                raise Claimed(
-                    f"run {run_dir.name}: another process is training it",
-                    "Wait for it, or end that process; what it has done is kept",
-                )
-            time.sleep(0.1)
+    with claims.claim(run_dir / LOCK, wait_s) as held:
         for leftover in run_dir.glob(".*.partial"):
             leftover.unlink(missing_ok=True)
-        yield
+        yield held
 
 
 def finish(run_dir: Path, spec: ProxySpec, files: Mapping[str, bytes], facts: Mapping[str, Any]) -> None:
@@ -244,31 +233,18 @@ def _json_bytes(record: Mapping[str, Any]) -> bytes:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    """None for a file that is not there or not ours: the run then counts as not done (or failed)."""
+    """None for a file that is not there or not ours: the run then counts as not done (or failed).
+
+    Raises InputError for one of another version: training the run again would overwrite it.
+    """
     try:
         record = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) and record.get("version") == VERSION else None
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _locked(path: Path) -> bool:
-    try:
-        with open(path, "rb") as lock:
-            fcntl.flock(lock.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    return False
+    if not isinstance(record, dict):
+        return None
+    check_version(path, record.get("version"), VERSION, OLDER)
+    return record
 
 
 def _line(error: Exception) -> str:

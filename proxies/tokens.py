@@ -26,6 +26,7 @@ from mixing.atomic import replace_files
 from mixing.corpus import Source, survey_source
 from mixing.errors import InputError, MixlawError
 from mixing.progress import ByteProgress, Report
+from mixing.versions import NewerState
 from proxies.encode import Encoder
 from proxies.manifest import MANIFEST, VERSION, DomainEntry, Manifest, Recipe, SplitEntry, read_manifest
 from proxies.megatron import token_dtype
@@ -243,6 +244,8 @@ def _unchanged(store_dir: Path, recipe: Recipe) -> dict[str, DomainEntry]:
     """Domains of an earlier build with this recipe whose files are there; `open` verifies what they hold."""
     try:
         manifest = read_manifest(store_dir)
+    except NewerState:
+        raise  # a later mixlaw may still need it
     except InputError:
         return {}
     if manifest.recipe != recipe:

@@ -50,6 +50,7 @@ def train(
     *,
     device: str = "cpu",
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    claim_wait_s: float = 60.0,
 ) -> None:
     """Bring the run in `run_dir` (`runs/<run id>`) to its end, from its checkpoint if it has one.
 
@@ -57,11 +58,11 @@ def train(
     after every step. Returns at once if the run is done.
 
     Raises InputError for tokens, weights or epochs that don't fit the spec, before anything is trained;
-    Diverged, after recording it in `failed.json`; Claimed if another process works on the run; MixlawError
-    where its folder can't be written.
+    Diverged, after recording it in `failed.json`; Claimed if another process still works on the run after
+    `claim_wait_s`, ClaimLost if one took it over; MixlawError where its folder can't be written.
     """
     runs.write_spec(run_dir, spec)
-    with runs.claim(run_dir):
+    with runs.claim(run_dir, claim_wait_s) as held:
         if runs.done(run_dir) is not None:
             return
         (run_dir / runs.FAILED).unlink(missing_ok=True)
@@ -70,11 +71,11 @@ def train(
         windows = heldout_windows(spec, store)
         if spec.adopted:
             assert weights is not None
-            _adopt(spec, run_dir, weights, windows, device)
+            _adopt(spec, run_dir, weights, windows, device, held)
             return
         trainer = Trainer.start(spec, store, weights, device)
         try:
-            _run(trainer, run_dir, windows, store.tokenizer_hash, on_progress, checkpoint_seconds)
+            _run(trainer, run_dir, windows, store.tokenizer_hash, on_progress, checkpoint_seconds, held)
         except Diverged as error:
             runs.record_failure(run_dir, spec, runs.Failure("divergence", error.message, error.hint))
             raise
@@ -187,6 +188,7 @@ def _run(
     tokenizer_hash: str,
     on_progress: Report | None,
     checkpoint_seconds: float,
+    held: runs.Held,
 ) -> None:
     spec = trainer.spec
     checkpoint = run_dir / runs.CHECKPOINT
@@ -204,11 +206,13 @@ def _run(
         if trainer.step < spec.steps and (at_budget or now - saved >= checkpoint_seconds):
             save_checkpoint(checkpoint, spec, trainer.state())
             saved = time.monotonic()
+        speed = (trainer.step - first_step) * spec.batch_tokens / max(now - started, 1e-9)
+        left = (spec.tokens - trainer.tokens) / speed
+        at = Progress(spec.run_id, trainer.step, spec.steps, trainer.tokens, speed, loss, left)
+        held.note(at)
         if on_progress is not None:
-            speed = (trainer.step - first_step) * spec.batch_tokens / max(now - started, 1e-9)
-            left = (spec.tokens - trainer.tokens) / speed
-            at = Progress(spec.run_id, trainer.step, spec.steps, trainer.tokens, speed, loss, left)
             on_progress(at)
+    held.check()
     _finish(trainer, run_dir, tokenizer_hash)
 
 
@@ -230,7 +234,12 @@ def _finish(trainer: Trainer, run_dir: Path, tokenizer_hash: str) -> None:
 
 
 def _adopt(
-    spec: ProxySpec, run_dir: Path, weights: Weights, windows: Mapping[str, Tensor], device: str
+    spec: ProxySpec,
+    run_dir: Path,
+    weights: Weights,
+    windows: Mapping[str, Tensor],
+    device: str,
+    held: runs.Held,
 ) -> None:
     """A base run out of given weights: their losses on this study's held-out windows, and a copy of them."""
     started = time.monotonic()
@@ -245,6 +254,7 @@ def _adopt(
         runs.WEIGHTS: weights_bytes(spec, model.state_dict(), weights.tokenizer_hash),
     }
     facts = {"seconds": round(time.monotonic() - started, 3), "tokenizer_hash": weights.tokenizer_hash}
+    held.check()
     runs.finish(run_dir, spec, files, facts)
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from proxies.runs import FailureKind
 
 REPORT_SECONDS = 0.5
+CLAIM_SECONDS = 3.0
+"""A worker of a launcher that died ends within a second; longer waits are the launcher's, which costs less."""
 ORPHANED = 3
 """Exit status of a worker whose parent is gone; nobody is left to read it."""
 
@@ -78,18 +80,29 @@ def _train(given: argparse.Namespace) -> None:
             shown = now
             _emit(event="progress", **asdict(at))
 
-    train(spec, given.run_dir, store, given.base_weights, report, device=given.device)
+    train(
+        spec,
+        given.run_dir,
+        store,
+        given.base_weights,
+        report,
+        device=given.device,
+        claim_wait_s=CLAIM_SECONDS,
+    )
 
 
 def _fail(run_dir: Path, error: MixlawError) -> None:
     """Tell the parent why, and the run's folder, if it can be written and is not another process's."""
-    from proxies.runs import Claimed, Failure, read_spec, record_failure
+    from proxies.claims import Claimed, ClaimLost
+    from proxies.runs import Failure, read_spec, record_failure
     from proxies.train import Diverged
 
     kind: FailureKind = "input" if isinstance(error, InputError) else "error"
     if isinstance(error, Diverged):
         kind = "divergence"  # the trainer recorded it
-    elif not isinstance(error, Claimed):
+    elif isinstance(error, Claimed | ClaimLost):
+        kind = "claimed"  # the run is another process's to write in
+    else:
         with contextlib.suppress(MixlawError):
             record_failure(run_dir, read_spec(run_dir), Failure(kind, error.message, error.hint))
     _emit(event="failed", kind=kind, reason=error.message, hint=error.hint)

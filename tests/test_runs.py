@@ -240,7 +240,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_nothing_half_written(tmp_path
             train(spec, tmp_path / "run", store)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["lock", "spec.json"]
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["claim.1", "lock", "spec.json"]
     train(spec, tmp_path / "run", store)
     assert runs.state(tmp_path / "run") == "done"
 
