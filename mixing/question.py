@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -92,12 +92,14 @@ def _normalised(weights: dict[str, float]) -> dict[str, float]:
 class Increments:
     """Increments of the general and the target loss over the base model (nats) at the same points.
 
-    `runs_n` names the run of each row; `base` holds the two base losses.
+    `target_points` are `points` with the target loss's standard errors for the general loss's; `runs_n` names the
+    run of each row; `base` holds the two base losses.
     """
 
     points: Points
     general_n: Floats
     target_n: Floats
+    target_points: Points
     runs_n: tuple[str, ...]
     base: dict[str, float]
     warnings: tuple[str, ...] = ()
@@ -149,9 +151,10 @@ def increments(table: RunTable, question: Question) -> Increments:
     joined = (
         general.filter(pl.col("tokens") > 0)
         .join(
-            target.select("run", "tokens", "seed", pl.col("loss").alias("target")),
+            target.select("run", "tokens", "seed", pl.col("loss").alias("target"), "stderr"),
             on=["run", "tokens", "seed"],
             nulls_equal=True,
+            suffix="_target",
         )
         .sort("run", "seed", "tokens")
     )
@@ -164,6 +167,7 @@ def increments(table: RunTable, question: Question) -> Increments:
         points,
         joined["loss"].to_numpy() - base["general"],
         joined["target"].to_numpy() - base["target"],
+        replace(points, stderr_n=known_standard_errors(joined["stderr_target"])),
         tuple(joined["run"]),
         base,
         tuple(warnings),
@@ -184,6 +188,20 @@ def make_points(
     params_n = None
     if "params" in frame.columns and not frame["params"].is_null().all():
         params_n = frame["params"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    stderr_n = known_standard_errors(frame["stderr"]) if "stderr" in frame.columns else None
     return Points(
-        shares_nd, target_n, tokens_n, unit, mixture_n.astype(np.int64), keys.astype(np.int64), params_n
+        shares_nd,
+        target_n,
+        tokens_n,
+        unit,
+        mixture_n.astype(np.int64),
+        keys.astype(np.int64),
+        params_n,
+        stderr_n,
     )
+
+
+def known_standard_errors(column: pl.Series) -> Floats | None:
+    """Standard errors of rows; where some are missing they count as the median one."""
+    middle = column.median()
+    return None if middle is None else column.fill_null(middle).to_numpy()

@@ -168,11 +168,25 @@ def _tidy(frame: pl.DataFrame, source: str) -> pl.DataFrame:
         frame = _weights_layout(frame, weights, source)
     wide = [c for c in frame.columns if c.startswith("loss.")]
     if wide and "loss" not in frame.columns:
-        kept = [c for c in frame.columns if c not in wide]
-        frame = frame.unpivot(on=wide, index=kept, variable_name="eval", value_name="loss").with_columns(
-            pl.col("eval").str.strip_prefix("loss.")
+        frame = _long(frame, "loss", wide).join(
+            _long(frame, "stderr", [c for c in frame.columns if c.startswith("stderr.")]).select(
+                "_row", "eval", "stderr"
+            ),
+            on=["_row", "eval"],
+            how="left",
+            maintain_order="left",
         )
+        frame = frame.drop("_row")
     return frame
+
+
+def _long(frame: pl.DataFrame, value: str, columns: list[str]) -> pl.DataFrame:
+    """Columns `VALUE.<eval>` as rows of (eval, VALUE); `_row` is the wide table's row."""
+    kept = [c for c in frame.columns if not c.startswith(("loss.", "stderr."))]
+    long = frame.with_row_index("_row").unpivot(
+        on=columns, index=["_row", *kept], variable_name="eval", value_name=value
+    )
+    return long.with_columns(pl.col("eval").str.strip_prefix(f"{value}."))
 
 
 def _weights_layout(frame: pl.DataFrame, weights: list[str], source: str) -> pl.DataFrame:

@@ -22,8 +22,9 @@ class RunTable:
     """Tidy losses of proxy runs.
 
     `rows` has the columns run, share.<domain> (null in base rows), params, tokens, seed, eval, loss (nats per
-    token, or any metric where lower is better). Rows with `tokens` 0 are the base model before continual
-    pre-training. `warnings` say what was repaired on reading.
+    token, or any metric where lower is better), stderr (of the evaluation, in the loss's unit; null where a table
+    names none). Rows with `tokens` 0 are the base model before continual pre-training. `warnings` say what was
+    repaired on reading.
     """
 
     rows: pl.DataFrame
@@ -58,9 +59,10 @@ class RunTable:
         }
 
     def weighted(self, weights: dict[str, float]) -> pl.DataFrame:
-        """The weighted mean over validation sets: run, share.*, params, tokens, seed, loss.
+        """The weighted mean over validation sets: run, share.*, params, tokens, seed, loss, stderr.
 
-        Checkpoints that lack one of the sets are left out. Raises InputError for a set that the table lacks.
+        Sets are taken to err apart from each other; stderr is null where one of theirs is. Checkpoints that lack one
+        of the sets are left out. Raises InputError for a set that the table lacks.
         """
         missing = [name for name in weights if name not in self.evals]
         if missing:
@@ -78,9 +80,15 @@ class RunTable:
         return (
             self.rows.join(table, on="eval", how="inner")
             .group_by(keys, maintain_order=True)
-            .agg((pl.col("loss") * pl.col("weight")).sum().alias("loss"), pl.len().alias("n"))
+            .agg(
+                (pl.col("loss") * pl.col("weight")).sum().alias("loss"),
+                (pl.col("stderr") * pl.col("weight")).pow(2).sum().sqrt().alias("stderr"),
+                pl.col("stderr").count().alias("known"),
+                pl.len().alias("n"),
+            )
             .filter(pl.col("n") == len(weights))
-            .drop("n")
+            .with_columns(pl.when(pl.col("known") == pl.col("n")).then("stderr"))
+            .drop("n", "known")
         )
 
     def without(self, runs: set[str]) -> RunTable:
@@ -118,6 +126,8 @@ def make_table(frame: pl.DataFrame, source: str, notes: Sequence[str] = ()) -> R
     for column in ("params", "seed"):
         if column not in frame.columns:
             frame = frame.with_columns(pl.lit(None, dtype=pl.Int64).alias(column))
+    if "stderr" not in frame.columns:
+        frame = frame.with_columns(stderr=pl.lit(None, dtype=pl.Float64))
     try:
         frame = frame.select(
             pl.col("run").cast(pl.String),
@@ -127,11 +137,12 @@ def make_table(frame: pl.DataFrame, source: str, notes: Sequence[str] = ()) -> R
             pl.col("seed").cast(pl.Float64).round().cast(pl.Int64),
             pl.col("eval").cast(pl.String),
             pl.col("loss").cast(pl.Float64),
+            pl.col("stderr").cast(pl.Float64),
         )
     except pl.exceptions.PolarsError as error:
         raise InputError(
             f"{source}: a column holds something that is not a number ({str(error).splitlines()[0]})",
-            "Correct it: shares, params, tokens, seed and loss are numbers",
+            "Correct it: shares, params, tokens, seed, loss and stderr are numbers",
         ) from error
     for column in ("run", "eval", "tokens"):
         if frame[column].null_count():
@@ -139,6 +150,14 @@ def make_table(frame: pl.DataFrame, source: str, notes: Sequence[str] = ()) -> R
     if frame.filter(pl.col("tokens") < 0).height:
         raise InputError(
             f"{source}: column 'tokens' has negative values", "Tokens count from 0, the base model"
+        )
+    wrong = frame.filter(
+        pl.col("stderr").is_not_null() & ~(pl.col("stderr").is_finite() & (pl.col("stderr") >= 0))
+    )
+    if wrong.height:
+        raise InputError(
+            f"{source}: run {wrong['run'][0]!r} has a stderr of {wrong['stderr'][0]}",
+            "A standard error is a number from 0; leave the cell empty where it is not known",
         )
 
     frame, dropped = _finite_losses(frame, source)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -177,3 +179,30 @@ def test_noise_is_estimated_between_and_within_runs() -> None:
     assert drawn_bn.std() == pytest.approx(found.total(), rel=0.15)
     again_bn = found.draw(run_n, tokens_n, 400, np.random.default_rng(5))
     np.testing.assert_array_equal(drawn_bn, again_bn)
+
+
+def test_exactly_evaluated_rows_count_more() -> None:
+    """Rows with ten times the error: over 20 tables the weighted fit errs less than half as much as the plain one."""
+    points = grid(8, tuple(np.linspace(0.1, 0.95, 12)))
+    stderr_n = np.where(np.arange(len(points)) % 2, 0.02, 0.002)
+    known = replace(points, stderr_n=stderr_n)
+    clean_n = truth(CMR_MONOTONE, points)
+    losses_vn = clean_n + stderr_n * np.random.default_rng(3).standard_normal((20, len(points)))
+    error = {
+        name: np.mean(
+            [np.abs(s.predict(points)[0] - clean_n).mean() for s in fit(CMR_MONOTONE, p, losses_vn)]
+        )
+        for name, p in (("weighted", known), ("plain", points))
+    }
+    assert error["weighted"] < 0.5 * error["plain"]
+
+
+def test_equal_or_negligible_standard_errors_change_nothing() -> None:
+    points = grid(8)
+    losses_vn = truth(CMR, points)[None] + 0.01 * np.random.default_rng(4).standard_normal((1, len(points)))
+    plain = fit(CMR, points, losses_vn)[0]
+    same = fit(CMR, replace(points, stderr_n=np.full(len(points), 0.3)), losses_vn)[0]
+    np.testing.assert_array_equal(same.theta_bq, plain.theta_bq)
+    tiny_n = 1e-6 * np.random.default_rng(5).random(len(points))
+    tiny = fit(CMR, replace(points, stderr_n=tiny_n), losses_vn)[0]
+    np.testing.assert_allclose(tiny.predict(points), plain.predict(points), atol=1e-6)

@@ -343,3 +343,32 @@ def test_rows_that_are_all_without_a_loss_are_named(kind: str, tokens: int) -> N
     ]
     with pytest.raises(InputError, match=f"no {kind} row has a finite loss"):
         make_table(pl.DataFrame(rows), "t.csv")
+
+
+def test_standard_errors_of_evaluations() -> None:
+    found = [{**row, "stderr": 0.04 if row["eval"] == "code" else 0.03} for row in rows()]
+    table = make_table(frame(found), "t.csv")
+    both = table.weighted({"web": 1, "code": 1})
+    assert both["stderr"].to_list() == pytest.approx([0.025] * both.height)
+    found[-1]["stderr"] = None
+    table = make_table(frame(found), "t.csv")
+    assert table.weighted({"web": 1, "code": 1})["stderr"].null_count() == 1
+    assert make_table(frame(rows()), "t.csv").weighted({"web": 1})["stderr"].is_null().all()
+    for bad in (-0.1, math.inf, math.nan):
+        found[-1]["stderr"] = bad
+        with pytest.raises(InputError, match="'b' has a stderr"):
+            make_table(frame(found), "t.csv")
+
+
+def test_standard_errors_of_a_wide_table(tmp_path: Path) -> None:
+    path = tmp_path / "wide.csv"
+    path.write_text(
+        "run,share.a,share.b,tokens,loss.a,loss.b,stderr.b\nx,0.5,0.5,10,1,2,0.1\ny,0.2,0.8,10,3,4,0.2\n"
+    )
+    table = load_runs(path)
+    assert sorted(table.rows.select("run", "eval", "loss", "stderr").rows()) == [
+        ("x", "a", 1.0, None),
+        ("x", "b", 2.0, 0.1),
+        ("y", "a", 3.0, None),
+        ("y", "b", 4.0, 0.2),
+    ]

@@ -119,10 +119,10 @@ def across_sizes(
 def surfaces_of(
     data: Increments, inside: NDArray[np.bool_], question: Question, rng: np.random.Generator
 ) -> dict[str, Surface]:
-    points = data.points.take(inside)
+    losses = {"general": (data.points, data.general_n), "target": (data.target_points, data.target_n)}
     return {
-        name: fitted(points, losses_n[inside], question.tokens, rng)
-        for name, losses_n in (("general", data.general_n), ("target", data.target_n))
+        name: fitted(points.take(inside), losses_n[inside], question.tokens, rng)
+        for name, (points, losses_n) in losses.items()
     }
 
 

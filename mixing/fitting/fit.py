@@ -73,14 +73,16 @@ def fit(
     solutions = _from_starts(law, points, losses_vn, seen_vn)
     if not robust:
         return solutions
+    weights_vn = seen_vn
     for _ in range(3):
+        before_vn = weights_vn
         weights_vn = seen_vn * np.stack(
             [
-                _huber(y_n - s.predict(points)[0], seen_n > 0)
+                _weights(y_n - s.predict(points)[0], points, seen_n > 0)
                 for y_n, s, seen_n in zip(losses_vn, solutions, seen_vn, strict=True)
             ]
         )
-        if (weights_vn == seen_vn).all():
+        if (weights_vn == before_vn).all():
             break
         solutions = _again(law, points, losses_vn, weights_vn, solutions)
     return solutions
@@ -101,7 +103,7 @@ def refit(solution: Solution, points: Points, losses_bn: Floats, iterations: int
         solution.law,
         points,
         losses_bn,
-        np.ones_like(losses_bn),
+        np.tile(_exactness(points, float(solution.sse_b[0]) / len(points)), (len(losses_bn), 1)),
         start_bq,
         iterations,
         scatter_b=scatter_b,
@@ -211,6 +213,26 @@ def _linear_only(law: Law, points: Points, losses_vn: Floats, weights_n: Floats)
         Solution(law, np.empty((1, 0)), linear_lv[:, v][None, :], sse_v[v : v + 1], np.zeros(1))
         for v in range(len(losses_vn))
     ]
+
+
+def _weights(residual_n: Floats, points: Points, seen_n: NDArray[np.bool_]) -> Floats:
+    """Weights of the rows by how exactly each was evaluated, and by whether it is an outlier for that."""
+    exactness_n = _exactness(points, float((residual_n[seen_n] ** 2).mean()))
+    return exactness_n * _huber(residual_n * np.sqrt(exactness_n), seen_n)
+
+
+def _exactness(points: Points, mean_square: float) -> Floats:
+    """Weights 1 / (scatter + stderr^2), the most exact row's 1, for the mean square of the residuals (nats^2).
+
+    The scatter is what runs have around a law besides the errors of their evaluation. Rows with equal errors, or
+    without any, count alike.
+    """
+    if points.stderr_n is None:
+        return np.ones(len(points))
+    variance_n = points.stderr_n**2
+    scatter = max(mean_square - float(variance_n.mean()), 0.01 * mean_square)
+    least = scatter + float(variance_n.min())
+    return np.asarray(least / (scatter + variance_n)) if least > 0 else np.ones(len(points))
 
 
 def _huber(residual_n: Floats, seen_n: NDArray[np.bool_]) -> Floats:

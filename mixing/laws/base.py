@@ -20,7 +20,8 @@ class Points:
     `shares_nd` are token shares by domain, `target_n` the target share R (their sum over the target domains; NaN
     where a table has no such role), `tokens_n` training tokens, `token_unit` the tokens that count as T = 1 in a
     law, `mixture_n` a code shared by rows of one mixture, `run_n` by rows of one run, `params_n` the model's
-    parameters (None where a table names no sizes).
+    parameters (None where a table names no sizes), `stderr_n` the standard errors with which the loss was evaluated
+    (None where a table names none).
     """
 
     shares_nd: Floats
@@ -30,6 +31,7 @@ class Points:
     mixture_n: Ints
     run_n: Ints
     params_n: Floats | None = None
+    stderr_n: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.tokens_n)
@@ -54,6 +56,7 @@ class Points:
             self.mixture_n[rows],
             self.run_n[rows],
             None if self.params_n is None else self.params_n[rows],
+            None if self.stderr_n is None else self.stderr_n[rows],
         )
 
 

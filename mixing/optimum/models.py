@@ -22,7 +22,7 @@ from mixing.laws import LAWS
 from mixing.laws.base import Floats, Ints, NotApplicable, Points
 from mixing.laws.cmr import Cmr
 from mixing.optimum.solve import LossModel, numeric_gradients
-from mixing.question import make_points
+from mixing.question import known_standard_errors, make_points
 from mixing.runs import SHARE, RunTable
 
 REPLICATES = 200
@@ -42,13 +42,15 @@ class Slice:
     """Rows of runs with losses_vn of named losses, asked about at `tokens` and `params`; `base` are the base model's.
 
     `reached` is the budget that the rows are at, or reach; `follows` says that they are of many checkpoints or sizes
-    and that laws carry them to the question. `own` are the columns of the domains whose text a loss is
-    of, where they are known. `kind` is the split that asks what the question asks.
+    and that laws carry them to the question. `own` are the columns of the domains whose text a loss is of, and
+    `stderr_vn` the standard errors of the losses, where they are known. `kind` is the split that asks what the
+    question asks.
     """
 
     domains: tuple[str, ...]
     points: Points
     losses_vn: Floats
+    stderr_vn: tuple[Floats | None, ...]
     names: tuple[str, ...]
     own: tuple[tuple[int, ...], ...]
     runs: tuple[str, ...]
@@ -187,10 +189,12 @@ def slice_runs(table: RunTable, question: Question, losses: dict[str, dict[str, 
             )
     points = make_points(kept, [SHARE + d for d in table.domains], question.target_domains)
     values = kept.select([f"loss:{name}" for name in losses]).to_numpy().T.astype(float)
+    errors = tuple(known_standard_errors(kept[f"stderr:{name}"]) for name in losses)
     return Slice(
         table.domains,
         points,
         values,
+        errors,
         tuple(losses),
         tuple(_own(table.domains, question, name, weights) for name, weights in losses.items()),
         tuple(kept["run"]),
@@ -216,11 +220,15 @@ def _joined_losses(
         before = found.filter(pl.col("tokens") == 0)["loss"]
         if len(before):
             base[name] = float(before.mean())  # type: ignore[arg-type]
-        trained = found.filter(pl.col("tokens") > 0).rename({"loss": f"loss:{name}"})
+        trained = found.filter(pl.col("tokens") > 0).rename(
+            {"loss": f"loss:{name}", "stderr": f"stderr:{name}"}
+        )
         if frame is None:
             frame = trained
         else:
-            frame = frame.join(trained.select(*keys, f"loss:{name}"), on=keys, nulls_equal=True)
+            frame = frame.join(
+                trained.select(*keys, f"loss:{name}", f"stderr:{name}"), on=keys, nulls_equal=True
+            )
     if frame is None or not frame.height:
         raise InputError(
             f"{table.source}: no run has all the named losses", "Evaluate every run on all named sets"
@@ -274,7 +282,9 @@ def fit_losses(
     found: list[tuple[list[Solution], Score | None, Points]] = []
     residual_vn, dof_v = np.zeros_like(data.losses_vn), np.zeros(len(data.names))
     for v, losses_n in enumerate(data.losses_vn):
-        points = replace(data.points, target_n=_total(data.points.shares_nd, data.own[v]))
+        points = replace(
+            data.points, target_n=_total(data.points.shares_nd, data.own[v]), stderr_n=data.stderr_vn[v]
+        )
         solutions, held_out = _choose(points, losses_n, data.kind, law, step)
         found.append((solutions, held_out, points))
         solution = solutions[0]
