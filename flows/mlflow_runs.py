@@ -146,12 +146,20 @@ def _rows(client: MlflowClient, address: str, run: Run, name: str) -> Iterator[d
     for metric in sorted(run.data.metrics):
         if not metric.startswith(LOSS):
             continue
-        history = client.get_metric_history(run.info.run_id, metric)
-        # A step that was logged again counts as it was logged last.
-        by_step = {point.step: point.value for point in sorted(history, key=lambda p: (p.timestamp, p.step))}
-        for step, value in sorted(by_step.items()):
+        of_set = metric[len("loss.") :]
+        stderr = _history(client, run, f"stderr{metric[4]}{of_set}")
+        for step, value in sorted(_history(client, run, metric).items()):
             if shares or step == 0:
-                yield {"run": name, **shares, **facts, "tokens": step, "eval": metric[5:], "loss": value}
+                losses = {"tokens": step, "eval": of_set, "loss": value, "stderr": stderr.get(step)}
+                yield {"run": name, **shares, **facts, **losses}
+
+
+def _history(client: MlflowClient, run: Run, metric: str) -> dict[int, float]:
+    """A metric by step; empty where the run has none. A step that was logged again counts as it was logged last."""
+    if metric not in run.data.metrics:
+        return {}
+    history = client.get_metric_history(run.info.run_id, metric)
+    return {point.step: point.value for point in sorted(history, key=lambda p: (p.timestamp, p.step))}
 
 
 def _number(address: str, run: str, key: str, text: str) -> float | None:

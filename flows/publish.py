@@ -98,6 +98,8 @@ def _record(folder: Path, run: str, name: str, base: dict[str, float]) -> RunRec
     points = []
     for row in _losses(folder).sort("tokens", "eval").iter_rows(named=True):
         points.append(Point(f"loss.{row['eval']}", row["tokens"], row["loss"]))
+        if row.get("stderr") is not None:
+            points.append(Point(f"stderr.{row['eval']}", row["tokens"], row["stderr"]))
         if kind != "base":
             points.append(Point(f"increment.{row['eval']}", row["tokens"], row["loss"] - base[row["eval"]]))
     pretraining = folder / "pretraining.parquet"
