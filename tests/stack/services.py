@@ -48,7 +48,7 @@ def postgres_binaries() -> Path | None:
         candidates.append(Path(found).resolve().parent)
     complete = [path for path in candidates if (path / "postgres").exists() and (path / "initdb").exists()]
     fifteen = [path for path in complete if path.parent.name == "15"]
-    return (fifteen or complete or [None])[-1]
+    return next(iter([*fifteen[::-1], *complete[::-1]]), None)
 
 
 MISSING = "PostgreSQL's programs are not installed: apt-get install postgresql-15 (or put initdb and postgres on PATH)"
