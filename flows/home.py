@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mixing.errors import MixlawError
+from proxies import claims
+from proxies.claims import Holder
 
 DEFAULT_HOME = ".mixlaw"
 
@@ -108,47 +109,40 @@ class StudyFolder:
         return self.path / "run.log"
 
     @property
+    def events(self) -> Path:
+        """What happened, one JSON object a line."""
+        return self.path / "events.jsonl"
+
+    @property
     def lock(self) -> Path:
         return self.path / "run.lock"
 
 
 @contextlib.contextmanager
 def exclusive(folder: StudyFolder) -> Iterator[None]:
-    """Hold the study for this process; the kernel lets go of it whatever ends the process.
+    """Hold the study for this process, on whatever machine; let go of it whatever ends the process.
 
-    Raises MixlawError naming the process that holds it.
+    Raises MixlawError naming the process that holds it. One on another machine that gives no sign is waited
+    for, for a minute, and then taken to be dead.
     """
-    with open(folder.lock, "a+", encoding="utf-8") as lock:
+    with contextlib.ExitStack() as held:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            text = lock.read().strip()
-            raise already_running(folder, int(text) if text.isdigit() else 0) from None
-        lock.seek(0)
-        lock.truncate()
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
+            held.enter_context(claims.claim(folder.lock, wait_s=0))
+        except claims.Claimed as error:
+            raise already_running(folder, error.holder) from None
         yield
 
 
-def already_running(folder: StudyFolder, process: int) -> MixlawError:
-    """The error for a second start of the same study; `process` is 0 where its number is unknown."""
-    return MixlawError(
-        f"{folder.lock}: this study is already running (process {process or 'unknown'})",
-        f"Wait for it, or end it with: kill {process}" if process else "Wait for it",
-    )
+def already_running(folder: StudyFolder, holder: Holder | None) -> MixlawError:
+    """The error for a second start of the same study."""
+    if holder is None or not holder.pid:
+        who, step = "process unknown", "Wait for it"
+    else:
+        who, step = str(holder), f"Wait for it, or end it with: kill {holder.pid}"
+        step += "" if holder.here else f" on {holder.host}"
+    return MixlawError(f"{folder.lock}: this study is already running ({who})", step)
 
 
-def owner(folder: StudyFolder) -> int | None:
-    """The process that is running the study now (0: unknown), or None."""
-    try:
-        with open(folder.lock, encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                text = lock.read().strip()
-                return int(text) if text.isdigit() else 0
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return None
+def owner(folder: StudyFolder) -> Holder | None:
+    """The process that is running the study now, or None."""
+    return claims.holder(folder.lock)

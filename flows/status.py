@@ -1,8 +1,8 @@
-"""How far a study is, read from its run store."""
+"""How far a study is, read from its run store by any machine that sees it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from flows import home
@@ -14,44 +14,93 @@ from mixing.readers import ANSWERED
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from proxies.claims import Holder
+
 State = Literal["done", "failed", "running", "partial", "left"]
 STYLES = {"done": "green", "failed": "red", "running": "cyan", "partial": "yellow", "left": "dim"}
 
 
 @dataclass(frozen=True)
 class RunStatus:
-    """One run; `run` is empty where its identity is not known yet. `note` is a failed run's reason."""
+    """One run; `run` is empty where its identity is not known yet. `note` is a failed run's reason.
+
+    `tokens` of `of` training tokens are done, at `tokens_per_s`; `seconds` is what it has cost so far (of the
+    machine it ran on), `eta_s` what it has still to run. `where` is the host and process that train it now.
+    """
 
     name: str
     run: str
     state: State
     note: str = ""
+    tokens: int = 0
+    of: int = 0
+    tokens_per_s: float | None = None
+    seconds: float | None = None
+    eta_s: float | None = None
+    where: str = ""
 
 
 @dataclass(frozen=True)
 class Status:
-    """`process` runs the study now (None: nobody does). `answer` is decided, not_yet, earlier (there is one, of other
-    runs than the study now has), or empty."""
+    """`owner` runs the study now (None: nobody does). `answer` is decided, not_yet, earlier (there is one, of other
+    runs than the study now has), or empty. `elsewhere` is what Prefect and MLflow say where the home holds
+    nothing of the study.
+    """
 
     study: str
-    process: int | None
+    owner: Holder | None
     runs: tuple[RunStatus, ...]
     answer: str
+    elsewhere: tuple[str, ...] = ()
 
     def count(self, state: State) -> int:
         return sum(run.state == state for run in self.runs)
 
+    @property
+    def tokens_per_s(self) -> float:
+        """Of all runs that train now."""
+        return sum(run.tokens_per_s or 0.0 for run in self.runs if run.state == "running")
+
+    @property
+    def seconds(self) -> float:
+        """What the runs have cost so far: seconds of training, each on its own core or device."""
+        return sum(run.seconds or 0.0 for run in self.runs)
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds until all runs are done at the present speed; None while none trains."""
+        left = sum(run.of - run.tokens for run in self.runs if run.state not in ("done", "failed"))
+        return left / self.tokens_per_s if self.tokens_per_s > 0 else None
+
     def to_json(self) -> dict[str, Any]:
         counts = {state: self.count(state) for state in STYLES}  # type: ignore[arg-type]
-        runs = [{"name": r.name, "run": r.run, "state": r.state, "note": r.note} for r in self.runs]
-        return {"study": self.study, "process": self.process, **counts, "answer": self.answer, "runs": runs}
+        return {
+            "study": self.study,
+            "process": self.owner.pid if self.owner else None,
+            "host": self.owner.host if self.owner else None,
+            **counts,
+            "tokens_per_s": round(self.tokens_per_s, 1),
+            "seconds": round(self.seconds, 1),
+            "eta_s": _rounded(self.eta_s),
+            "answer": self.answer,
+            "elsewhere": list(self.elsewhere),
+            "runs": [
+                asdict(run)
+                | {key: _rounded(getattr(run, key)) for key in ("tokens_per_s", "seconds", "eta_s")}
+                for run in self.runs
+            ],
+        }
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 1)
 
 
 def status_of(job: Job) -> Status:
     """Compare the study's plan with its run store. Works before, during and after a run."""
     import json
 
-    process = home.owner(job.folder)
+    owner = home.owner(job.folder)
     runs, answer = _runs(job), ""
     if job.folder.decision.exists():
         answer = json.loads(job.folder.decision.read_text(encoding="utf-8")).get("status", "")
@@ -61,7 +110,7 @@ def status_of(job: Job) -> Status:
                 RunStatus("confirmation", "", "left") if run.name.startswith("confirmation") else run
                 for run in runs
             ]
-    return Status(job.study.study, process, tuple(runs), answer)
+    return Status(job.study.study, owner, tuple(runs), answer)
 
 
 def _answered(job: Job, runs: list[RunStatus]) -> bool:
@@ -91,43 +140,70 @@ def _runs(job: Job) -> list[RunStatus]:
         unknown = dict.fromkeys(job.study.domains, 1)
         return [RunStatus(run.name, "", "left") for run in make_plan(job.study, unknown).runs]
     plan = make_plan(job.study, supply)
-    base = base_spec(job, store, next(iter(plan.of_kind("base")), None)).run_id
-    found = [_state(job, "base", base)]
-    found += [
-        _state(job, run.name, proxy_spec(job, store, run, base).run_id) for run in plan.of_kind("proxy")
-    ]
+    base = base_spec(job, store, next(iter(plan.of_kind("base")), None))
+    found = [_state(job, "base", base.run_id, base.tokens)]
+    for run in plan.of_kind("proxy"):
+        spec = proxy_spec(job, store, run, base.run_id)
+        found.append(_state(job, run.name, spec.run_id, spec.tokens))
     if plan.of_kind("confirmation"):
-        found.append(_confirmation(job))
+        found.append(_confirmation(job, job.study.proxies.tokens))
     return found
 
 
-def _state(job: Job, name: str, run: str) -> RunStatus:
-    from proxies.runs import failure, state
+def _state(job: Job, name: str, run: str, of: int) -> RunStatus:
+    from proxies import claims, runs
 
     folder = job.folder.runs / run
-    found = state(folder)
-    note = failure(folder) or "" if found == "failed" else ""
-    return RunStatus(name, run, "left" if found == "absent" else found, note)
+    record = runs.done(folder)
+    if record is not None:
+        speed, seconds = record.get("tokens_per_s"), record.get("seconds")
+        return RunStatus(name, run, "done", "", of, of, speed, seconds)
+    found = runs.state(folder)
+    holder = claims.holder(folder / runs.LOCK) if found == "running" else None
+    if holder is not None:
+        where = f"{holder.host} {holder.pid}".strip()
+        at = holder.progress
+        if at is None:
+            return RunStatus(name, run, "running", of=of, where=where)
+        spent = at.tokens / at.tokens_per_s if at.tokens_per_s else None
+        return RunStatus(name, run, "running", "", at.tokens, of, at.tokens_per_s, spent, at.eta_s, where)
+    note = runs.failure(folder) or "" if found == "failed" else ""
+    return RunStatus(name, run, "left" if found in ("absent", "running", "done") else found, note, of=of)
 
 
-def _confirmation(job: Job) -> RunStatus:
+def _confirmation(job: Job, tokens: int) -> RunStatus:
     import json
 
     if not job.folder.confirmation.exists():
-        return RunStatus("confirmation", "", "left")
+        return RunStatus("confirmation", "", "left", of=tokens)
     found = json.loads(job.folder.confirmation.read_text(encoding="utf-8"))
-    return _state(job, f"confirmation target={found['target_share']:g}", found["run"])
+    return _state(job, f"confirmation target={found['target_share']:g}", found["run"], tokens)
 
 
 def print_status(found: Status, console: Console) -> None:
-    """The runs and their states, and who runs the study."""
-    from flows.commands.output import table
+    """The runs, how fast they train and what they cost, and who runs the study."""
+    from flows.commands.output import count, table
+    from flows.progress import duration
 
-    rows = [(run.name, f"[{STYLES[run.state]}]{run.state}", run.run, run.note) for run in found.runs]
-    console.print(table(f"{found.study}: runs", ("run", "state", "id", "reason"), rows, left=4))
+    def row(run: RunStatus) -> tuple[str, ...]:
+        part = f"{run.tokens / run.of:.0%}" if run.of and run.tokens else ""
+        speed = count(run.tokens_per_s) if run.tokens_per_s else ""
+        spent = duration(run.seconds) if run.seconds is not None else ""
+        left = duration(run.eta_s) if run.eta_s is not None else ""
+        shown = f"[{STYLES[run.state]}]{run.state}"
+        return (run.name, shown, run.run, run.where or run.note, part, speed, spent, left)
+
+    header = ("run", "state", "id", "where, or why", "trained", "tokens/s", "cost", "left")
+    console.print(table(f"{found.study}: runs", header, [row(run) for run in found.runs], left=4))
     counts = ", ".join(f"{found.count(state)} {state}" for state in STYLES)  # type: ignore[arg-type]
-    console.print(counts)
-    console.print(f"running in process {found.process}" if found.process is not None else "not running now")
+    spent = f"; {duration(found.seconds)} of training so far" if found.seconds else ""
+    console.print(f"{counts}{spent}")
+    if found.eta_s is not None:
+        speed, left = count(found.tokens_per_s), duration(found.eta_s)
+        console.print(f"training at {speed} tokens/s, about {left} left for all runs")
+    console.print(f"running in {found.owner}" if found.owner is not None else "not running now")
     if found.answer:
         said = {"decided": "decided", "earlier": "only to an earlier question; run the study for this one"}
         console.print("answer: " + said.get(found.answer, "not yet"))
+    for line in found.elsewhere:
+        console.print(line)

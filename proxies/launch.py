@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
 
@@ -24,6 +25,8 @@ from proxies.spec import ProxySpec
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 5.0
+LOG_SECONDS = 30.0
+"""Between two lines of the log on how far a run is."""
 
 
 class WorkerDied(MixlawError):
@@ -175,17 +178,29 @@ def _work(command: list[str], threads: int, on_progress: Report | None, spec: Pr
 def _follow(stdout: IO[str], on_progress: Report | None) -> runs.Failure | None:
     """Pass the worker's progress on until it ends; the failure that it told, if any."""
     failure = None
+    logged = time.monotonic()
     for line in stdout:
         try:
             record = json.loads(line)
             event = record.pop("event")
         except (ValueError, KeyError, AttributeError):
             continue
-        if event == "progress" and on_progress is not None:
-            on_progress(Progress(**record))
+        if event == "progress":
+            at = Progress(**record)
+            if time.monotonic() - logged >= LOG_SECONDS:
+                logged = time.monotonic()
+                log.info("run %s: step %d of %d", at.run, at.step, at.steps, extra=_at(at))
+            if on_progress is not None:
+                on_progress(at)
         elif event == "failed":
             failure = runs.Failure(**record)
     return failure
+
+
+def _at(at: Progress) -> dict[str, object]:
+    said = asdict(at)
+    speed, left = round(at.tokens_per_s, 1), round(at.eta_s, 1)
+    return {"event": "run_progress", **said, "tokens_per_s": speed, "eta_s": left, "loss": round(at.loss, 4)}
 
 
 def _relay_log(stderr: IO[str], run: str, said: deque[str]) -> None:
@@ -193,7 +208,7 @@ def _relay_log(stderr: IO[str], run: str, said: deque[str]) -> None:
         for line in stderr:
             if line.strip():
                 said.append(line.strip())
-                log.warning("run %s: %s", run, line.rstrip())
+                log.warning("run %s: %s", run, line.rstrip(), extra={"event": "worker_said", "run": run})
 
 
 def _stop(worker: subprocess.Popen[str]) -> None:

@@ -146,7 +146,9 @@ def test_a_second_start_is_refused(tmp_path: Path) -> None:
     try:
         assert holder.stdout is not None
         holder.stdout.readline()
-        assert homes.owner(folder) == holder.pid
+        owner = homes.owner(folder)
+        assert owner is not None
+        assert owner.pid == holder.pid
         done = mixlaw(tmp_path / "home", "run", str(study))
         assert done.returncode == 1
         assert f"already running (process {holder.pid})" in done.stderr

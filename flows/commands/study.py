@@ -148,12 +148,19 @@ def run(study: StudyFile, workers: Workers = None, as_json: Json = False) -> Non
 
 
 def status(study: StudyFile, as_json: Json = False) -> None:
-    """Runs done, running, failed, left."""
+    """Runs done, running, failed, left; how fast they train, and what they cost."""
+    from dataclasses import replace
+
     from flows.commands import output
     from flows.stages import Job
     from flows.status import print_status, status_of
 
-    found = status_of(Job.load(study))
+    job = Job.load(study)
+    found = status_of(job)
+    if not job.folder.path.exists():
+        from flows.elsewhere import seen_elsewhere
+
+        found = replace(found, elsewhere=seen_elsewhere(job.study.study))
     if as_json:
         output.print_json(found.to_json())
     else:

@@ -1,0 +1,128 @@
+"""What a study writes down while it runs: `run.log` for people, `events.jsonl` for machines.
+
+Each line of `events.jsonl` is one JSON object: `time` (UTC), `level`, `event`, `study`, `flow_run` (Prefect's id),
+`message`, and where it is about a run its id as `run` and what there is to say: `tokens`, `tokens_per_s`,
+`seconds`, `reason`. Neither file holds passwords or tokens: see `redacted`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+LOGGERS = ("flows", "proxies", "mixing")
+NOISY = ("prefect", "mlflow", "alembic", "py.warnings")
+HIDDEN = "***"
+SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|ACCESS_?KEY|AUTH_?STRING|CREDENTIAL", re.I)
+URL_LOGIN = re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]*(?=@)")
+STANDARD = frozenset(logging.LogRecord("", 0, "", 0, "", None, None).__dict__) | {"message", "asctime"}
+
+log = logging.getLogger(__name__)
+
+
+def redacted(text: str, environment: Mapping[str, str] = os.environ) -> str:
+    """`text` without logins in addresses and without the values of variables that are named like secrets."""
+    for value in _secrets(tuple(environment.items())):
+        text = text.replace(value, HIDDEN)
+    return URL_LOGIN.sub(HIDDEN, text)
+
+
+@cache
+def _secrets(environment: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """Longest first, so that one within another leaves no rest; short ones would hide ordinary words."""
+    found = {value for name, value in environment if SECRET_NAME.search(name) and len(value) >= 6}
+    return tuple(sorted(found, key=len, reverse=True))
+
+
+class _Text(logging.Formatter):
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
+class _JsonLine(logging.Formatter):
+    def __init__(self, study: str) -> None:
+        super().__init__()
+        self.study, self.flow_run = study, ""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = {key: value for key, value in record.__dict__.items() if key not in STANDARD}
+        ours = "event" in told
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        line = {
+            "time": f"{stamp}.{int(record.msecs):03d}Z",
+            "level": record.levelname.lower(),
+            "event": told.pop("event", "log"),
+            "study": self.study,
+            "flow_run": self.flow_run,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **(told if ours else {}),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return redacted(json.dumps(line, ensure_ascii=False, default=str))
+
+
+def to_files(folder: Path, study: str) -> None:
+    """Log to the study folder's `run.log` and `events.jsonl` from here on; the terminal is for progress.
+
+    Call it once Prefect and MLflow are imported, which have handlers of their own.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # A log that cannot be written (a full disk) is not worth a traceback on the terminal.
+    logging.raiseExceptions = False
+    logging.captureWarnings(True)
+    names = {*NOISY, *(name for name in logging.root.manager.loggerDict if name.startswith("prefect"))}
+    for logger in [logging.root, *map(logging.getLogger, names)]:
+        for old in list(logger.handlers):
+            if _is_ours(old) or (
+                isinstance(old, logging.StreamHandler) and not isinstance(old, logging.FileHandler)
+            ):
+                logger.removeHandler(old)
+                if _is_ours(old):
+                    old.close()
+    for path, form in ((folder / "run.log", _Text()), (folder / "events.jsonl", _JsonLine(study))):
+        handler = logging.FileHandler(path, encoding="utf-8")
+        handler.setFormatter(form)
+        logging.root.addHandler(handler)
+    for name in NOISY:
+        logging.getLogger(name).propagate = True
+    for name in LOGGERS:
+        logging.getLogger(name).setLevel(logging.INFO)
+
+
+def of_flow_run(flow_run: object) -> None:
+    """From here on lines carry the id of this flow run."""
+    for handler in logging.root.handlers:
+        if isinstance(handler.formatter, _JsonLine):
+            handler.formatter.flow_run = str(flow_run or "")
+
+
+@contextmanager
+def step(name: str) -> Iterator[None]:
+    """Log that a step of the study begins, and how it ends, with its seconds."""
+    started = time.monotonic()
+    log.info("%s: begins", name, extra={"event": "step_started", "step": name})
+    try:
+        yield
+    except Exception as error:
+        seconds = round(time.monotonic() - started, 3)
+        said = {"event": "step_failed", "step": name, "seconds": seconds, "reason": str(error)}
+        log.error("%s: failed: %s", name, error, extra=said)
+        raise
+    seconds = round(time.monotonic() - started, 3)
+    log.info("%s: done", name, extra={"event": "step_finished", "step": name, "seconds": seconds})
+
+
+def _is_ours(handler: logging.Handler) -> bool:
+    return isinstance(handler.formatter, _Text | _JsonLine)
