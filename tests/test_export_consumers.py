@@ -133,9 +133,9 @@ def realised(windows: Iterator[np.ndarray[Any, Any]]) -> dict[str, float]:
 
 
 def test_named_versions_are_those_that_are_tested() -> None:
-    for target in TARGETS.values():
-        package = target.verified.split()[0]
-        assert target.verified == f"{package} {importlib.metadata.version(package)}"
+    for name in ("megatron", "huggingface"):
+        package = TARGETS[name].verified.split()[0]
+        assert TARGETS[name].verified == f"{package} {importlib.metadata.version(package)}"
 
 
 @pytest.mark.parametrize(

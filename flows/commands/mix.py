@@ -7,11 +7,15 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.commands.output import print_json
 from mixing.errors import InputError
+
+if TYPE_CHECKING:
+    from mixing.spec import MixSpec
 
 FOR_TRAINING = "?workflowType=machine_learning"
 """Without it MLflow's pages are those for chat applications, which lack the model registry."""
@@ -30,13 +34,17 @@ def export(
         str | None, typer.Option(help="Where the token files lie for the trainer, if they were moved.")
     ] = None,
     list_targets: Annotated[bool, typer.Option("--list", help="List the targets.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="With --list: exactly one JSON object.")] = False,
 ) -> None:
     """A trainer's own file from a mix spec."""
     from mixing.export import export as render
-    from mixing.export.summary import export_summary, export_text, targets_table
+    from mixing.export.summary import export_summary, export_text, targets_json, targets_table
 
     if list_targets:
-        print(targets_table())
+        if json:
+            print_json(targets_json())
+        else:
+            print(targets_table())
         return
     if not spec:
         raise InputError(
@@ -46,14 +54,15 @@ def export(
         raise InputError("export: no --to TARGET given", "`mixlaw export --list` shows the targets")
     if unit not in (None, "window", "document"):
         raise InputError(f"--unit {unit} is not a unit", "Units: window, document")
-    mix = _load(spec)
+    mix = load_mix(spec)
     done = render(mix, to, out, unit=unit, data_root=data_root)  # type: ignore[arg-type]
     if out is None:
         sys.stdout.write(export_text(done))
     print(export_summary(mix, done), file=sys.stderr)
 
 
-def _load(spec: str):  # type: ignore[no-untyped-def]
+def load_mix(spec: str) -> MixSpec:
+    """The mix spec in a file, or of a chosen mix in MLflow (`models:/NAME@champion`). Raises InputError."""
     from mixing.spec import load_spec
 
     if not spec.startswith("models:/"):

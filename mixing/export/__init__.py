@@ -1,44 +1,75 @@
 """Exports: the mix spec as a trainer's own file.
 
-A target only renders; unit conversion, caps, rounding and stages are settled before it (`convert.plan`), so
-that all targets agree. Adding one is a file here and a line in `TARGETS`.
+A target only renders (and reads back); unit conversion, caps, rounding and stages are settled before it
+(`convert.plan`), so that all targets agree. Adding one is a file here and a line in `TARGETS`.
 """
 
 from __future__ import annotations
 
 import os
 import shlex
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mixing.atomic import replace_files
 from mixing.errors import InputError
 from mixing.export.convert import Plan, Unit, plan
-from mixing.export.huggingface import HuggingFace
-from mixing.export.megatron import Megatron
-from mixing.export.target import Target, absolute_prefix
-from mixing.spec import MixSpec
+from mixing.export.datatrove import DATATROVE
+from mixing.export.huggingface import HUGGINGFACE
+from mixing.export.litdata import LITDATA
+from mixing.export.maxtext import MAXTEXT
+from mixing.export.megatron import MEGATRON
+from mixing.export.olmo_core import OLMO_CORE
+from mixing.export.streaming import STREAMING
+from mixing.export.target import Rendered, Target, absolute_prefix
+from mixing.spec import MixSpec, Shard
 
-TARGETS: dict[str, Target] = {target.name: target for target in (Megatron(), HuggingFace())}
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (MEGATRON, OLMO_CORE, HUGGINGFACE, MAXTEXT, LITDATA, STREAMING, DATATROVE)
+}
 
 
 @dataclass(frozen=True)
 class ExportedFile:
-    """A rendered file; `path` is None where nothing was written. `start` says how the trainer is started."""
+    """A rendered file; `path` is None where nothing was written. `start` says how the trainer is started.
+
+    `settings` are the values that a loader needs beside the file (see `target.Rendered`).
+    """
 
     text: str
     path: Path | None
     start: tuple[str, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DomainData:
+    """Data that a target reads in its own format: the `shards` (token files) that belong into `folder`.
+
+    `stage` is the number of the first stage that reads it.
+    """
+
+    domain: str
+    stage: int
+    folder: str
+    shards: tuple[Shard, ...]
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export gave. `plan` has, per stage, the token shares asked for and the weights written."""
+    """What an export gave. `plan` has, per stage, the token shares asked for and the weights written.
+
+    `data` is empty for a target that reads the token store itself.
+    """
 
     target: str
     plan: Plan
     files: tuple[ExportedFile, ...]
     notes: tuple[str, ...]
+    data: tuple[DomainData, ...] = ()
 
 
 def targets() -> list[Target]:
@@ -47,10 +78,11 @@ def targets() -> list[Target]:
 
 
 def target_named(name: str) -> Target:
-    """Raises InputError, listing the targets, for a name that is not one."""
-    if name not in TARGETS:
-        raise InputError(f"{name!r} is not an export target", f"Targets: {', '.join(TARGETS)}")
-    return TARGETS[name]
+    """The target of that name or alias. Raises InputError, listing the targets, where there is none."""
+    for target in TARGETS.values():
+        if name == target.name or name in target.aliases:
+            return target
+    raise InputError(f"{name!r} is not an export target", f"Targets: {', '.join(TARGETS)}")
 
 
 def export(
@@ -60,12 +92,15 @@ def export(
     *,
     unit: Unit | None = None,
     data_root: str | None = None,
+    data: str | None = None,
 ) -> Exported:
-    """Render `spec` for the target `to`, and write it where `out` is given.
+    """Render `spec` for the target `to` (a name or an alias), and write it where `out` is given.
 
     `out` is a file, or a folder that gets the target's usual file name; a target without stages gets one file
     per stage, `NAME.stage-1.json` and so on. `unit` chooses windows or documents where the target draws both.
-    `data_root` replaces the spec's, for token files that were moved or are trained on elsewhere.
+    `data_root` replaces the spec's, for token files that were moved or are trained on elsewhere. `data` is the
+    absolute folder of data in the trainer's own format (a folder per domain); by default, where the trainer
+    cannot read the token store, it is the target's name in the spec's `data_root`.
 
     Raises InputError for what cannot be exported (then nothing is written), MixlawError where writing fails.
     """
@@ -73,26 +108,57 @@ def export(
     chosen = unit or target.units[0]
     if chosen not in target.units:
         raise InputError(
-            f"{to} draws {target.units[0]}s, not {chosen}s", f"Leave out the unit, or use {target.units[0]}"
+            f"{target.name} draws {target.units[0]}s, not {chosen}s",
+            f"Leave out the unit, or use {target.units[0]}",
         )
     if data_root is not None:
         spec = spec.with_data_root(data_root)
-    planned = plan(spec, chosen, target.takes_zero)
+    planned = plan(
+        spec,
+        chosen,
+        staged=target.staged,
+        data=_data_folder(spec, target, data),
+        multiple=target.align(spec) if target.align else 1,
+    )
     groups = [planned.stages] if target.staged else [(stage,) for stage in planned.stages]
     rendered = [target.render(spec, planned, group) for group in groups]
-    missing = _missing_shards(spec, planned)
+    notes = [*planned.notes, *dict.fromkeys(note for file in rendered for note in file.notes)]
     paths = _paths(out, target.filename, len(rendered))
     if out is not None:
         replace_files({path: file.text.encode() for path, file in zip(paths, rendered, strict=True) if path})
     files = tuple(
-        ExportedFile(
-            file.text,
-            path,
-            tuple(line.replace("{file}", shlex.quote(str(path or target.filename))) for line in file.start),
-        )
+        ExportedFile(file.text, path, _start(file, str(path or target.filename)), file.settings)
         for path, file in zip(paths, rendered, strict=True)
     )
-    return Exported(to, planned, files, (*planned.notes, *missing))
+    reads_store = target.data == "store" or (target.store_too and data is None)
+    missing = _missing_shards(spec, planned) if reads_store else []
+    return Exported(target.name, planned, files, (*notes, *missing), () if reads_store else _data(planned))
+
+
+def _data_folder(spec: MixSpec, target: Target, data: str | None) -> str | None:
+    if target.data == "store":
+        return None
+    if data is not None:
+        if not data.startswith("/"):
+            raise InputError(f"data: {data!r} is not an absolute path", "Give an absolute folder")
+        return data
+    if target.store_too or spec.data_root is None:
+        return None
+    return f"{spec.data_root.rstrip('/')}/{target.name}"
+
+
+def _data(planned: Plan) -> tuple[DomainData, ...]:
+    found: dict[str, DomainData] = {}
+    for stage in planned.stages:
+        for name, path in (stage.folders or {}).items():
+            found.setdefault(path, DomainData(name, stage.number, path, stage.shards[name]))
+    return tuple(found.values())
+
+
+def _start(file: Rendered, path: str) -> tuple[str, ...]:
+    return tuple(
+        line.replace("{file}", shlex.quote(path)).replace("{file!r}", repr(path)) for line in file.start
+    )
 
 
 def _paths(out: Path | None, filename: str, count: int) -> list[Path | None]:

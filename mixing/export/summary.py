@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mixing.errors import InputError
 from mixing.export import Exported, targets
+from mixing.export.target import GOLDEN_ONLY
 from mixing.spec import MixSpec
 
 
@@ -46,12 +48,13 @@ def export_summary(spec: MixSpec, exported: Exported) -> str:
 
 
 def targets_table() -> str:
-    """For `mixlaw export --list`: what a target draws, if it stages or repeats, and who reads its files."""
-    heads = ("target", "draws", "stages", "repetition cap", "read in our tests by")
+    """For `mixlaw export --list`: what a target weighs, if it stages or repeats, and who reads its files."""
+    heads = ("target", "also", "unit of its weight", "stages", "when a domain runs out", "verified with")
     rows = [
         (
             target.name,
-            " or ".join(target.units),
+            ", ".join(target.aliases),
+            f"{target.weighs} ({' or '.join(target.units)})",
             "in one file" if target.staged else "one file each",
             target.repetition,
             target.verified,
@@ -60,6 +63,27 @@ def targets_table() -> str:
     ]
     caps = "max_epochs of the spec is enforced for every target: above it nothing is written."
     return "\n".join([*_table([heads, *rows]), "", caps])
+
+
+def targets_json() -> dict[str, Any]:
+    """The same as one JSON object."""
+    return {
+        "targets": [
+            {
+                "target": target.name,
+                "aliases": list(target.aliases),
+                "file": target.filename,
+                "weighs": target.weighs,
+                "units": list(target.units),
+                "staged": target.staged,
+                "repetition": target.repetition,
+                "data": target.data,
+                "imports": target.read is not None,
+                "verified": None if target.verified == GOLDEN_ONLY else target.verified,
+            }
+            for target in targets()
+        ]
+    }
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

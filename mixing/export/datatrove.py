@@ -1,0 +1,93 @@
+"""Plain JSON: all that the conversion knows, for datatrove's readers and for scripts of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mixing.export.convert import Plan, StagePlan, apportion, document_mean, document_weights, items_of
+from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, common_dtype, shard_paths
+from mixing.export.text import json_rows, parse_json, take, weight
+from mixing.spec import MixSpec
+
+TOKEN_SIZE = {"uint16": 2, "int32": 4}
+
+
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+    """Per domain the token share, the same for documents, the number of windows, epochs, cap, and files.
+
+    The files are raw little-endian tokens, the bytes of datatrove's `.ds`.
+    """
+    (stage,) = stages
+    total = items_of(spec, stage, "window")
+    windows = apportion(stage.shares, total) if total else {}
+    means = {name: document_mean(spec, name) for name in stage.shares}
+    known = {name: mean for name, mean in means.items() if mean is not None}
+    documents = document_weights(stage.shares, known) if len(known) == len(means) else {}
+    domains: list[dict[str, Any]] = []
+    for name, share in stage.shares.items():
+        entry: dict[str, Any] = {"name": name, "share": share}
+        if documents:
+            entry["document_weight"] = documents[name]
+        if windows:
+            entry["windows"] = windows[name]
+        if name in stage.epochs:
+            entry["epochs"] = stage.epochs[name]
+        entry["max_epochs"] = spec.domains[name].max_epochs
+        if spec.data_root is not None and spec.domains[name].shards:
+            entry["files"] = shard_paths(spec, stage, name, ".bin")
+        domains.append(entry)
+    dtype = common_dtype(spec, stage)
+    values = {
+        "stage": stage.number,
+        "from_token": stage.first_token,
+        "tokens": stage.tokens,
+        "sequence_length": spec.sequence_length,
+        "global_batch_tokens": spec.global_batch_tokens,
+        "seed": stage.seed,
+        "dtype": dtype,
+        "token_size": TOKEN_SIZE.get(dtype or ""),
+        "domains": domains,
+    }
+    values = {key: value for key, value in values.items() if value is not None}
+    return Rendered(
+        json_rows(values),
+        ("DatatroveFileDataset(file, seq_len, token_size=...), drawing `windows` of each domain of {file}",),
+        {key: value for key, value in values.items() if key != "domains"},
+    )
+
+
+def read(text: str) -> Reading:
+    """Inverse of `render`."""
+    data = parse_json(text)
+    entries = tuple(
+        Entry(
+            name=take(domain, "name", str),
+            paths=tuple(str(path).removesuffix(".bin") for path in domain.get("files", [])),
+            weight=weight(take(domain, "share", (int, float)), f"domains.{index}.share"),
+            max_epochs=domain.get("max_epochs"),
+        )
+        for index, domain in enumerate(take(data, "domains", list))
+    )
+    return Reading(
+        "window",
+        (FileStage(0, entries),),
+        total_tokens=data.get("tokens"),
+        sequence_length=data.get("sequence_length"),
+        global_batch_tokens=data.get("global_batch_tokens"),
+        seed=data.get("seed"),
+        dtype=data.get("dtype"),
+    )
+
+
+DATATROVE = Target(
+    name="datatrove",
+    aliases=("json",),
+    filename="mix.json",
+    units=("window",),
+    weighs="token share, windows and documents",
+    repetition="none: the script's own",
+    data="store",
+    render=render,
+    read=read,
+)

@@ -1,0 +1,106 @@
+"""OLMo-core: the sources of a `SourceMixtureDatasetConfig`, by tokens and with a cap on repetition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mixing.export.convert import Plan, StagePlan
+from mixing.export.target import (
+    Entry,
+    FileStage,
+    Reading,
+    Rendered,
+    Target,
+    common_dtype,
+    refuse_text,
+    shard_paths,
+)
+from mixing.export.text import parse_yaml, take, weight, yaml_text
+from mixing.spec import Domain, MixSpec
+
+
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+    """`SourceMixtureList`: names, token ratios that sum to 1, caps, and raw token files."""
+    (stage,) = stages
+    sources: list[dict[str, Any]] = []
+    for name, share in stage.shares.items():
+        paths = shard_paths(spec, stage, name, ".bin")
+        refuse_text(paths, "*", "which OLMo-core reads as a pattern")
+        caps = _caps(spec.domains[name], stage, name)
+        sources.append({"source_name": name, "target_ratio": share, **caps, "paths": paths})
+    settings = {
+        # More than whole batches would be spread evenly over the paths, whatever their ratios.
+        "requested_tokens": stage.tokens,
+        "global_batch_size": spec.global_batch_tokens or spec.sequence_length,
+        "sequence_length": spec.sequence_length,
+        # Left out, it is guessed from the vocabulary, beginning with uint8.
+        "dtype": _unsigned(common_dtype(spec, stage)),
+        "seed": stage.seed,
+    }
+    known = {key: value for key, value in settings.items() if value is not None}
+    comments = (
+        "SourceMixtureList of OLMo-core. The other settings that belong to this mix:",
+        *(f"{key}: {value}" for key, value in known.items()),
+    )
+    given = ", ".join(
+        f"{key}={known[key]}" for key in ("requested_tokens", "global_batch_size") if key in known
+    )
+    start = (
+        f"SourceMixtureDatasetConfig(source_list=SourceMixtureList.from_yaml({{file!r}}), {given})",
+        f"in NumpyFSLDatasetConfig.from_src_mix(..., {_arguments(known)})",
+    )
+    return Rendered(yaml_text({"sources": sources}, comments), start, known)
+
+
+def _caps(domain: Domain, stage: StagePlan, name: str) -> dict[str, float]:
+    """OLMo-core refuses a source without `ratio x requested` tokens, cut to whole ones, under its cap."""
+    ratio, fraction = max(1.0, domain.max_epochs), min(1.0, domain.max_epochs)
+    size = sum(shard.tokens for shard in stage.shards[name])
+    needed = int(stage.tokens * stage.shares[name])
+    if int(size * fraction * ratio) < needed:
+        # At the cap to the last token; a token more than the cap is rounding, not repetition.
+        least = (needed + 0.5) / size
+        ratio, fraction = (least, 1.0) if needed >= size else (1.0, min(1.0, least))
+    caps = {"max_repetition_ratio": ratio}
+    return caps if fraction == 1 else {**caps, "max_source_fraction": fraction}
+
+
+def _unsigned(dtype: str | None) -> str | None:
+    # Megatron's index has no uint32; ids below 2**31 have the same bytes in both.
+    return "uint32" if dtype == "int32" else dtype
+
+
+def _arguments(known: dict[str, Any]) -> str:
+    given = [f"sequence_length={known['sequence_length']}"] if "sequence_length" in known else []
+    return ", ".join([*given, *([f"dtype=NumpyDatasetDType.{known['dtype']}"] if "dtype" in known else [])])
+
+
+def read(text: str) -> Reading:
+    """Inverse of `render`; the settings that are not in the file are None."""
+    entries = []
+    for index, source in enumerate(take(parse_yaml(text), "sources", list)):
+        cap = weight(source.get("max_repetition_ratio", 1.0), f"sources.{index}.max_repetition_ratio")
+        fraction = weight(source.get("max_source_fraction", 1.0), f"sources.{index}.max_source_fraction")
+        entries.append(
+            Entry(
+                name=take(source, "source_name", str),
+                paths=tuple(str(path).removesuffix(".bin") for path in take(source, "paths", list)),
+                weight=weight(take(source, "target_ratio", (int, float)), f"sources.{index}.target_ratio"),
+                max_epochs=cap * fraction,
+            )
+        )
+    return Reading("window", (FileStage(0, tuple(entries)),))
+
+
+OLMO_CORE = Target(
+    name="olmo-core",
+    aliases=("olmo",),
+    filename="olmo-core.sources.yaml",
+    units=("window",),
+    weighs="token ratio",
+    repetition="max_repetition_ratio, enforced",
+    data="store",
+    render=render,
+    read=read,
+)
