@@ -259,7 +259,7 @@ def mix_spec(job: Job, store: TokenStore, given: Answer, run_ids: Sequence[str])
             shards=shards(domain.train),
             heldout_shards=shards(domain.heldout),
             max_epochs=study.domains[name].max_epochs,
-            tokenizer=str(job.tokenizer_path),
+            tokenizer=None if job.tokenizer_path is None else str(job.tokenizer_path),
             tokenizer_hash=store.tokenizer_hash,
             dtype=store.dtype,  # type: ignore[arg-type]
         )

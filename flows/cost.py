@@ -87,12 +87,15 @@ def _example(job: Job) -> ProxySpec:
 
 
 def _vocabulary(job: Job) -> int:
-    train = job.study.tokenizer.train
-    if train is not None:
-        return train.vocab_size
+    tokenizer = job.study.tokenizer
+    if tokenizer.train is not None:
+        return tokenizer.train.vocab_size
+    if tokenizer.vocab_size is not None:
+        return tokenizer.vocab_size
     from proxies.tokenizer import load_tokenizer, vocabulary_size
 
-    return vocabulary_size(load_tokenizer(job.tokenizer_path))
+    assert tokenizer.file is not None
+    return vocabulary_size(load_tokenizer(job.study.path(tokenizer.file)))
 
 
 def _measured(job: Job, params: int) -> float | None:

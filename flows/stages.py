@@ -50,9 +50,12 @@ class Job:
         return self.study.sources()
 
     @property
-    def tokenizer_path(self) -> Path:
-        given = self.study.tokenizer.file
-        return self.folder.tokenizer if given is None else self.study.path(given)
+    def tokenizer_path(self) -> Path | None:
+        """None where the study's domains are ids and only their vocabulary is known."""
+        given = self.study.tokenizer
+        if given.file is not None:
+            return self.study.path(given.file)
+        return self.folder.tokenizer if given.train is not None else None
 
     @property
     def base_checkpoint(self) -> Path | None:
@@ -106,13 +109,14 @@ def token_store(job: Job, catalog: Catalog, report: Report | None = None) -> Tok
 
     train = job.study.tokenizer.train
     if train is not None:
-        train_tokenizer(job.sources, catalog, train.vocab_size, job.tokenizer_path)
+        train_tokenizer(job.sources, catalog, train.vocab_size, job.folder.tokenizer)
     store = build(
         job.sources,
         job.tokenizer_path,
         job.folder.tokens,
         job.study.heldout.fraction,
         on_progress=report,
+        eos=job.study.tokenizer.eos,
     )
     counted = with_tokens(
         catalog,
@@ -139,8 +143,12 @@ def plan_before_tokens(job: Job, catalog: Catalog) -> Plan:
             return make_plan(job.study, supply)
     except (MixlawError, OSError):
         pass
-    sizes = {domain.name: domain.bytes for domain in catalog.domains}
-    return make_plan(job.study, estimated_supply(job.study.heldout.fraction, sizes), estimated=True)
+    fraction = job.study.heldout.fraction
+    supply = estimated_supply(fraction, {domain.name: domain.bytes for domain in catalog.domains})
+    for domain in catalog.domains:
+        if domain.tokens is not None:
+            supply[domain.name] = round(domain.tokens * (1 - fraction))
+    return make_plan(job.study, supply, estimated=True)
 
 
 def base_spec(job: Job, store: TokenStore, planned: PlannedRun | None) -> ProxySpec:

@@ -58,21 +58,47 @@ class _Part(BaseModel):
 
 
 class DomainPart(_Part):
-    """One named source of text."""
+    """One named source: text, or token ids (then for all domains the tokenizer they are of is given)."""
 
     role: Literal["general", "target"]
     """general: what the base model knows and must not forget (replay). target: the new domain."""
-    paths: tuple[str, ...] = Field(min_length=1)
+    paths: tuple[str, ...] = ()
     """Folders, files or globs (.jsonl, .jsonl.gz, .jsonl.zst, .parquet, text), relative to the study file."""
     text_field: str = "text"
+    tokens: tuple[str, ...] = ()
+    """Instead of paths: megatron://PREFIX (of .bin and .idx) or olmo://FILE.npy; globs too."""
+    token_dtype: Literal["uint8", "uint16", "uint32", "uint64"] | None = None
+    """Of olmo:// files, which do not say it; Megatron's do."""
     max_epochs: float = Field(default=4.0, gt=0)
     weight: float | None = Field(default=None, gt=0)
     """Share within its role, for several sources of one role (normalised); default: by tokens."""
 
-    @field_validator("paths", mode="before")
+    @field_validator("paths", "tokens", mode="before")
     @classmethod
     def _one_path(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _text_or_ids(self) -> DomainPart:
+        if bool(self.paths) == bool(self.tokens):
+            raise ValueError("give either paths (text) or tokens (ids: megatron://PREFIX, olmo://FILE.npy)")
+        kinds = {self.token_kind(address) for address in self.tokens}
+        if len(kinds) > 1:
+            raise ValueError("tokens are of one kind: all megatron:// or all olmo://")
+        if kinds == {"olmo"} and self.token_dtype is None:
+            raise ValueError("olmo:// files do not say their type: add token_dtype (uint16, uint32, ...)")
+        if kinds != {"olmo"} and self.token_dtype is not None:
+            raise ValueError("token_dtype is for olmo:// files only")
+        return self
+
+    @staticmethod
+    def token_kind(address: str) -> Literal["megatron", "olmo"]:
+        scheme, _, path = address.partition("://")
+        if path and scheme == "megatron":
+            return "megatron"
+        if path and scheme == "olmo":
+            return "olmo"
+        raise ValueError(f"{address!r} is neither megatron://PREFIX nor olmo://FILE.npy")
 
 
 class HeldoutPart(_Part):
@@ -85,15 +111,28 @@ class TrainTokenizer(_Part):
 
 
 class TokenizerPart(_Part):
-    """Train a byte-level BPE on the study's own text, or load a `tokenizer.json`."""
+    """Train a byte-level BPE on the study's own text, load a `tokenizer.json`, or say what given ids are."""
 
     train: TrainTokenizer | None = None
     file: str | None = None
+    eos: str | None = None
+    """The token of `file` that ends a document; default: what its tokenizer_config.json says, or a usual name."""
+    vocab_size: int | None = Field(default=None, ge=2, le=1 << 31)
+    eos_id: int | None = Field(default=None, ge=0)
+    """For a study whose domains are all ids, without a tokenizer's file."""
 
     @model_validator(mode="after")
     def _one_of(self) -> TokenizerPart:
-        if (self.train is None) == (self.file is None):
-            raise ValueError("give either train: {vocab_size: ...} or file: ...")
+        if [self.train, self.file, self.vocab_size].count(None) != 2:
+            raise ValueError(
+                "give one of train: {vocab_size: ...}, file: ..., or (for ids) vocab_size: ... with eos_id: ..."
+            )
+        if (self.vocab_size is None) != (self.eos_id is None):
+            raise ValueError("vocab_size and eos_id go together")
+        if self.vocab_size is not None and self.eos_id is not None and self.eos_id >= self.vocab_size:
+            raise ValueError(f"eos_id {self.eos_id} is not below vocab_size {self.vocab_size}")
+        if self.eos is not None and self.file is None:
+            raise ValueError("eos names a token of file")
         return self
 
 
@@ -221,6 +260,19 @@ class Study(_Part):
         return self
 
     @model_validator(mode="after")
+    def _tokenizer_of_ids(self) -> Study:
+        ids = next((name for name, part in self.domains.items() if part.tokens), None)
+        text = next((name for name, part in self.domains.items() if part.paths), None)
+        if ids is not None and self.tokenizer.train is not None:
+            raise ValueError(
+                f"domains.{ids}.tokens are ids: give the tokenizer they are of (tokenizer: {{file: ...}}), "
+                "or vocab_size and eos_id where all domains are ids"
+            )
+        if text is not None and self.tokenizer.vocab_size is not None:
+            raise ValueError(f"domains.{text} is text: tokenizer needs a file or train, not only vocab_size")
+        return self
+
+    @model_validator(mode="after")
     def _target_run(self) -> Study:
         """Found here, not when the mix is written down after all the training."""
         if self.spec is None:
@@ -294,23 +346,10 @@ class Study(_Part):
         return shares
 
     def sources(self) -> tuple[Source, ...]:
-        """The corpora as `mixing.corpus` reads them.
+        """The corpora as `mixing.corpus` reads them. Raises InputError for a file that is not there."""
+        from flows.sources import sources_of
 
-        Raises InputError for a folder or file that is not there.
-        """
-        from mixing.corpus import Source
-
-        sources = []
-        for name, part in self.domains.items():
-            paths = tuple(self.path(text) for text in part.paths)
-            for text, path in zip(part.paths, paths, strict=True):
-                if not any(char in text for char in "*?[") and not path.exists():
-                    raise InputError(
-                        f"{self.file.name}: domains.{name}.paths: {path} does not exist",
-                        "Correct the path; it is taken from the study file's folder",
-                    )
-            sources.append(Source(name, part.role, paths, part.text_field, part.max_epochs))
-        return tuple(sources)
+        return sources_of(self)
 
 
 class _Loader(yaml.SafeLoader):

@@ -20,10 +20,11 @@ import duckdb
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
-from mixing.corpus import Role, Source, Tally, check_split, documents, is_heldout, survey_source
+from mixing.corpus import Role, Source, Tally, check_split, contents, is_heldout, survey_source
 from mixing.errors import InputError, MixlawError
 from mixing.files import Survey, shown
 from mixing.progress import ByteProgress, Report
+from mixing.token_files import TokenDocument
 from mixing.versions import check_version, version_in
 
 VERSION = 1
@@ -39,7 +40,8 @@ class Domain:
     `documents` are those with text (blank and invalid ones apart), `bytes` their UTF-8 size, `duplicates` how
     many of them repeat another one exactly, `heldout_documents` how many the split holds out. `fingerprint`
     hashes the texts whatever their order; `files_fingerprint` the files' names, sizes and times. Tokens
-    (end-of-document tokens included) are None until the text is tokenised.
+    (end-of-document tokens included) are None until the text is tokenised. Of a corpus of ids, `bytes` is the
+    size of the ids.
     """
 
     name: str
@@ -178,11 +180,13 @@ def _count(
     progress: ByteProgress,
 ) -> Domain:
     tally = Tally()
-    count = size = heldout = 0
+    count = size = heldout = tokens = 0
     digests: list[bytes] = []
-    for document in documents(source, tally):
+    for document in contents(source, tally):
         count += 1
         size += document.size
+        if isinstance(document, TokenDocument):
+            tokens += len(document.ids) + 1
         heldout += is_heldout(document.digest, heldout_fraction)
         digests.append(document.digest)
         if len(digests) == BATCH:
@@ -212,6 +216,8 @@ def _count(
         heldout_documents=heldout,
         fingerprint=fingerprint,
         files_fingerprint=found.fingerprint,
+        tokens=tokens or None,
+        mean_tokens_per_document=tokens / count if tokens else None,
     )
 
 

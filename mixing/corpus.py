@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from mixing.errors import InputError
 from mixing.files import File, Survey, corpus_files, shown, survey, unreadable
+from mixing.token_files import TokenDocument, TokenFiles, token_documents
 
 Role = Literal["general", "target"]
 
@@ -34,13 +35,17 @@ PARQUET_ROWS = 256
 
 @dataclass(frozen=True)
 class Source:
-    """A named corpus: folders, files or globs, and the field that holds the text in JSON and Parquet."""
+    """A named corpus: folders, files or globs, and the field that holds the text in JSON and Parquet.
+
+    With `tokens` the files hold token ids instead of text.
+    """
 
     name: str
     role: Role
     paths: tuple[Path, ...]
     text_field: str = "text"
     max_epochs: float = 4.0
+    tokens: TokenFiles | None = None
 
 
 @dataclass(frozen=True)
@@ -91,8 +96,14 @@ def survey_source(source: Source) -> Survey:
     """Files, bytes and change fingerprint of a source, without reading it. Raises as `corpus_files`."""
     found = survey(source.name, source.paths)
     # Another text field is another corpus in the same files.
-    fingerprint = hashlib.sha256(f"{found.fingerprint}\0{source.text_field}".encode()).hexdigest()
+    read_as = source.text_field if source.tokens is None else repr(source.tokens)
+    fingerprint = hashlib.sha256(f"{found.fingerprint}\0{read_as}".encode()).hexdigest()
     return Survey(found.files, found.bytes, fingerprint)
+
+
+def contents(source: Source, tally: Tally) -> Iterator[Document | TokenDocument]:
+    """The documents of a source, whether it holds text or ids. Raises as `documents`, `token_documents`."""
+    return documents(source, tally) if source.tokens is None else _ids(source, source.tokens, tally)
 
 
 def documents(source: Source, tally: Tally | None = None) -> Iterator[Document]:
@@ -124,6 +135,21 @@ def documents(source: Source, tally: Tally | None = None) -> Iterator[Document]:
                 "Fetch or write this file again",
             ) from error
         tally.bytes_read = before + file.size
+
+
+def _ids(source: Source, files: TokenFiles, tally: Tally) -> Iterator[TokenDocument]:
+    for file in corpus_files(source.name, source.paths):
+        before = tally.bytes_read
+        # A Megatron index leads to the .bin beside it.
+        if files.kind == "olmo" or file.path.suffix == ".idx":
+            for document in token_documents(file.path, files):
+                if document is None:
+                    tally.empty += 1
+                    continue
+                tally.bytes_read += document.size
+                yield document
+        if files.kind == "olmo" or file.path.suffix == ".bin":
+            tally.bytes_read = before + file.size
 
 
 def _texts(file: File, source: Source, tally: Tally) -> Iterator[str | None]:

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from types import TracebackType
 
 import numpy as np
@@ -81,6 +82,28 @@ class Encoder:
                 ids.append(self.eos_id)
             lengths.append(len(ids) - before)
         return np.array(ids, dtype=self.dtype), lengths
+
+
+@dataclass(frozen=True)
+class Joiner:
+    """What `Encoder.encode` does, for documents that are ids already: each followed by `eos_id`."""
+
+    eos_id: int
+    dtype: np.dtype
+
+    def encode(
+        self, documents: Sequence[NDArray[np.integer]], on_part: OnPart | None = None
+    ) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
+        """All ids in a row, and the length of each document, end-of-document included."""
+        lengths = np.array([len(ids) + 1 for ids in documents], dtype=np.int64)
+        tokens = np.full(int(lengths.sum()), self.eos_id, dtype=self.dtype)
+        end = 0
+        for ids in documents:
+            tokens[end : end + len(ids)] = ids
+            end += len(ids) + 1
+        if on_part:
+            on_part(1.0)
+        return tokens, lengths
 
 
 def _batches(texts: Sequence[str]) -> Iterator[list[Piece]]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import struct
-
 import numpy as np
 from numpy.typing import NDArray
 
-HEADER = b"MMIDIDX\0\0"
-VERSION = 1
+from mixing.token_files import FIXED, HEADER, VERSION
+
 DTYPE_CODES = {"uint16": 8, "int32": 4}
 
 
@@ -25,7 +23,7 @@ def index_bytes(lengths: NDArray[np.integer], dtype: np.dtype) -> bytes:
     return b"".join(
         (
             HEADER,
-            struct.pack("<QBQQ", VERSION, DTYPE_CODES[dtype.name], len(lengths), len(lengths) + 1),
+            FIXED.pack(VERSION, DTYPE_CODES[dtype.name], len(lengths), len(lengths) + 1),
             lengths.astype("<i4").tobytes(),
             pointers.astype("<i8").tobytes(),
             np.arange(len(lengths) + 1, dtype="<i8").tobytes(),
@@ -35,4 +33,4 @@ def index_bytes(lengths: NDArray[np.integer], dtype: np.dtype) -> bytes:
 
 def index_size(documents: int) -> int:
     """Bytes of the `.idx` of so many documents."""
-    return len(HEADER) + 25 + documents * 12 + (documents + 1) * 8
+    return len(HEADER) + FIXED.size + documents * 12 + (documents + 1) * 8

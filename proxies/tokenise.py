@@ -6,12 +6,14 @@ import hashlib
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
-from mixing.corpus import Document, Source, Tally, check_split, documents, is_heldout
+from mixing.corpus import Document, Source, Tally, check_split, contents, is_heldout
 from mixing.progress import ByteProgress
+from mixing.token_files import TokenDocument
 from proxies import shards
-from proxies.encode import Encoder, OnPart
+from proxies.encode import Encoder, Joiner, OnPart
 from proxies.manifest import DomainEntry, Recipe, SplitEntry
 from proxies.shards import Shard
 
@@ -23,7 +25,7 @@ def tokenise(
     files_fingerprint: str,
     store: Path,
     recipe: Recipe,
-    encoder: Encoder,
+    encoder: Encoder | Joiner,
     progress: ByteProgress,
 ) -> DomainEntry:
     """Cut a domain into shards, in the order of its documents, and encode those that are not there already.
@@ -47,14 +49,14 @@ def tokenise(
 
     train = _Split(f"{folder}/train", recipe)
     heldout = _Split(f"{folder}/heldout", recipe)
-    for document in documents(source, tally):
+    for document in contents(source, tally):
         split = heldout if is_heldout(document.digest, recipe.heldout_fraction) else train
         split.add(document)
         if split.bytes >= recipe.shard_bytes:
             flush(split)
     check_split(source.name, train.documents + heldout.documents, heldout.documents, recipe.heldout_fraction)
     for split in (train, heldout):
-        if split.texts:
+        if split.waiting:
             flush(split)
     _remove_surplus(store / folder, {"train": len(train.shards), "heldout": len(heldout.shards)})
     return DomainEntry(files_fingerprint, SplitEntry.of(train.shards), SplitEntry.of(heldout.shards))
@@ -74,27 +76,27 @@ class _Split:
     recipe: Recipe
     shards: list[Shard] = field(default_factory=list)
     documents: int = 0
-    texts: list[str] = field(default_factory=list)
+    waiting: list[Any] = field(default_factory=list)
     bytes: int = 0
 
     def __post_init__(self) -> None:
         self._hash = self._new_hash()
 
-    def add(self, document: Document) -> None:
-        self.texts.append(document.text)
+    def add(self, document: Document | TokenDocument) -> None:
+        self.waiting.append(document.ids if isinstance(document, TokenDocument) else document.text)
         self._hash.update(document.digest)
         self.bytes += document.size
         self.documents += 1
 
-    def flush(self, store: Path, encoder: Encoder, on_part: OnPart) -> None:
+    def flush(self, store: Path, encoder: Encoder | Joiner, on_part: OnPart) -> None:
         prefix = f"{self.prefix}-{len(self.shards):05d}"
         key = self._hash.hexdigest()
         shard = shards.finished(store, prefix, key)
         if shard is None:
-            tokens, lengths = encoder.encode(self.texts, on_part)
+            tokens, lengths = encoder.encode(self.waiting, on_part)
             shard = shards.write(store, prefix, key, tokens, lengths, self.bytes)
         self.shards.append(shard)
-        self.texts = []
+        self.waiting = []
         self.bytes = 0
         self._hash = self._new_hash()
 

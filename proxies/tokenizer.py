@@ -126,6 +126,11 @@ def vocabulary_size(tokenizer: Tokenizer) -> int:
     return max(tokenizer.get_vocab(with_added_tokens=True).values()) + 1
 
 
+def ids_hash(vocab_size: int, eos_id: int) -> str:
+    """What stands for a tokenizer's hash where only its ids are known: SHA-256, hexadecimal."""
+    return hashlib.sha256(f"ids below {vocab_size}, documents end with {eos_id}".encode()).hexdigest()
+
+
 def eos_id(tokenizer: Tokenizer, path: Path, eos: str | None = None) -> int:
     """The id of the token that ends a document.
 

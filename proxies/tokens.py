@@ -21,18 +21,19 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from mixing.atomic import replace_files
 from mixing.corpus import Source, survey_source
 from mixing.errors import InputError, MixlawError
 from mixing.progress import ByteProgress, Report
 from mixing.versions import NewerState
-from proxies.encode import Encoder
+from proxies.encode import Encoder, Joiner
 from proxies.manifest import MANIFEST, VERSION, DomainEntry, Manifest, Recipe, SplitEntry, read_manifest
 from proxies.megatron import token_dtype
 from proxies.shards import check_shard
 from proxies.tokenise import tokenise
-from proxies.tokenizer import eos_id, load_tokenizer, tokenizer_hash, vocabulary_size
+from proxies.tokenizer import eos_id, ids_hash, load_tokenizer, tokenizer_hash, vocabulary_size
 
 SHARD_BYTES = 32 << 20
 """UTF-8 bytes of text per shard: what a kill may cost, and about what is held in memory."""
@@ -188,7 +189,7 @@ class TokenStore:
 
 def build(
     sources: Sequence[Source],
-    tokenizer_path: Path,
+    tokenizer_path: Path | None,
     store_dir: Path,
     heldout_fraction: float,
     on_progress: Report | None = None,
@@ -204,33 +205,43 @@ def build(
     token, held-out fraction or shard size everything is. `threads` is the number that encode (default: the
     processors this process may use); it does not change the bytes.
 
-    Raises InputError as `mixing.corpus.documents`, `load_tokenizer`, `eos_id` and `TokenStore.open`, and for
-    a domain with nothing on one side of the split; MixlawError, naming the path, where it cannot be written.
+    Sources of token ids are copied, split by document like text; a document keeps its end-of-document id, or
+    gets one. Where all sources are ids no tokenizer is needed: `tokenizer_path` may be None.
+
+    Raises InputError as `mixing.corpus.contents`, `load_tokenizer`, `eos_id` and `TokenStore.open`, for a
+    domain with nothing on one side of the split, and for ids of another vocabulary than the tokenizer's;
+    MixlawError, naming the path, where it cannot be written.
     """
-    tokenizer = load_tokenizer(tokenizer_path)
-    vocab_size = vocabulary_size(tokenizer)
-    dtype = token_dtype(vocab_size)
+    tokenizer = load_tokenizer(tokenizer_path) if tokenizer_path is not None else None
+    meaning = _meaning(sources, tokenizer, tokenizer_path, eos)
+    dtype = token_dtype(meaning.vocab_size)
     recipe = Recipe(
         version=VERSION,
-        tokenizer_hash=tokenizer_hash(tokenizer_path),
-        vocab_size=vocab_size,
-        eos_id=eos_id(tokenizer, tokenizer_path, eos),
+        tokenizer_hash=meaning.tokenizer_hash,
+        vocab_size=meaning.vocab_size,
+        eos_id=meaning.eos_id,
         dtype=dtype.name,
         heldout_fraction=heldout_fraction,
         shard_bytes=shard_bytes,
     )
+    joiner = Joiner(recipe.eos_id, dtype)
     surveys = [survey_source(source) for source in sources]
     kept = _unchanged(store_dir, recipe)
     progress = ByteProgress(on_progress, sum(found.bytes for found in surveys))
     entries: dict[str, DomainEntry] = {}
-    with Encoder(tokenizer, recipe.eos_id, dtype, threads or len(os.sched_getaffinity(0))) as encoder:
+    with contextlib.ExitStack() as stack:
+        encoder = None
+        if tokenizer is not None:
+            threads = threads or len(os.sched_getaffinity(0))
+            encoder = stack.enter_context(Encoder(tokenizer, recipe.eos_id, dtype, threads))
         for source, found in zip(sources, surveys, strict=True):
             entry = kept.get(source.name)
             if entry is None or entry.files_fingerprint != found.fingerprint:
                 with _writing(store_dir):
                     # It no longer describes the shards once one of them is replaced.
                     (store_dir / MANIFEST).unlink(missing_ok=True)
-                    entry = tokenise(source, found.fingerprint, store_dir, recipe, encoder, progress)
+                    encodes = joiner if encoder is None or source.tokens is not None else encoder
+                    entry = tokenise(source, found.fingerprint, store_dir, recipe, encodes, progress)
             entries[source.name] = entry
             progress.next(found.bytes)
     manifest = Manifest(recipe, entries)
@@ -238,6 +249,43 @@ def build(
         replace_files({store_dir / MANIFEST: manifest.to_json()})
     progress.finish()
     return TokenStore.open(store_dir, verify=True)
+
+
+@dataclass(frozen=True)
+class _Meaning:
+    """What the ids of a store are."""
+
+    tokenizer_hash: str
+    vocab_size: int
+    eos_id: int
+
+
+def _meaning(
+    sources: Sequence[Source], tokenizer: Tokenizer | None, path: Path | None, eos: str | None
+) -> _Meaning:
+    if tokenizer is not None and path is not None:
+        found = _Meaning(tokenizer_hash(path), vocabulary_size(tokenizer), eos_id(tokenizer, path, eos))
+        whose = str(path)
+    else:
+        text = next((source for source in sources if source.tokens is None), None)
+        if text is not None or not sources:
+            raise InputError(
+                f"domain {text.name if text else ''!r} is text, and no tokenizer is given",
+                "Give the tokenizer's file",
+            )
+        first = sources[0].tokens
+        assert first is not None
+        found = _Meaning(ids_hash(first.vocab_size, first.eos_id), first.vocab_size, first.eos_id)
+        whose = f"domain {sources[0].name!r}"
+    for source in sources:
+        ids = source.tokens
+        if ids is not None and (ids.vocab_size, ids.eos_id) != (found.vocab_size, found.eos_id):
+            raise InputError(
+                f"domain {source.name!r} has ids below {ids.vocab_size} with documents ended by {ids.eos_id}; "
+                f"{whose}: below {found.vocab_size}, ended by {found.eos_id}",
+                "All domains of a study have one tokenizer",
+            )
+    return found
 
 
 def _unchanged(store_dir: Path, recipe: Recipe) -> dict[str, DomainEntry]:

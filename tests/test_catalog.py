@@ -106,7 +106,7 @@ def test_nothing_is_read_again_when_no_file_changed(tmp_path: Path, monkeypatch:
         raise AssertionError("read again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(mixing.catalog, "documents", unexpected)
+        patch.setattr(mixing.catalog, "contents", unexpected)
         assert scan([source(folder)], FRACTION, previous=Catalog.from_json(catalog.to_json())) is not catalog
         assert scan([source(folder)], FRACTION, previous=catalog) is catalog
     assert scan([source(folder)], 0.4, previous=catalog) != catalog
@@ -143,7 +143,7 @@ def test_a_domain_without_text_is_named(tmp_path: Path) -> None:
 def test_a_missing_folder_is_found_before_anything_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mixing.catalog, "documents", None)
+    monkeypatch.setattr(mixing.catalog, "contents", None)
     good = source(corpus(tmp_path / "docs", numbered(20)))
     with pytest.raises(InputError, match=r"domain 'gone': .*nowhere does not exist"):
         scan([good, source(tmp_path / "nowhere", "gone")], FRACTION)

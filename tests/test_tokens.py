@@ -198,7 +198,7 @@ class TestStore:
         self, store: TokenStore, sources: list[Source], tokenizer: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = stamps(store.path)
-        monkeypatch.setattr(proxies.tokenise, "documents", None)
+        monkeypatch.setattr(proxies.tokenise, "contents", None)
         assert rebuild(sources, tokenizer, store.path) == store
         assert stamps(store.path) == before
 
