@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import mix, study, table
+from flows.commands import deployments, mix, study, table
 from mixing.errors import MixlawError
 
 # Fits are many small solves: a second BLAS thread only waits for the first, and for whoever else uses the core.
@@ -47,6 +47,7 @@ app.command()(study.status)
 app.command()(table.fit)
 app.command()(table.decide)
 app.command()(mix.export)
+app.command()(deployments.deploy)
 app.command()(mix.ui)
 
 _UsageError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")

@@ -51,16 +51,10 @@ def _flow(job: Job, shown: Board, workers: int) -> Outcome:
     """Run the flow under the study's lock, after closing what a killed one left open in Prefect."""
     from prefect import flow, tags
     from prefect.runtime import flow_run
-    from prefect.task_runners import ThreadPoolTaskRunner
 
     from flows.reaping import reap, study_tag
 
-    @flow(
-        name="mixlaw study",
-        flow_run_name=job.study.study,
-        task_runner=ThreadPoolTaskRunner(max_workers=workers),
-        persist_result=False,
-    )
+    @flow(name="mixlaw study", flow_run_name=job.study.study, persist_result=False)
     def study_flow(study_file: str, mixlaw_home: str) -> Any:
         with _interruptible(shown, job, str(flow_run.id)):
             reap(tag, own=_uuid(flow_run.id))

@@ -33,7 +33,7 @@ from mixing.errors import InputError, MixlawError
 
 if TYPE_CHECKING:
     from mixing.spec import MixSpec
-    from proxies.progress import Progress
+    from proxies.progress import Report
     from proxies.spec import ProxySpec
     from proxies.tokens import TokenStore
 
@@ -45,11 +45,12 @@ RETRIES = 2
 class Trainer(Protocol):
     """Trains a run into the study's run store, or finds it done there.
 
-    `weights` are the base model's (None: from scratch), `threads` those of the run. Raises as `proxies.launch.launch`.
+    `name` is for people; `weights` are the base model's (None: from scratch); `alone` says that no other run is
+    trained at the same time. Raises as `proxies.launch.launch`.
     """
 
     def __call__(
-        self, spec: ProxySpec, weights: Path | None, report: Callable[[Progress], None], threads: int
+        self, name: str, spec: ProxySpec, weights: Path | None, report: Report, alone: bool
     ) -> None: ...
 
 
@@ -87,14 +88,13 @@ class Outcome:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def train_here(job: Job) -> Trainer:
-    """In a worker process on this machine."""
+def train_here(job: Job, cores: int) -> Trainer:
+    """In a worker process on this machine: on one thread next to others, on all cores alone."""
 
-    def train(
-        spec: ProxySpec, weights: Path | None, report: Callable[[Progress], None], threads: int
-    ) -> None:
+    def train(name: str, spec: ProxySpec, weights: Path | None, report: Report, alone: bool) -> None:
         from proxies.launch import launch
 
+        threads = cores if alone else 1
         launch(spec, job.folder.runs, job.folder.tokens, weights, threads=threads, on_progress=report)
 
     return train
@@ -105,7 +105,7 @@ class Steps:
 
     def __init__(self, job: Job, shown: Board, workers: int, train: Trainer | None = None) -> None:
         self.job, self.shown, self.workers = job, shown, workers
-        self.train = train or train_here(job)
+        self.train = train or train_here(job, workers)
         self.trained = 0
         self._lock = threading.Lock()
 
@@ -167,18 +167,19 @@ class Steps:
         row = self.shown.row("base model", spec.tokens or None)
 
         def work() -> None:
-            # Alone on the machine, so it gets all of it.
-            self._launch(spec, self.job.base_checkpoint, lambda at: row.set(at.tokens), self.workers)
+            self._launch("base", spec, self.job.base_checkpoint, lambda at: row.set(at.tokens), alone=True)
 
         self._task("base", work, RETRIES)
         row.finish()
         return spec.run_id
 
     def _swarm(self, plan: Plan, store: TokenStore, base: str) -> tuple[dict[str, str], ...]:
-        """Train the candidates, one process per core.
+        """Train the candidates, `workers` at a time.
 
         Returns finished run ids to names, names of failed runs to reasons, and those to ids.
         """
+        from prefect.task_runners import ThreadPoolTaskRunner
+
         planned = plan.of_kind("proxy")
         specs = {run.name: proxy_spec(self.job, store, run, base) for run in planned}
         weights = self.job.folder.runs / base / "weights.pt"
@@ -192,19 +193,24 @@ class Steps:
                 row.set(sum(tokens.values()), note=f"{len(finished)} of {len(specs)} done")
 
         def work(name: str) -> str:
-            self._launch(specs[name], weights, lambda at: report(name, at))
+            self._launch(name, specs[name], weights, lambda at: report(name, at))
             with self._lock:
                 tokens[name] = specs[name].tokens
                 finished.append(name)
                 row.set(sum(tokens.values()), note=f"{len(finished)} of {len(specs)} done")
             return name
 
-        futures = {name: _step(name, RETRIES).submit(lambda name=name: work(name)) for name in specs}
+        with ThreadPoolTaskRunner(max_workers=self.workers) as runner:
+            futures = {
+                name: runner.submit(_step(name, RETRIES), {"function": lambda name=name: work(name)})
+                for name in specs
+            }
+            for future in futures.values():
+                future.wait()
         done: dict[str, str] = {}
         failures: dict[str, str] = {}
         others: list[BaseException] = []
         for name, future in futures.items():
-            future.wait()
             result = future.result(raise_on_failure=False)
             if not isinstance(result, BaseException):
                 done[specs[name].run_id] = name
@@ -253,7 +259,7 @@ class Steps:
         weights = self.job.folder.runs / base / "weights.pt"
 
         def work() -> None:
-            self._launch(spec, weights, lambda at: row.set(at.tokens), self.workers)
+            self._launch(planned.name, spec, weights, lambda at: row.set(at.tokens), alone=True)
 
         try:
             self._task(planned.name, work, RETRIES)
@@ -270,12 +276,12 @@ class Steps:
         outcome.names[spec.run_id] = planned.name
 
     def _launch(
-        self, spec: ProxySpec, weights: Path | None, report: Callable[[Any], None], threads: int = 1
+        self, name: str, spec: ProxySpec, weights: Path | None, report: Report, alone: bool = False
     ) -> None:
         from proxies.runs import state
 
         known = state(self.job.folder.runs / spec.run_id) == "done"
-        self.train(spec, weights, report, threads)
+        self.train(name, spec, weights, report, alone)
         if not known:
             with self._lock:
                 self.trained += 1

@@ -1,0 +1,176 @@
+"""The flows that deployments name: `flows.deployed.study`, `.refresh` and `.proxy`.
+
+A worker imports them from the installed package; no code is pulled. What they do is that of `mixlaw run`: the
+run store says what is done, so a flow run that was killed is resumed by the next one.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from prefect import flow, get_run_logger, tags
+from prefect.client.schemas.objects import State, StateType
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from flows import home
+from flows.progress import PlainBoard
+from mixing.errors import InputError, MixlawError
+
+if TYPE_CHECKING:
+    from flows.stages import Job
+    from flows.steps import Outcome
+
+# Fits are many small solves: a second BLAS thread only waits for the first.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+STUDY, REFRESH, PROXY = "mixlaw study", "mixlaw refresh", "mixlaw proxy"
+SKIPPED = "Skipped"
+"""Name of the state of a flow run that found the study running already."""
+
+
+class RunLogBoard(PlainBoard):
+    """Progress as lines in the flow run's log."""
+
+    def __init__(self, logger: Any) -> None:
+        super().__init__()
+        self.logger = logger
+
+    def write(self, line: str) -> None:
+        self.logger.info(line)
+
+
+def _named_by_study() -> str:
+    """`tiny`, as the study file calls itself; its file name where it cannot be read."""
+    from flows.study import Study
+
+    path = Path(flow_run.parameters.get("study_file", "study.yaml"))
+    try:
+        return Study.load(path).study
+    except MixlawError:
+        return path.stem
+
+
+@flow(name=STUDY, flow_run_name=_named_by_study, persist_result=False)
+def study(study_file: str, workers: int | None = None, spread: int = 0, promote_gain: float = 0.01) -> Any:
+    """Run a study, resuming what is done: catalogue, tokens, proxies, laws, decision, mix spec, MLflow.
+
+    Args:
+        study_file: Absolute path of the study file, as this worker sees it.
+        workers: Proxies trained at the same time on this worker (default: one per core).
+        spread: Where above 0, runs are flow runs of the deployment `mixlaw proxy`, so many at the same time.
+        promote_gain: Nats per token that a new mix must gain to become champion where intervals overlap.
+    """
+    return _whole_study(_job(study_file), workers, spread)
+
+
+@flow(name=PROXY, flow_run_name="{name}", persist_result=False)
+def proxy(study: str, run: str, name: str, weights: str | None = None, alone: bool = False) -> Any:
+    """Train one run of a study into the shared run store.
+
+    Args:
+        study: The study's name: its folder in MIXLAW_HOME.
+        run: The run's id, whose folder holds its spec.
+        name: The run's name, for people.
+        weights: File of the base model's weights, if not those of a run of this study.
+        alone: Whether the run may use all of the worker's cores.
+    """
+    from proxies.launch import launch
+    from proxies.runs import read_spec
+
+    home.set_defaults(_home())
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", study) or not re.fullmatch(r"[0-9a-f]{16}", run):
+        raise InputError(
+            f"{study}/{run}: not the name of a study and the id of a run", "Start it from a study"
+        )
+    folder = home.StudyFolder.of(study, _home())
+    spec = read_spec(folder.runs / run)
+    base = Path(weights) if weights else folder.runs / spec.base / "weights.pt" if spec.base else None
+    row = RunLogBoard(get_run_logger()).row(name, spec.tokens or None)
+    launch(
+        spec,
+        folder.runs,
+        folder.tokens,
+        base,
+        threads=_cores() if alone else 1,
+        on_progress=lambda at: row.set(at.tokens),
+    )
+    row.finish()
+    return Completed(message=f"run {run} is done")
+
+
+def _home() -> Path:
+    if not os.environ.get("MIXLAW_HOME"):
+        raise InputError(
+            "MIXLAW_HOME is not set for this flow run",
+            "Set it in the deployment's job variables (env), as `mixlaw deploy` does, or where the worker starts",
+        )
+    return home.home()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _job(study_file: str) -> Job:
+    """The study, as a worker finds it, with the environment set for what is imported later."""
+    root = _home()
+    home.set_defaults(root)
+    from flows.stages import Job
+
+    if not Path(study_file).is_absolute():
+        raise InputError(f"{study_file}: not an absolute path", "A worker starts in a folder of its own")
+    job = Job.load(study_file, root)
+    _ = job.sources
+    job.create_folder()
+    return job
+
+
+def _whole_study(job: Job, workers: int | None, spread: int) -> State[Any]:
+    """All steps, under the study's lock; a state whose message is the answer."""
+    from flows.reaping import reap, study_tag
+    from flows.steps import Steps
+
+    running = home.owner(job.folder)
+    if running is not None:
+        return skipped(job, running)
+    shown = RunLogBoard(get_run_logger())
+    own = UUID(flow_run.id)
+    tag = study_tag(job.folder.path)
+    with home.exclusive(job.folder), tags(tag):
+        reap(tag, own=own)
+        if spread > 0:
+            from flows.spread import Spread
+
+            steps = Steps(job, shown, spread, Spread(job, str(own), shown))
+        else:
+            steps = Steps(job, shown, workers or _cores())
+        outcome = steps.all()
+    if outcome.unpublished is not None:
+        raise outcome.unpublished
+    return said(outcome)
+
+
+def skipped(job: Job, process: int) -> State[Any]:
+    """Neither done nor failed: nobody needs to be told."""
+    by = f" (process {process})" if process else ""
+    return State(type=StateType.CANCELLED, name=SKIPPED, message=f"{job.study.study} is running already{by}")
+
+
+def said(outcome: Outcome) -> State[Any]:
+    """The final state of a flow run, with the answer in a line."""
+    from flows.describe import ratio_line, shares
+
+    decision = outcome.given.decision
+    if decision.status != "decided":
+        return Completed(name="Not yet", message="These runs cannot support a ratio: see the decision")
+    logging.getLogger(__name__).debug("decided")
+    text = f"mix: {shares(decision.shares)}; target share {ratio_line(decision)}"
+    if outcome.publication is not None and outcome.publication.version is not None:
+        text += f"; version {outcome.publication.version}"
+    return Completed(message=text)
