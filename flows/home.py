@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -116,6 +117,17 @@ class StudyFolder:
     @property
     def lock(self) -> Path:
         return self.path / "run.lock"
+
+
+@contextlib.contextmanager
+def first_use(database: Path) -> Iterator[None]:
+    """One process at a time, in this block, of those that share an SQLite database: the first one creates its
+    tables, and two that do so at once ruin it.
+    """
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with open(database.with_name(f".{database.name}.lock"), "ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager

@@ -20,7 +20,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+from flows import home
 from mixing.errors import MixlawError
 
 START_TIMEOUT = 120.0
@@ -39,23 +41,28 @@ def serve(port: int, parent: int) -> None:
         # Blocks are for deployments' storage; registering them is a second of every start.
         PREFECT_API_BLOCKS_REGISTER_ON_START="false",
     )
+    starting = contextlib.ExitStack()
+    servers: list[Any] = []
 
     def watch() -> None:
         while os.getppid() == parent:
+            if servers and servers[0].started:
+                starting.close()
             time.sleep(0.3)
         os._exit(0)
 
     threading.Thread(target=watch, daemon=True).start()
     import uvicorn
+    from prefect.server.api.server import create_app
 
-    uvicorn.run(
-        "prefect.server.api.server:create_app",
-        factory=True,
-        host="127.0.0.1",
-        port=port,
-        log_level="error",
-        lifespan="on",
+    # Studies that run at once have a server each, over one database. Only one may create its tables.
+    database = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect") / "prefect.db"
+    starting.enter_context(home.first_use(database))
+    config = uvicorn.Config(
+        create_app, factory=True, host="127.0.0.1", port=port, log_level="error", lifespan="on"
     )
+    servers.append(uvicorn.Server(config))
+    servers[0].run()
 
 
 @functools.cache
@@ -74,7 +81,7 @@ def start(root: Path) -> Callable[[], None]:
     log_path = folder / "server.log"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        log = open(log_path, "wb")  # noqa: SIM115 (the server's from here on)
+        log = open(log_path, "ab")  # noqa: SIM115 (the server's from here on)
     except OSError as error:
         raise MixlawError(
             f"{log_path}: cannot be written ({error.strerror})", "Set MIXLAW_HOME to a folder that can"

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from flows.home import first_use
 from mixing.errors import InputError, MixlawError
 
 if TYPE_CHECKING:
@@ -144,10 +145,11 @@ class Tracker:
         with self._one_line():
             from mlflow import MlflowClient
 
-            if uri.startswith("sqlite:///"):
-                Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-            self.client: MlflowClient = MlflowClient(tracking_uri=uri, registry_uri=uri)
-            self.experiment = self._experiment()
+            with contextlib.ExitStack() as alone:
+                if uri.startswith("sqlite:///"):
+                    alone.enter_context(first_use(Path(uri.removeprefix("sqlite:///"))))
+                self.client: MlflowClient = MlflowClient(tracking_uri=uri, registry_uri=uri)
+                self.experiment = self._experiment()
 
     @contextlib.contextmanager
     def _one_line(self) -> Iterator[None]:
