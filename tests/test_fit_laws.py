@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +19,7 @@ from mixing.fitting.fit_laws import FitReport, fit_laws
 from mixing.fitting.select import MODELS
 from mixing.landscapes import LANDSCAPES
 from mixing.laws import LAWS
+from mixing.regressors.repetition import effective
 from mixing.runs import RunTable, make_table
 
 POWER = LANDSCAPES[0]
@@ -246,3 +248,29 @@ def test_no_finite_table_breaks_it(found: RunTable, law: str, ahead: int | None)
     json.dumps(done.to_json(), allow_nan=False)
     assert set(done.chosen) == {"x", "y"}
     assert {"constant"} <= {one.law for one in done.laws}
+
+
+def test_runs_that_read_a_source_again_and_again() -> None:
+    """A loss of effective tokens: with the supply named, a law in effective tokens is chosen and errs far less."""
+    rng = np.random.default_rng(2)
+    unique = {"code": 2e8}
+    rows = []
+    for number, share in enumerate(np.linspace(0.1, 0.9, 9)):
+        for tokens in np.geomspace(1e9, 8e9, 5):
+            worth = effective(share * tokens, unique["code"]) / 1e9
+            loss = 2 + 0.4 * (float(worth) + 0.1) ** -0.3 + 5e-4 * rng.standard_normal()
+            rows.append((f"r{number}", 1 - share, share, tokens, "code", loss))
+    columns = ["run", "share.web", "share.code", "tokens", "eval", "loss"]
+    table = make_table(pl.DataFrame(rows, schema=columns, orient="row"), "t.csv")
+    plain = fit_laws(table, ["code"], "d-cpt")
+    found = fit_laws(table, ["code"], "d-cpt", supply=unique)
+    assert {law.law for law in found.laws} == {"constant", "linear", "d-cpt", "d-cpt with repetition"}
+    errors = {law.law: law.cv.mae for law in found.laws if law.cv}
+    assert errors["d-cpt"] == next(law.cv.mae for law in plain.laws if law.law == "d-cpt" and law.cv)
+    assert errors["d-cpt with repetition"] < 0.5 * errors["d-cpt"]
+    # Nothing was read twice: there is nothing to say.
+    assert len(fit_laws(table, ["code"], "d-cpt", supply={"code": 1e11}).laws) == 3
+    with pytest.raises(InputError, match="--supply german"):
+        fit_laws(table, ["code"], supply={"german": 1e9})
+    with pytest.raises(InputError, match="not above 0"):
+        fit_laws(table, ["code"], supply={"code": 0.0})

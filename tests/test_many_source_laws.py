@@ -9,7 +9,14 @@ from mixing.fitting.fit import fit, fit_model
 from mixing.fitting.select import MODELS
 from mixing.laws import LAWS
 from mixing.laws.base import Floats, Law, NotApplicable, Points
-from mixing.laws.dcpt import best_size, falls_with_share, largest_share, share_of_scarce
+from mixing.laws.dcpt import (
+    best_size,
+    cross_domain,
+    falls_with_share,
+    largest_share,
+    learnability,
+    share_of_scarce,
+)
 from mixing.regressors import REGRESSORS
 from mixing.regressors.repetition import Repeated, data_constrained_loss, effective
 
@@ -169,6 +176,14 @@ def test_the_other_uses_of_d_cpt() -> None:
     assert falls_with_share(lambda r: target(r, 1e3), 0.1, 0.9)
     assert not falls_with_share(lambda r: r, 0.1, 0.9)
     assert largest_share(lambda r: 3 + r, 2.0, 0.1) == 0.0
+
+
+def test_the_cross_domain_form() -> None:
+    """laws.md 2: + F/K^mu with K = w1/k1 + w2 k2: what is harder to learn (smaller K) has the higher loss."""
+    easy, hard = learnability(2.0, 0.4, (1.0, 0.5)), learnability(4.0, 0.1, (1.0, 0.5))
+    assert (easy, hard) == (pytest.approx(0.7), pytest.approx(0.3))
+    assert cross_domain(1.5, 0.2, easy, 0.5) == pytest.approx(1.5 + 0.2 / 0.7**0.5)
+    assert cross_domain(1.5, 0.2, hard, 0.5) > cross_domain(1.5, 0.2, easy, 0.5) > 1.5
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=lambda model: model.name)

@@ -121,6 +121,15 @@ def fit(
             help="Share columns that count as R (default: the domain of the set's name, or the second of two).",
         ),
     ] = None,
+    supply: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=TOKENS",
+            help="Unique tokens of a domain that runs have read again, or @tokens.json: laws compete in effective "
+            "tokens too.",
+        ),
+    ] = None,
+    figures: Annotated[Path | None, typer.Option(metavar="DIR", help="Draw the figures here.")] = None,
     as_json: Json = False,
 ) -> None:
     """Fit and cross-validate the laws, and choose one for each validation set.
@@ -148,13 +157,19 @@ def fit(
             tokens=budget,
             test=held_out,
             target_domains=tuple(target_domain) if target_domain else None,
+            supply=amounts(supply, "supply"),
             report=on_progress,
         )
     if as_json:
         output.print_json(report.to_json())
-        return
-    print_laws(report, output.console())
-    print_warnings(report.warnings, output.console())
+    else:
+        print_laws(report, output.console())
+        print_warnings(report.warnings, output.console())
+    if figures is not None:
+        from flows.figures_fit import draw_fits
+
+        for path in draw_fits(report, figures):
+            print(f"wrote {path}", file=sys.stderr)
 
 
 def amounts(options: list[str] | None, name: str) -> dict[str, float]:

@@ -8,18 +8,23 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from mixing.errors import InputError
 from mixing.fitting.crossval import Kind, Score, score
 from mixing.fitting.fit import Solution, identifiability
 from mixing.fitting.select import MODELS, Candidate, candidates, choose
 from mixing.laws import LAWS
-from mixing.laws.base import Fitted, Floats, Model, NotApplicable, Points
+from mixing.laws.base import Fitted, Floats, Model, NotApplicable, Points, Regressor
 from mixing.question import make_points
+from mixing.regressors.repetition import Repeated
 from mixing.runs import SHARE, RunTable
 
 ILL_CONDITIONED = 1e6
 """A law whose standardised columns are this close to dependent has parameters that mean nothing one by one."""
+
+NOMINAL = ("constant", "linear", "scheffe", "ratio")
+"""Laws with parameters of each budget: rows repeated to different degrees would each have their own."""
 
 BEYOND = 1.05
 """Asked about budgets this far past the table's largest, laws are judged on leave-largest-T."""
@@ -50,12 +55,25 @@ class LawFit:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """Rows that were left out of the fit and what the chosen law predicted for them: observed_n and predicted_n
+    (nats), tokens_n, and the target share target_n (NaN where a loss has none)."""
+
+    law: str
+    observed_n: Floats
+    predicted_n: Floats
+    tokens_n: Floats
+    target_n: Floats
+
+
+@dataclass(frozen=True)
 class FitReport:
-    """All fits, and the law chosen for each loss."""
+    """All fits, the law chosen for each loss, and how that one predicted rows left out, where it could be scored."""
 
     laws: list[LawFit]
     chosen: dict[str, str]
     warnings: list[str] = field(default_factory=list)
+    held_out: dict[str, HeldOut] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The object that `mixlaw fit --json` prints (interfaces.md)."""
@@ -104,6 +122,7 @@ def fit_laws(
     tokens: int | None = None,
     test: RunTable | None = None,
     target_domains: tuple[str, ...] | None = None,
+    supply: dict[str, float] | None = None,
     report: Callable[[int, int], None] | None = None,
 ) -> FitReport:
     """Fit laws to losses named by `evals` (names, or name -> weights of validation sets).
@@ -111,8 +130,9 @@ def fit_laws(
     `auto` fits every law and regressor that the table can carry, and blends them; a name fits that one beside the
     linear and constant baselines. The target domain of a loss is the domain of its name, the second of two sources,
     or what `target_domains` says. `params` and `tokens` say what will be asked: rows of that size; a choice by
-    leave-largest-T past the trained budgets, by leave-largest-N past the trained sizes. `report` is told fits done and
-    to do. Raises InputError for unknown names.
+    leave-largest-T past the trained budgets, by leave-largest-N past the trained sizes. `supply` names the unique
+    tokens of domains that runs have read again: every formula competes in effective tokens too. `report` is told fits
+    done and to do. Raises InputError for unknown names.
     """
     if not evals:
         raise InputError(
@@ -122,6 +142,7 @@ def fit_laws(
     if law not in ("auto", *MODELS):
         raise InputError(f"no law {law!r}", f"Choose among: auto, {', '.join(MODELS)}")
     wanted = [m for n, m in MODELS.items() if law in ("auto", n) or n in ("constant", "linear")]
+    unique_d = _unique(table, supply or {})
     unknown = [d for d in target_domains or () if d not in table.domains]
     if unknown:
         raise InputError(
@@ -131,6 +152,7 @@ def fit_laws(
     warnings = list(table.warnings)
     fits: list[LawFit] = []
     chosen: dict[str, str] = {}
+    held_out: dict[str, HeldOut] = {}
     done = 0
     for name, weights in named.items():
         rows, kind = _rows(table, weights, params, tokens, warnings)
@@ -145,25 +167,69 @@ def fit_laws(
                     f"law {law!r} cannot be fitted to {name!r}: {error}", "Try --law auto"
                 ) from None
 
-        def step() -> None:
-            nonlocal done
-            done += 1
-            if report is not None:
-                report(done, len(wanted) * len(named))
-
         other_size = params is not None and points.params_n is not None and params not in points.params_n
         # Asked about a size that was not trained, only formulas can answer: the rest is not worth its cost.
         models = [m for m in wanted if not other_size or law != "auto" or m.name in LAWS]
+        if unique_d is not None:
+            columns = tuple(table.domains.index(d) for d in targets)
+            models += [
+                Repeated(m, unique_d, columns)
+                for m in models
+                if not isinstance(m, Regressor) and m.name not in NOMINAL
+            ]
+
+        def step(fits: int = len(models) * len(named)) -> None:
+            nonlocal done
+            done += 1
+            if report is not None:
+                report(done, fits)
+
         found = candidates(
             points, losses_n, kind, models, blend=law == "auto" and not other_size, refused=refused, step=step
         )
+        asked = None
+        if held is not None and held.height:
+            asked = make_points(held, shares, targets, points.token_unit)
+        usable = {m.name: m.usable for m in models}
         for candidate in found:
             scored = None
-            if held is not None and held.height:
-                scored = _test_score(candidate.fitted, held, shares, targets, points.token_unit)
+            if held is not None and asked is not None:
+                use_n = (
+                    usable[candidate.name](asked) if candidate.name in usable else np.ones(len(asked), bool)
+                )
+                scored = _test_score(candidate.fitted, asked, held["loss"].to_numpy(), use_n)
             fits.append(_law_fit(candidate, name, points, kind, scored))
         chosen[name] = law if law != "auto" else _choose(name, found, points, losses_n, warnings, other_size)
-    return FitReport(fits, chosen, list(dict.fromkeys(warnings)))
+        scored_rows = _held_out(chosen[name], found, points, losses_n)
+        if scored_rows is not None:
+            held_out[name] = scored_rows
+    return FitReport(fits, chosen, list(dict.fromkeys(warnings)), held_out)
+
+
+def _unique(table: RunTable, supply: dict[str, float]) -> tuple[float, ...] | None:
+    """Unique tokens by domain (no limit where none is named); None where no run has read anything twice."""
+    for domain, tokens in supply.items():
+        if domain not in table.domains:
+            raise InputError(
+                f"--supply {domain}: no such domain", f"The table's domains: {', '.join(table.domains)}"
+            )
+        if not (np.isfinite(tokens) and tokens > 0):
+            raise InputError(f"--supply {domain}={tokens:g}: not above 0", "Give the domain's unique tokens")
+    most = {
+        d: float((table.trained[SHARE + d] * table.trained["tokens"]).max() or 0.0)  # type: ignore[arg-type]
+        for d in supply
+    }
+    if not any(most[d] > tokens for d, tokens in supply.items()):
+        return None
+    return tuple(float(supply.get(d, np.inf)) for d in table.domains)
+
+
+def _held_out(name: str, found: list[Candidate], points: Points, losses_n: Floats) -> HeldOut | None:
+    predicted_n = next((c.held_out_n for c in found if c.name == name), None)
+    if predicted_n is None:
+        return None
+    rows = np.isfinite(predicted_n)
+    return HeldOut(name, losses_n[rows], predicted_n[rows], points.tokens_n[rows], points.target_n[rows])
 
 
 def _targets(table: RunTable, name: str, target_domains: tuple[str, ...] | None) -> tuple[str, ...]:
@@ -243,20 +309,14 @@ def _law_fit(found: Candidate, name: str, points: Points, kind: Kind, scored: Sc
     )
 
 
-def _test_score(
-    fitted: Fitted, held: pl.DataFrame, shares: list[str], targets: tuple[str, ...], unit: float
-) -> Score | None:
-    points = make_points(held, shares, targets, unit)
-    law = fitted.law if isinstance(fitted, Solution) else None
-    use = law.usable(points) if law is not None else np.ones(len(points), dtype=bool)
-    if not use.any():
+def _test_score(fitted: Fitted, points: Points, losses_n: Floats, use_n: NDArray[np.bool_]) -> Score | None:
+    if not use_n.any():
         return None
-    losses_n: Floats = held["loss"].to_numpy()[use]
     try:
-        predicted_n = fitted.predict(points.take(use))[0]
+        predicted_n = fitted.predict(points.take(use_n))[0]
     except NotApplicable:
         return None
-    return score(predicted_n, losses_n, points.take(use))
+    return score(predicted_n, losses_n[use_n], points.take(use_n))
 
 
 def _choose(

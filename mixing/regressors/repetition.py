@@ -40,21 +40,26 @@ def data_constrained_loss(params: float, tokens: float, unique: float) -> float:
     return float(np.exp(ln_e) + np.exp(ln_a) / worth_params**alpha + np.exp(ln_b) / worth_tokens**alpha)
 
 
-def effective_points(points: Points, unique_d: Floats) -> Points:
-    """The same points in effective tokens; `unique_d` are the unique tokens of each source."""
+def effective_points(points: Points, unique_d: Floats, target: Sequence[int] = ()) -> Points:
+    """The same points in effective tokens; `unique_d` are the unique tokens of each source, `target` the columns whose
+    shares sum to the target share (without them that stays nominal)."""
     read_nd = points.shares_nd * points.tokens_n[:, None]
     worth_nd = effective(read_nd, unique_d[None, :])
     # To nine digits, so that budgets which are equal but for rounding stay one checkpoint.
     tokens_n = np.array([float(f"{total:.9g}") for total in worth_nd.sum(1)])
-    return replace(points, shares_nd=worth_nd / tokens_n[:, None], tokens_n=tokens_n)
+    shares_nd = worth_nd / worth_nd.sum(1, keepdims=True)
+    target_n = shares_nd[:, list(target)].sum(1) if target else points.target_n
+    return replace(points, shares_nd=shares_nd, target_n=target_n, tokens_n=tokens_n)
 
 
 @dataclass(frozen=True)
 class Repeated:
-    """Any law, fed effective instead of nominal tokens; a source without a limit has `inf` unique tokens."""
+    """Any law, fed effective instead of nominal tokens; a source without a limit has `inf` unique tokens. `target` are
+    the columns that make up the target share R."""
 
     law: Law
     unique_d: tuple[float, ...]
+    target: tuple[int, ...] = ()
     source: str = "Muennighoff et al. 2023, arXiv 2305.16264"
 
     @property
@@ -86,17 +91,18 @@ class Repeated:
 
     def fit(self, points: Points, losses_vn: Floats) -> Sequence[Fitted]:
         """Raises NotApplicable where the law does."""
-        found = fit(self.law, effective_points(points, np.array(self.unique_d)), losses_vn)
-        return [FittedRepetition(one, self.unique_d) for one in found]
+        found = fit(self.law, effective_points(points, np.array(self.unique_d), self.target), losses_vn)
+        return [FittedRepetition(one, self.unique_d, self.target) for one in found]
 
 
 @dataclass(frozen=True)
 class FittedRepetition:
     law: Fitted
     unique_d: tuple[float, ...]
+    target: tuple[int, ...] = ()
 
     def predict(self, points: Points) -> Floats:
-        return self.law.predict(effective_points(points, np.array(self.unique_d)))
+        return self.law.predict(effective_points(points, np.array(self.unique_d), self.target))
 
     def named(self) -> dict[str, float]:
         return self.law.named()
