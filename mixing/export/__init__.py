@@ -15,20 +15,44 @@ from typing import Any
 
 from mixing.atomic import replace_files
 from mixing.errors import InputError
-from mixing.export.convert import Plan, Unit, plan
+from mixing.export.axolotl import AXOLOTL
+from mixing.export.convert import Plan, Unit, apportion, items_of, plan
 from mixing.export.datatrove import DATATROVE
+from mixing.export.energon import ENERGON
+from mixing.export.gpt_neox import GPT_NEOX
 from mixing.export.huggingface import HUGGINGFACE
+from mixing.export.levanter import LEVANTER
+from mixing.export.lingua import LINGUA
 from mixing.export.litdata import LITDATA
+from mixing.export.llama_factory import LLAMA_FACTORY
 from mixing.export.maxtext import MAXTEXT
 from mixing.export.megatron import MEGATRON
+from mixing.export.nanotron import NANOTRON
 from mixing.export.olmo_core import OLMO_CORE
 from mixing.export.streaming import STREAMING
 from mixing.export.target import Rendered, Target, absolute_prefix
+from mixing.export.torchtitan import TORCHTITAN
 from mixing.spec import MixSpec, Shard
 
 TARGETS: dict[str, Target] = {
     target.name: target
-    for target in (MEGATRON, OLMO_CORE, HUGGINGFACE, MAXTEXT, LITDATA, STREAMING, DATATROVE)
+    for target in (
+        MEGATRON,
+        OLMO_CORE,
+        HUGGINGFACE,
+        MAXTEXT,
+        LITDATA,
+        STREAMING,
+        NANOTRON,
+        LEVANTER,
+        GPT_NEOX,
+        TORCHTITAN,
+        LINGUA,
+        LLAMA_FACTORY,
+        ENERGON,
+        AXOLOTL,
+        DATATROVE,
+    )
 }
 
 
@@ -49,13 +73,15 @@ class ExportedFile:
 class DomainData:
     """Data that a target reads in its own format: the `shards` (token files) that belong into `folder`.
 
-    `stage` is the number of the first stage that reads it.
+    `stage` is the number of the first stage that reads it. `rows` is the number of windows (or documents) to
+    write where the target has no weights, going through the shards again where they hold fewer; None for all.
     """
 
     domain: str
     stage: int
     folder: str
     shards: tuple[Shard, ...]
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -118,6 +144,7 @@ def export(
         chosen,
         staged=target.staged,
         data=_data_folder(spec, target, data),
+        own_folders=target.exact,
         multiple=target.align(spec) if target.align else 1,
     )
     groups = [planned.stages] if target.staged else [(stage,) for stage in planned.stages]
@@ -132,11 +159,12 @@ def export(
     )
     reads_store = target.data == "store" or (target.store_too and data is None)
     missing = _missing_shards(spec, planned) if reads_store else []
-    return Exported(target.name, planned, files, (*notes, *missing), () if reads_store else _data(planned))
+    written = () if reads_store or target.data == "own" else _data(spec, target, planned)
+    return Exported(target.name, planned, files, (*notes, *missing), written)
 
 
 def _data_folder(spec: MixSpec, target: Target, data: str | None) -> str | None:
-    if target.data == "store":
+    if target.data in ("store", "own"):
         return None
     if data is not None:
         if not data.startswith("/"):
@@ -147,11 +175,13 @@ def _data_folder(spec: MixSpec, target: Target, data: str | None) -> str | None:
     return f"{spec.data_root.rstrip('/')}/{target.name}"
 
 
-def _data(planned: Plan) -> tuple[DomainData, ...]:
+def _data(spec: MixSpec, target: Target, planned: Plan) -> tuple[DomainData, ...]:
     found: dict[str, DomainData] = {}
     for stage in planned.stages:
+        items = items_of(spec, stage, planned.unit) if target.exact else None
+        rows = apportion(stage.weights, items) if items else {}
         for name, path in (stage.folders or {}).items():
-            found.setdefault(path, DomainData(name, stage.number, path, stage.shards[name]))
+            found.setdefault(path, DomainData(name, stage.number, path, stage.shards[name], rows.get(name)))
     return tuple(found.values())
 
 

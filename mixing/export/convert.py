@@ -87,13 +87,20 @@ def weight_per_shard(weight: float, shards: Sequence[Shard]) -> list[tuple[float
 
 
 def plan(
-    spec: MixSpec, unit: Unit, *, staged: bool = False, data: str | None = None, multiple: int = 1
+    spec: MixSpec,
+    unit: Unit,
+    *,
+    staged: bool = False,
+    data: str | None = None,
+    own_folders: bool = False,
+    multiple: int = 1,
 ) -> Plan:
     """Convert, round and check a spec for a target that draws `unit`.
 
     `staged`: the trainer goes through the stages in one stream. Otherwise it starts every stage at sample 0 of a
     new one, so stages get shards of their own where the domains have enough of them. `data` is the folder of data
-    in the trainer's own format. Later stages start at multiples of `multiple` tokens.
+    in the trainer's own format, which `own_folders` keeps apart for every stage. Later stages start at multiples
+    of `multiple` tokens.
 
     Raises InputError where a domain would be read more often than its `max_epochs`, where a per-document
     target needs a mean document length that the spec does not have, or where a stage is shorter than a batch.
@@ -102,7 +109,9 @@ def plan(
     lengths = [end - start for start, end in pairwise(starts)]
     shares = [_positive(stage.shares) for stage in spec.stages]
     _refuse_repetition(spec, shares, lengths)
-    shards = {name: _shards_per_stage(spec, name, shares, lengths, staged) for name in spec.domains}
+    divided = unit == "window" and not staged
+    shards = {name: _shards_per_stage(spec, name, shares, lengths, divided) for name in spec.domains}
+    own = own_folders and len(lengths) > 1
     stages = []
     for index, tokens in enumerate(lengths):
         kept = [name for name in spec.domains if name in shares[index]]
@@ -128,10 +137,10 @@ def plan(
                 shards={name: shards[name][index] for name in kept},
                 folders=None
                 if data is None
-                else {name: _folder(data, spec, name, shards[name][index], index) for name in kept},
+                else {name: _folder(data, spec, name, shards[name][index], index, own) for name in kept},
             )
         )
-    return Plan(unit, tuple(stages), tuple(_notes(spec, stages, staged)))
+    return Plan(unit, tuple(stages), tuple(_notes(spec, stages, unit, staged)))
 
 
 def _positive(shares: Mapping[str, float]) -> dict[str, float]:
@@ -158,11 +167,11 @@ def _rounded_starts(spec: MixSpec, multiple: int) -> list[int]:
 
 
 def _shards_per_stage(
-    spec: MixSpec, name: str, shares: Sequence[Mapping[str, float]], lengths: Sequence[int], staged: bool
+    spec: MixSpec, name: str, shares: Sequence[Mapping[str, float]], lengths: Sequence[int], divided: bool
 ) -> list[tuple[Shard, ...]]:
     domain = spec.domains[name]
     demands = [stage.get(name, 0.0) * tokens for stage, tokens in zip(shares, lengths, strict=True)]
-    own = None if staged else divide_shards(domain.shards, demands, domain.max_epochs)
+    own = divide_shards(domain.shards, demands, domain.max_epochs) if divided else None
     return own or [domain.shards] * len(lengths)
 
 
@@ -170,8 +179,8 @@ def _size(spec: MixSpec, name: str, shards: Sequence[Shard]) -> int | None:
     return sum(shard.tokens for shard in shards) or spec.domains[name].tokens
 
 
-def _folder(data: str, spec: MixSpec, name: str, shards: tuple[Shard, ...], index: int) -> str:
-    own = len(shards) < len(spec.domains[name].shards)
+def _folder(data: str, spec: MixSpec, name: str, shards: tuple[Shard, ...], index: int, own: bool) -> str:
+    own = own or len(shards) < len(spec.domains[name].shards)
     return "/".join([data.rstrip("/"), *([f"stage-{index + 1}"] if own else []), folder_name(name)])
 
 
@@ -265,7 +274,7 @@ def _refuse_repetition(spec: MixSpec, shares: Sequence[Mapping[str, float]], len
         )
 
 
-def _notes(spec: MixSpec, stages: Sequence[StagePlan], staged: bool) -> list[str]:
+def _notes(spec: MixSpec, stages: Sequence[StagePlan], unit: Unit, staged: bool) -> list[str]:
     notes = []
     written = sum(stage.tokens for stage in stages)
     if written != spec.total_tokens:
@@ -281,7 +290,7 @@ def _notes(spec: MixSpec, stages: Sequence[StagePlan], staged: bool) -> list[str
         elif domain.tokens is None:
             notes.append(f"{name}: its tokens are not in the spec, so repetition was not checked")
         elif len(reads) > 1 and not staged:
-            notes.append(_read_again(name, domain.tokens, reads))
+            notes.append(_read_again(name, domain.tokens, unit, reads))
         notes += [
             f"{name}: less than one window of {spec.sequence_length} tokens in stage {stage.number}"
             for stage in reads
@@ -290,12 +299,13 @@ def _notes(spec: MixSpec, stages: Sequence[StagePlan], staged: bool) -> list[str
     return notes
 
 
-def _read_again(name: str, size: int, reads: Sequence[StagePlan]) -> str:
+def _read_again(name: str, size: int, unit: Unit, reads: Sequence[StagePlan]) -> str:
     first, second = reads[:2]
     if first.shards[name] != second.shards[name]:
         return f"{name}: every stage reads shards of its own, none of which another stage reads"
     again = min(1.0, first.shares[name] * first.tokens / size)
+    why = "too few shards to give every stage its own, so they share them" if unit == "window" else "shared"
     return (
-        f"{name}: too few shards to give every stage its own, so they share them under different seeds: "
-        f"about {again:.0%} of what stage {second.number} reads was read in stage {first.number}"
+        f"{name}: {why} under different seeds: about {again:.0%} of what stage {second.number} reads "
+        f"was read in stage {first.number}"
     )

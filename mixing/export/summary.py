@@ -41,8 +41,12 @@ def export_summary(spec: MixSpec, exported: Exported) -> str:
         blocks.append("\n".join([title, *_table([heads, *rows])]))
     if exported.notes:
         blocks.append("\n".join(f"note: {note}" for note in exported.notes))
-    for file in exported.files:
+    for number, file in enumerate(exported.files, start=1):
         lines = [f"wrote {file.path}"] if file.path else []
+        if number > 1:
+            first = exported.plan.stages[number - 1].first_token
+            step = f", step {first // spec.global_batch_tokens}" if spec.global_batch_tokens else ""
+            lines.append(f"  from token {first}{step}, with the checkpoint of stage {number - 1}:")
         blocks.append("\n".join([*lines, *(f"  {line}" for line in file.start)]))
     return "\n\n".join(blocks)
 

@@ -14,9 +14,10 @@ GOLDEN_ONLY = "golden file only"
 """`Target.verified` where no test of ours runs the trainer's own loader."""
 
 DataFormat = Literal[
-    "store", "ds", "mds", "litdata", "array_record", "arrow", "levanter", "text", "webdataset"
+    "store", "ds", "mds", "litdata", "array_record", "arrow", "levanter", "text", "webdataset", "own"
 ]
-"""What a trainer reads. "store": our token files as they are; the others lie in a folder per domain."""
+"""What a trainer reads. "store": our token files as they are; "own": datasets that the user configures; the others
+lie in a folder per domain."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class Target:
 
     `units` are what it can draw, its usual one first, and `weighs` says it in the trainer's words; `staged`: one
     file holds all stages; `repetition`: what the trainer itself does when a domain runs out; `random`: items are
-    drawn by chance, so that shares scatter; `data`: what it reads (`store_too`: the token store will do as well);
+    drawn by chance, so that shares scatter; `exact`: it has no weights, so its data is written with the wanted
+    number of items; `data`: what it reads (`store_too`: the token store will do as well);
     `verified`: the loader (and version) that our tests read its files with, or `GOLDEN_ONLY`.
 
     `render` writes one file for the given stages: all of the plan where `staged`, else one. `read` is the
@@ -90,6 +92,7 @@ class Target:
     align: Callable[[MixSpec], int] | None = None
     staged: bool = False
     random: bool = False
+    exact: bool = False
     store_too: bool = False
     aliases: tuple[str, ...] = ()
     verified: str = GOLDEN_ONLY

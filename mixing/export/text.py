@@ -33,13 +33,21 @@ def json_rows(values: Mapping[str, Any]) -> str:
     return "{\n" + ",\n".join(blocks) + "\n}\n"
 
 
-def yaml_text(values: Mapping[str, Any] | list[Any], comments: tuple[str, ...] = ()) -> str:
-    """YAML in the given order, innermost lists and mappings on one line, after lines of comment."""
-    head = "".join(f"# {line}\n" for line in comments)
-    # An endless width: a folded line would split long paths over several.
-    return head + yaml.safe_dump(
-        values, sort_keys=False, allow_unicode=True, width=1_000_000, default_flow_style=None
-    )
+def yaml_text(values: Mapping[str, Any], comments: tuple[str, ...] = ()) -> str:
+    """YAML in the given order, a line per key, innermost lists and mappings on one line, after comment lines."""
+    blocks = [f"# {line}\n" for line in comments]
+    for key, value in values.items():
+        # An endless width: a folded line would split long paths over several.
+        blocks.append(
+            yaml.safe_dump(
+                {key: value},
+                sort_keys=False,
+                allow_unicode=True,
+                width=1_000_000,
+                default_flow_style=None if isinstance(value, dict | list) else False,
+            )
+        )
+    return "".join(blocks)
 
 
 def parse_json(text: str) -> Any:

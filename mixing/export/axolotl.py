@@ -1,0 +1,99 @@
+"""Axolotl: datasets that already hold the wanted number of rows, since it has no weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mixing.errors import InputError
+from mixing.export.convert import Plan, StagePlan, apportion, items_of
+from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, steps
+from mixing.export.text import parse_yaml, take, yaml_text
+from mixing.spec import MixSpec
+
+
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+    """`datasets` of one folder per domain, and in a comment the rows each must hold.
+
+    Axolotl concatenates and shuffles. Rows are pretokenised windows (`input_ids`, `attention_mask`, `labels`; no
+    `type`), or documents with a `text` column.
+    """
+    (stage,) = stages
+    items = items_of(spec, stage, plan.unit)
+    if items is None:
+        raise InputError(
+            "sequence_length: is missing: rows cannot be counted without it", "Add it to the spec"
+        )
+    rows = apportion(stage.weights, items)
+    kept = {name: count for name, count in rows.items() if count}
+    datasets: list[dict[str, Any]] = []
+    for name in kept:
+        entry: dict[str, Any] = {"path": folder(stage, name), "ds_type": "arrow"}
+        if plan.unit == "document":
+            entry |= {"ds_type": "json", "type": "completion"}
+        datasets.append(entry)
+    values: dict[str, Any] = {
+        "datasets": datasets,
+        "shuffle_merged_datasets": True,
+        "num_epochs": 1,
+        "sample_packing": plan.unit == "document",
+        "seed": stage.seed,
+    }
+    if spec.sequence_length:
+        values["sequence_len"] = spec.sequence_length
+    count = steps(spec, stage.first_token + stage.tokens)
+    kind = "windows" if plan.unit == "window" else "documents"
+    comments = (
+        f"Rows that each folder must hold ({kind}; a domain read more than once holds them more than once):",
+        *(f"{folder(stage, name)}: {number}" for name, number in kept.items()),
+    )
+    notes = tuple(f"{name}: not one row in stage {stage.number}" for name in rows if name not in kept)
+    return Rendered(
+        yaml_text(values, comments),
+        (
+            "axolotl train CONFIG.yml, with these values of {file}"
+            + (f" and max_steps: {count}" if count else ""),
+        ),
+        {"rows": kept},
+        notes,
+    )
+
+
+def read(text: str) -> Reading:
+    """Inverse of `render`: weights are the numbers of rows in the comment."""
+    rows: dict[str, int] = {}
+    for line in text.splitlines():
+        path, colon, number = line.removeprefix("# ").rpartition(": ")
+        if line.startswith("# /") and colon and number.isdigit():
+            rows[path] = int(number)
+    data = parse_yaml(text)
+    datasets = take(data, "datasets", list)
+    paths = [take(dataset, "path", str) for dataset in datasets]
+    unknown = [path for path in paths if path not in rows]
+    if unknown:
+        raise InputError(
+            f"datasets: the rows of {unknown[0]!r} are not given in a comment",
+            "Axolotl's files have no weights: give one that mixlaw wrote",
+        )
+    documents = any("type" in dataset for dataset in datasets)
+    length = data.get("sequence_len")
+    return Reading(
+        "document" if documents else "window",
+        (FileStage(0, tuple(Entry(None, (path,), rows[path]) for path in paths)),),
+        total_tokens=sum(rows.values()) * length if length and not documents else None,
+        sequence_length=length,
+        seed=data.get("seed"),
+    )
+
+
+AXOLOTL = Target(
+    name="axolotl",
+    filename="axolotl.yml",
+    units=("window", "document"),
+    weighs="none: rows as they are",
+    repetition="the rows that are written",
+    data="arrow",
+    exact=True,
+    render=render,
+    read=read,
+)

@@ -1,0 +1,95 @@
+"""GPT-NeoX: data paths and weights of its YAML, over the same token files as Megatron."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mixing.errors import InputError
+from mixing.export.convert import Plan, StagePlan, weight_per_shard
+from mixing.export.target import (
+    Entry,
+    FileStage,
+    Reading,
+    Rendered,
+    Target,
+    absolute_prefix,
+    shard_paths,
+    steps,
+)
+from mixing.export.text import parse_yaml, take, weight, yaml_text
+from mixing.spec import MixSpec, Shard
+
+
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+    """`train_data_paths` and `train_data_weights`, the same for valid and test over the held-out shards.
+
+    GPT-NeoX wants all three splits or none. `weight_by_num_documents` would override the weights.
+    """
+    (stage,) = stages
+    train: list[tuple[float, Shard]] = []
+    heldout: list[tuple[float, Shard]] = []
+    for name, share in stage.weights.items():
+        shard_paths(spec, stage, name)
+        train += weight_per_shard(share, stage.shards[name])
+        heldout += weight_per_shard(share, spec.domains[name].heldout_shards)
+    blends = {"train": train, "valid": heldout or train, "test": heldout or train}
+    values: dict[str, Any] = {}
+    for split, shards in blends.items():
+        values[f"{split}_data_paths"] = [absolute_prefix(spec, shard.prefix) for _, shard in shards]
+        values[f"{split}_data_weights"] = [part for part, _ in shards]
+    values |= {"weight_by_num_documents": False, "data_impl": "mmap", "seed": stage.seed}
+    if not heldout:
+        values["eval_iters"] = 0
+    if spec.sequence_length:
+        values["seq_length"] = spec.sequence_length
+    count = steps(spec, stage.first_token + stage.tokens)
+    if count and spec.sequence_length and spec.global_batch_tokens:
+        values |= {"train_batch_size": spec.global_batch_tokens // spec.sequence_length, "train_iters": count}
+    notes = (
+        () if heldout else ("no held-out shards: valid and test name the training files, with eval_iters 0",)
+    )
+    return Rendered(
+        yaml_text(values),
+        ("deepy.py train.py MODEL.yml {file}, without data_path and train_epochs",),
+        {"seed": stage.seed},
+        notes,
+    )
+
+
+def read(text: str) -> Reading:
+    """Inverse of `render`. Entries have no names."""
+    data = parse_yaml(text)
+    paths, weights = take(data, "train_data_paths", list), take(data, "train_data_weights", list)
+    if len(paths) != len(weights):
+        raise InputError(f"train_data_weights: {len(weights)} weights for {len(paths)} paths")
+    if data.get("weight_by_num_documents"):
+        raise InputError("weight_by_num_documents: is true, so the file's weights are not used")
+    length, batch = data.get("seq_length"), data.get("train_batch_size")
+    entries = tuple(
+        Entry(None, (str(path),), weight(value, "train_data_weights"))
+        for path, value in zip(paths, weights, strict=True)
+    )
+    tokens = length * batch if length and batch else None
+    iterations = data.get("train_iters")
+    return Reading(
+        "window",
+        (FileStage(0, entries),),
+        total_tokens=tokens * iterations if tokens and iterations else None,
+        sequence_length=length,
+        global_batch_tokens=tokens,
+        seed=data.get("seed"),
+    )
+
+
+GPT_NEOX = Target(
+    name="gpt-neox",
+    aliases=("neox",),
+    filename="gpt_neox_data.yml",
+    units=("window",),
+    weighs="packed window",
+    repetition="none: repeats silently",
+    data="store",
+    render=render,
+    read=read,
+)

@@ -1,0 +1,168 @@
+"""Levanter and Marin: `data` with caches, weights per stage, and a block size; all stages in one file."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from mixing.errors import InputError
+from mixing.export.convert import Plan, StagePlan
+from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, refuse_text, steps
+from mixing.export.text import parse_yaml, take, weight, yaml_text
+from mixing.spec import MixSpec
+
+BLOCKS = (2048, 4096, 8192, 16384, 32768)
+"""Usual blocks, Levanter's default first. Each block has the same whole number of sequences of a domain."""
+MAX_BLOCK = 2**16 - 1
+"""Levanter packs the place in a block into 16 bits."""
+PRECISE = 0.01
+"""A block is large enough where no domain is off by more than this part of its share."""
+
+
+def block_counts(weights: Mapping[str, float], block: int) -> dict[str, int]:
+    """Sequences of each domain in a block: cut to whole ones, what is left goes to the largest domain."""
+    counts = {name: int(value * block) for name, value in weights.items()}
+    largest = max(counts, key=lambda name: counts[name])
+    counts[largest] += block - sum(counts.values())
+    return counts
+
+
+def _error(weights: Mapping[str, float], block: int) -> float:
+    counts = block_counts(weights, block)
+    return max(abs(counts[name] / block / value - 1) for name, value in weights.items())
+
+
+def _block(
+    weights: Sequence[Mapping[str, float]], starts: Sequence[int], total: int, batch: int
+) -> tuple[int, int]:
+    """Block size, and the number of sequences that starts of later stages are rounded to.
+
+    Starts stay where they are if a block that divides them all is precise; else they are moved, where the stages
+    are long enough; else the least imprecise block is taken. All arguments are in sequences.
+    """
+    errors = functools.cache(lambda size: max(_error(stage, size) for stage in weights))
+    common = math.gcd(*starts)
+    fitting = _divisors(common) if common else list(BLOCKS)
+    for size in sorted(fitting, key=lambda size: (size < BLOCKS[0], abs(size - BLOCKS[0]))):
+        if errors(size) <= PRECISE:
+            return size, 1
+    for size in BLOCKS:
+        multiple = math.lcm(size, batch)
+        moved = [0, *((start + multiple // 2) // multiple * multiple for start in starts), total]
+        if common and errors(size) <= PRECISE and all(first < last for first, last in pairwise(moved)):
+            return size, multiple
+    return min(reversed(fitting), key=errors), 1
+
+
+def _divisors(number: int) -> list[int]:
+    return [size for size in range(1, min(number, MAX_BLOCK) + 1) if number % size == 0]
+
+
+def align(spec: MixSpec) -> int:
+    """Tokens that starts of later stages must be multiples of. InputError without a batch and a length."""
+    if len(spec.stages) == 1:
+        return 1
+    if not spec.sequence_length or not spec.global_batch_tokens:
+        field = "global_batch_tokens" if spec.sequence_length else "sequence_length"
+        raise InputError(f"{field}: is missing: Levanter's stages start at steps", "Add it to the spec")
+    batch = spec.global_batch_tokens
+    starts = [(stage.from_token + batch // 2) // batch * batch for stage in spec.stages[1:]]
+    weights = [{name: share for name, share in stage.shares.items() if share > 0} for stage in spec.stages]
+    length = spec.sequence_length
+    _, multiple = _block(
+        weights,
+        [max(start, batch) // length for start in starts],
+        spec.total_tokens // length,
+        batch // length,
+    )
+    return multiple * length
+
+
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+    """`configs` (a cache per domain), `train_weights` (a mapping, or [step, mapping] per stage), block size."""
+    caches: dict[str, dict[str, str]] = {}
+    for stage in stages:
+        for name in stage.weights:
+            caches.setdefault(name, {"cache_dir": folder(stage, name)})
+    refuse_text([*caches, *(cache["cache_dir"] for cache in caches.values())], "${", "which is filled in")
+    length, batch = spec.sequence_length or 1, spec.global_batch_tokens or 1
+    starts = [stage.first_token // length for stage in stages[1:]]
+    block, _ = _block(
+        [stage.weights for stage in stages], starts, plan.tokens // length, batch // length or 1
+    )
+    notes = [note for stage in stages for note in _coarse(stage, block)]
+    data: dict[str, Any] = {
+        "configs": caches,
+        "train_weights": stages[0].weights
+        if len(stages) == 1
+        else [[stage.first_token // batch, stage.weights] for stage in stages],
+        "mixture_block_size": block,
+        "shuffle": True,
+    }
+    trainer: dict[str, Any] = {"seed": stages[0].seed}
+    if spec.sequence_length and spec.global_batch_tokens:
+        trainer |= {"train_batch_size": batch // length, "num_train_steps": steps(spec, plan.tokens)}
+    flags = " ".join(f"--trainer.{key} {value}" for key, value in trainer.items())
+    return Rendered(
+        yaml_text({"data": data}),
+        (f"python -m levanter.main.train_lm --config_path CONFIG.yaml {flags}, with data from {{file}}",),
+        {**trainer, "mixture_block_size": block},
+        tuple(notes),
+    )
+
+
+def _coarse(stage: StagePlan, block: int) -> list[str]:
+    counts = block_counts(stage.weights, block)
+    for name, value in stage.weights.items():
+        if not counts[name]:
+            raise InputError(
+                f"domains.{name}.share: {value:.3g} is less than one sequence in a block of {block}, "
+                "so Levanter would never read it",
+                f"Give it at least {1 / block:.2g}, or 0",
+            )
+    return [
+        f"{name}: Levanter reads {counts[name] / block:.5g} instead of {value:.5g} in stage {stage.number}, "
+        f"whole sequences in blocks of {block}"
+        for name, value in stage.weights.items()
+        if abs(counts[name] / block / value - 1) > PRECISE
+    ]
+
+
+def read(text: str) -> Reading:
+    """Inverse of `render`. Caches are entries' paths."""
+    data = take(parse_yaml(text), "data", dict)
+    configs = take(data, "configs", dict)
+    weights = take(data, "train_weights", (dict, list))
+    stages = []
+    for index, stage in enumerate([[0, weights]] if isinstance(weights, dict) else weights):
+        if not isinstance(stage, list) or len(stage) != 2 or not isinstance(stage[1], dict):
+            raise InputError(f"data.train_weights.{index}: is not [step, weights]")
+        entries = tuple(
+            Entry(name, _caches(configs, name), weight(value, f"data.train_weights.{index}.{name}"))
+            for name, value in stage[1].items()
+        )
+        stages.append(FileStage(int(stage[0]), entries))
+    return Reading("window", tuple(stages))
+
+
+def _caches(configs: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    config = configs.get(name)
+    return (str(config["cache_dir"]),) if isinstance(config, dict) and "cache_dir" in config else ()
+
+
+LEVANTER = Target(
+    name="levanter",
+    aliases=("marin",),
+    filename="levanter_data.yaml",
+    units=("window",),
+    weighs="packed sequence, per block",
+    repetition="none: restarts silently",
+    data="levanter",
+    staged=True,
+    align=align,
+    render=render,
+    read=read,
+)

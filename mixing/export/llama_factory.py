@@ -1,0 +1,75 @@
+"""LLaMA-Factory: names and probabilities of documents that are interleaved before they are packed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from mixing.errors import InputError
+from mixing.export.convert import Plan, StagePlan, folder_name, items_of
+from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, steps
+from mixing.export.text import parse_yaml, take, weight, yaml_text
+from mixing.spec import MixSpec
+
+
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+    """`dataset`, `mix_strategy` and `interleave_probs`; a comment has the entries for `dataset_info.json`.
+
+    Both lists are text with commas, so a name with a comma is replaced by that of its folder.
+    """
+    (stage,) = stages
+    names = {name: folder_name(name) if "," in name else name for name in stage.weights}
+    info = {
+        names[name]: {"file_name": folder(stage, name), "columns": {"prompt": "text"}}
+        for name in stage.weights
+    }
+    values: dict[str, Any] = {
+        "stage": "pt",
+        "dataset": ",".join(names.values()),
+        # interleave_once would forget the probabilities, interleave_under end with the smallest.
+        "mix_strategy": "interleave_over",
+        "interleave_probs": ",".join(repr(value) for value in stage.weights.values()),
+        "streaming": True,
+        "seed": stage.seed,
+    }
+    if spec.sequence_length:
+        values["cutoff_len"] = spec.sequence_length
+    count = steps(spec, stage.first_token + stage.tokens)
+    if count:
+        values["max_steps"] = count
+    comments = ("dataset_info.json:", *json.dumps(info, indent=1, ensure_ascii=False).splitlines())
+    return Rendered(
+        yaml_text(values, comments),
+        ("llamafactory-cli train CONFIG.yaml, with these values of {file}, and without eval_dataset",),
+        {"seed": stage.seed, "items": items_of(spec, stage, "document")},
+    )
+
+
+def read(text: str) -> Reading:
+    """Inverse of `render`."""
+    data = parse_yaml(text)
+    names = [name.strip() for name in take(data, "dataset", str).split(",")]
+    weights = str(take(data, "interleave_probs", (str, float, int))).split(",")
+    if len(names) != len(weights):
+        raise InputError(f"interleave_probs: {len(weights)} probabilities for {len(names)} datasets")
+    entries = tuple(
+        Entry(name, (), weight(value, "interleave_probs")) for name, value in zip(names, weights, strict=True)
+    )
+    return Reading(
+        "document", (FileStage(0, entries),), sequence_length=data.get("cutoff_len"), seed=data.get("seed")
+    )
+
+
+LLAMA_FACTORY = Target(
+    name="llama-factory",
+    aliases=("llamafactory",),
+    filename="llama_factory.yaml",
+    units=("document",),
+    weighs="document",
+    repetition="none: repeats silently",
+    data="text",
+    random=True,
+    render=render,
+    read=read,
+)

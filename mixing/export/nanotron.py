@@ -1,0 +1,81 @@
+"""nanotron: `data_stages` over folders of datatrove's `.ds` files; all stages in one file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mixing.errors import InputError
+from mixing.export.convert import Plan, StagePlan
+from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, common_dtype, folder, steps
+from mixing.export.text import parse_yaml, take, weight, yaml_text
+from mixing.spec import MixSpec
+
+TOKEN_SIZE = {"uint16": 2, "int32": 4}
+
+
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+    """Stages with `dataset_folder` and `dataset_weights` as two lists; steps count from 1.
+
+    nanotron's documentation shows a mapping from folder to weight, which its code does not read.
+    """
+    written = []
+    for stage in stages:
+        start = steps(spec, stage.first_token)
+        if start is None and len(stages) > 1:
+            raise InputError(
+                "global_batch_tokens: is missing: nanotron's stages start at steps", "Add it to the spec"
+            )
+        dataset: dict[str, Any] = {
+            "dataset_folder": [folder(stage, name) for name in stage.weights],
+            "dataset_weights": list(stage.weights.values()),
+        }
+        dtype = common_dtype(spec, stage)
+        if dtype is not None:
+            dataset["token_size_in_bytes"] = TOKEN_SIZE[dtype]
+        data = {"seed": stage.seed, "num_loading_workers": 1, "dataset": dataset}
+        written.append(
+            {"name": f"stage-{stage.number}", "start_training_step": (start or 0) + 1, "data": data}
+        )
+    settings = {"sequence_length": spec.sequence_length, "train_steps": steps(spec, plan.tokens)}
+    known = {key: value for key, value in settings.items() if value is not None}
+    tokens = "".join(f" {key}: {value}" for key, value in known.items())
+    beside = f", and tokens:{tokens}" if tokens else ""
+    return Rendered(
+        yaml_text({"data_stages": written}),
+        (f"run_train.py --config-file CONFIG.yaml, with data_stages from {{file}}{beside}",),
+        known,
+    )
+
+
+def read(text: str) -> Reading:
+    """Inverse of `render`. Names are those of the folders."""
+    stages = []
+    seeds = []
+    for index, stage in enumerate(take(parse_yaml(text), "data_stages", list)):
+        data = take(stage, "data", dict)
+        dataset = take(data, "dataset", dict)
+        folders = take(dataset, "dataset_folder", list)
+        weights = take(dataset, "dataset_weights", list)
+        if len(folders) != len(weights):
+            raise InputError(f"data_stages.{index}: {len(weights)} weights for {len(folders)} folders")
+        entries = tuple(
+            Entry(None, (str(path),), weight(value, f"data_stages.{index}.dataset_weights"))
+            for path, value in zip(folders, weights, strict=True)
+        )
+        stages.append(FileStage(take(stage, "start_training_step", int) - 1, entries))
+        seeds.append(data.get("seed"))
+    return Reading("window", tuple(stages), seed=seeds[0] if seeds else None)
+
+
+NANOTRON = Target(
+    name="nanotron",
+    filename="data_stages.yaml",
+    units=("window",),
+    weighs="window of length + 1",
+    repetition="none: wraps around silently",
+    data="ds",
+    staged=True,
+    render=render,
+    read=read,
+)

@@ -1,0 +1,105 @@
+"""torchtitan: a Python file with a `DatasetMixConfig`, since its mixes are written in code."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+
+from mixing.errors import InputError
+from mixing.export.convert import Plan, StagePlan, items_of
+from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, steps
+from mixing.export.text import weight
+from mixing.spec import MixSpec
+
+PACKED = '''\
+"""The mix for torchtitan, packed windows of each dataset: pack first, then mix, so weights are token shares."""
+
+from torchtitan.components.data.dataset import DatasetMixConfig, WeightedDataset
+from torchtitan.components.data.packing import ConcatThenSplitPackingConfig
+
+WEIGHTS = {
+%s}
+
+
+def dataset_mix(datasets):
+    """`datasets` maps each name to its dataset config, with repeat=True."""
+    return DatasetMixConfig(
+        datasets=tuple(
+            WeightedDataset(dataset=ConcatThenSplitPackingConfig(dataset=datasets[name]), weight=weight)
+            for name, weight in WEIGHTS.items()
+        )
+    )
+'''
+
+DOCUMENTS = '''\
+"""The mix for torchtitan, documents packed after mixing: weights are converted from token shares."""
+
+from torchtitan.components.data.dataset import DatasetMixConfig, WeightedDataset
+from torchtitan.components.data.packing import ConcatThenSplitPackingConfig
+
+WEIGHTS = {
+%s}
+
+
+def dataset_mix(datasets):
+    """`datasets` maps each name to its dataset config, with repeat=True."""
+    mix = DatasetMixConfig(
+        datasets=tuple(
+            WeightedDataset(dataset=datasets[name], weight=weight) for name, weight in WEIGHTS.items()
+        )
+    )
+    return ConcatThenSplitPackingConfig(dataset=mix)
+'''
+
+
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+    """`WEIGHTS` and `dataset_mix`, which packs and mixes in the order that makes the weights right."""
+    (stage,) = stages
+    lines = "".join(f"    {name!r}: {value!r},\n" for name, value in stage.weights.items())
+    settings = {
+        "seq_len": spec.sequence_length,
+        "steps": steps(spec, stage.first_token + stage.tokens),
+        "seed": stage.seed,
+        "items": items_of(spec, stage, plan.unit),
+    }
+    known = {key: value for key, value in settings.items() if value is not None}
+    beside = ", ".join(f"{key}={value}" for key, value in known.items() if key != "items")
+    return Rendered(
+        (DOCUMENTS if plan.unit == "document" else PACKED) % lines,
+        (f"in torchtitan's config: dataset_mix(...) of {{file}}, and {beside}",),
+        known,
+    )
+
+
+def read(text: str) -> Reading:
+    """Inverse of `render`; nothing in the file is run."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError) as error:
+        raise InputError(f"not Python: {error}", "Give the file that mixlaw wrote") from None
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "WEIGHTS":
+            try:
+                weights = ast.literal_eval(node.value)
+            except ValueError:
+                break
+            if not isinstance(weights, dict):
+                break
+            entries = tuple(
+                Entry(str(name), (), weight(value, f"WEIGHTS.{name}")) for name, value in weights.items()
+            )
+            documents = "documents packed after mixing" in (ast.get_docstring(tree) or "")
+            return Reading("document" if documents else "window", (FileStage(0, entries),))
+    raise InputError("WEIGHTS: is missing", "Give the file that mixlaw wrote")
+
+
+TORCHTITAN = Target(
+    name="torchtitan",
+    filename="dataset_mix.py",
+    units=("window", "document"),
+    weighs="item of the mixed datasets",
+    repetition="repeat=True of each dataset",
+    data="own",
+    render=render,
+    read=read,
+)
