@@ -18,13 +18,14 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows import home
+from flows import home, log
 from flows.progress import PlainBoard
 from mixing.errors import InputError, MixlawError
 
 if TYPE_CHECKING:
     from flows.stages import Job
     from flows.steps import Outcome
+    from proxies.claims import Holder
 
 # Fits are many small solves: a second BLAS thread only waits for the first.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -89,6 +90,8 @@ def proxy(study: str, run: str, name: str, weights: str | None = None, alone: bo
             f"{study}/{run}: not the name of a study and the id of a run", "Start it from a study"
         )
     folder = home.StudyFolder.of(study, _home())
+    log.to_files(folder.path, study, terminal=True)
+    log.of_flow_run(flow_run.id)
     spec = read_spec(folder.runs / run)
     base = Path(weights) if weights else folder.runs / spec.base / "weights.pt" if spec.base else None
     row = RunLogBoard(get_run_logger()).row(name, spec.tokens or None)
@@ -99,6 +102,7 @@ def proxy(study: str, run: str, name: str, weights: str | None = None, alone: bo
         base,
         threads=_cores() if alone else 1,
         on_progress=lambda at: row.set(at.tokens),
+        slots=home.proxy_slots(_home()),
     )
     row.finish()
     return Completed(message=f"run {run} is done")
@@ -140,6 +144,8 @@ def _whole_study(job: Job, workers: int | None, spread: int) -> State[Any]:
     if running is not None:
         return skipped(job, running)
     shown = RunLogBoard(get_run_logger())
+    log.to_files(job.folder.path, job.study.study, terminal=True)
+    log.of_flow_run(flow_run.id)
     own = UUID(flow_run.id)
     tag = study_tag(job.folder.path)
     with home.exclusive(job.folder), tags(tag):
@@ -156,10 +162,11 @@ def _whole_study(job: Job, workers: int | None, spread: int) -> State[Any]:
     return said(outcome)
 
 
-def skipped(job: Job, process: int) -> State[Any]:
+def skipped(job: Job, holder: Holder) -> State[Any]:
     """Neither done nor failed: nobody needs to be told."""
-    by = f" (process {process})" if process else ""
-    return State(type=StateType.CANCELLED, name=SKIPPED, message=f"{job.study.study} is running already{by}")
+    return State(
+        type=StateType.CANCELLED, name=SKIPPED, message=f"{job.study.study} is running already ({holder})"
+    )
 
 
 def said(outcome: Outcome) -> State[Any]:

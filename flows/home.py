@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mixing.errors import MixlawError
+from mixing.errors import InputError, MixlawError
 from proxies import claims
 from proxies.claims import Holder
+from proxies.slots import Slots
 
 DEFAULT_HOME = ".mixlaw"
 
-RESERVED = frozenset({"prefect", "mlartifacts"})
+RESERVED = frozenset({"prefect", "mlartifacts", "slots"})
 """Folder names in the home that a study may not take."""
 
 
@@ -52,6 +53,19 @@ def set_defaults(root: Path) -> None:
         defaults["PREFECT_HOME"] = str(root / "prefect")
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def proxy_slots(root: Path, environment: Mapping[str, str] = os.environ) -> Slots | None:
+    """The limit `MIXLAW_MAX_PROXIES` on runs that train at once on one machine (or one GPU of it); None: no limit.
+
+    All that share the home `root` share it, whoever starts them. Raises InputError for what is no number.
+    """
+    text = environment.get("MIXLAW_MAX_PROXIES", "").strip()
+    if not text:
+        return None
+    if not text.isdigit() or int(text) < 1:
+        raise InputError(f"MIXLAW_MAX_PROXIES is {text[:20]!r}", "Give a whole number of runs, 1 or more")
+    return Slots(root / "slots", int(text))
 
 
 @dataclass(frozen=True)

@@ -73,32 +73,37 @@ class _JsonLine(logging.Formatter):
         return redacted(json.dumps(line, ensure_ascii=False, default=str))
 
 
-def to_files(folder: Path, study: str) -> None:
-    """Log to the study folder's `run.log` and `events.jsonl` from here on; the terminal is for progress.
+def to_files(folder: Path, study: str, *, terminal: bool) -> None:
+    """Log to the study folder's `run.log` and `events.jsonl` from here on.
 
-    Call it once Prefect and MLflow are imported, which have handlers of their own.
+    Without `terminal`, which then is for progress, Prefect and MLflow log there too and nowhere else: call it
+    once they are imported, since they bring handlers of their own.
     """
     folder.mkdir(parents=True, exist_ok=True)
     # A log that cannot be written (a full disk) is not worth a traceback on the terminal.
     logging.raiseExceptions = False
-    logging.captureWarnings(True)
-    names = {*NOISY, *(name for name in logging.root.manager.loggerDict if name.startswith("prefect"))}
-    for logger in [logging.root, *map(logging.getLogger, names)]:
-        for old in list(logger.handlers):
-            if _is_ours(old) or (
-                isinstance(old, logging.StreamHandler) and not isinstance(old, logging.FileHandler)
-            ):
-                logger.removeHandler(old)
-                if _is_ours(old):
-                    old.close()
+    for old in [handler for handler in logging.root.handlers if _is_ours(handler)]:
+        logging.root.removeHandler(old)
+        old.close()
+    if not terminal:
+        _only_to_root()
     for path, form in ((folder / "run.log", _Text()), (folder / "events.jsonl", _JsonLine(study))):
         handler = logging.FileHandler(path, encoding="utf-8")
         handler.setFormatter(form)
         logging.root.addHandler(handler)
-    for name in NOISY:
-        logging.getLogger(name).propagate = True
     for name in LOGGERS:
         logging.getLogger(name).setLevel(logging.INFO)
+
+
+def _only_to_root() -> None:
+    logging.captureWarnings(True)
+    names = {*NOISY, *(name for name in logging.root.manager.loggerDict if name.startswith("prefect"))}
+    for logger in [logging.root, *map(logging.getLogger, names)]:
+        for old in list(logger.handlers):
+            if isinstance(old, logging.StreamHandler) and not isinstance(old, logging.FileHandler):
+                logger.removeHandler(old)
+    for name in NOISY:
+        logging.getLogger(name).propagate = True
 
 
 def of_flow_run(flow_run: object) -> None:

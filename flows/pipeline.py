@@ -6,7 +6,6 @@ killed at any moment is resumed by running it again.
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import sys
@@ -16,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from flows import home, prefect_server
+from flows import home, log, prefect_server
 from flows.progress import Board, board
 from flows.report import run_command
 from flows.stages import Job
@@ -41,7 +40,7 @@ def run_study(study_file: Path, root: Path, workers: int | None = None) -> Outco
     with board() as shown:
         row = shown.row("starting Prefect")
         _meanwhile(job)
-        _log_to_file(job.folder.log)
+        log.to_files(job.folder.path, job.study.study, terminal=False)
         wait_for_prefect()
         row.finish()
         return _flow(job, shown, workers or len(os.sched_getaffinity(0)))
@@ -56,6 +55,7 @@ def _flow(job: Job, shown: Board, workers: int) -> Outcome:
 
     @flow(name="mixlaw study", flow_run_name=job.study.study, persist_result=False)
     def study_flow(study_file: str, mixlaw_home: str) -> Any:
+        log.of_flow_run(flow_run.id)
         with _interruptible(shown, job, str(flow_run.id)):
             reap(tag, own=_uuid(flow_run.id))
             return Steps(job, shown, workers).all()
@@ -86,25 +86,6 @@ def _uuid(text: str | None) -> Any:
     from uuid import UUID
 
     return UUID(text) if text else None
-
-
-def _log_to_file(path: Path) -> None:
-    """Prefect and MLflow, both imported by now, log to the study's run.log: the terminal is for progress."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
-    # A log that cannot be written (a full disk) is not worth a traceback on the terminal.
-    logging.raiseExceptions = False
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.captureWarnings(True)
-    noisy = ("prefect", "mlflow", "alembic", "py.warnings")
-    names = {*noisy, *(name for name in logging.root.manager.loggerDict if name.startswith("prefect"))}
-    for logger in [logging.root, *map(logging.getLogger, names)]:
-        for old in list(logger.handlers):
-            if isinstance(old, logging.StreamHandler) and not isinstance(old, logging.FileHandler):
-                logger.removeHandler(old)
-    logging.root.addHandler(handler)
-    for name in noisy:
-        logging.getLogger(name).propagate = True
 
 
 @contextmanager

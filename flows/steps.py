@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from flows import home, log
 from flows.answer import (
     Answer,
     Confirmation,
@@ -94,8 +95,15 @@ def train_here(job: Job, cores: int) -> Trainer:
     def train(name: str, spec: ProxySpec, weights: Path | None, report: Report, alone: bool) -> None:
         from proxies.launch import launch
 
-        threads = cores if alone else 1
-        launch(spec, job.folder.runs, job.folder.tokens, weights, threads=threads, on_progress=report)
+        launch(
+            spec,
+            job.folder.runs,
+            job.folder.tokens,
+            weights,
+            threads=cores if alone else 1,
+            on_progress=report,
+            slots=home.proxy_slots(job.root),
+        )
 
     return train
 
@@ -140,7 +148,8 @@ class Steps:
 
     def _task(self, name: str, work: Callable[[], T], retries: int = 0) -> T:
         """Run `work` as a Prefect task; its own error comes through."""
-        result: T = _step(name, retries)(work)
+        with log.step(name):
+            result: T = _step(name, retries)(work)
         return result
 
     def _bar(self, name: str, work: Callable[[Callable[[float, float], None]], T]) -> T:
