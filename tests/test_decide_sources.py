@@ -255,6 +255,40 @@ def test_missing_evals_and_far_budgets() -> None:
     assert any("assumed" in w for w in decide(table, tokens=3000).warnings)
 
 
+def test_few_mixtures_are_said_and_too_few_refused() -> None:
+    # 6 mixtures of 3 free shares: fewer than 3 (3 + 1).
+    few = decide(swarm(corners(3), base=BASE))
+    assert few.status == "decided"
+    assert any("rule of thumb: 12" in w for w in few.warnings)
+    assert not any("rule of thumb" in w for w in decide(swarm(corners(), base=BASE)).warnings)
+    none = decide(swarm(np.eye(3), base=BASE))
+    assert none.status == "not_yet"
+    assert "3 different mixtures cannot tell 3 free shares apart" in none.warnings[-1]
+    assert none.next_runs
+
+
+def test_duplicated_rows_and_infinite_losses_change_nothing_else() -> None:
+    table = swarm(corners(), base=BASE)
+    twice = make_table(pl.concat([table.rows, table.rows]), "t.csv")
+    found = decide(twice)
+    assert found.shares == decide(table).shares
+    assert "repeated rows dropped" in found.warnings[0]
+    broken = table.rows.with_columns(
+        loss=pl.when(pl.col("run") == "r3").then(float("inf")).otherwise(pl.col("loss"))
+    )
+    found = decide(make_table(broken, "t.csv"))
+    assert found.shares == decide(table.without({"r3"})).shares
+    assert "without a finite loss dropped (run r3)" in found.warnings[0]
+
+
+def test_weights_of_sets_that_the_table_lacks() -> None:
+    table = swarm(corners(), base=BASE)
+    with pytest.raises(InputError, match="no validation set 'german'"):
+        make_question(table, {"general": 0.5, "german": 0.5}, {"target": 1.0}, tolerance=0.0)
+    with pytest.raises(InputError, match="no validation set 'python'"):
+        make_question(table, {"general": 1.0}, {"python": 1.0}, tolerance=0.0)
+
+
 @pytest.mark.parametrize(
     ("limits", "message"),
     [

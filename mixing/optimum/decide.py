@@ -39,6 +39,8 @@ REFUSE_BEYOND, WARN_BEYOND = 4.0, 2.0
 """How far past the trained budget an increment over the base is followed, and followed without a warning."""
 OUTSIDE, FAR_OUTSIDE = 0.02, 0.3
 """Share of a mixture (total variation) outside the hull of the trained ones: warned of, and refused."""
+RUNS_PER_PART = 3
+"""Mixtures per free share, and one more such lot, below which a decision is warned of (olmix, arXiv 2602.12237)."""
 WIDE = 0.05
 NEXT_RUNS = 3
 
@@ -72,7 +74,7 @@ def decide_sources(
         within=natural,
     )
     rng = np.random.default_rng([seed, 0x50C5])
-    refused = _too_little(data, question, warnings)
+    refused = _too_little(data, question, region, warnings)
     if refused is None:
         try:
             fitted = fit_losses(data, law, rng, step=progress.step)
@@ -213,13 +215,25 @@ class _Scored:
         return Prediction(value, interval, value - float(self.reference[role][0]))
 
 
-def _too_little(data: Slice, question: Question, warnings: list[str]) -> str | None:
+def _too_little(data: Slice, question: Question, region: Region, warnings: list[str]) -> str | None:
     """Why these runs cannot carry a decision at all; warnings where they can, but barely."""
     if len(data.mixtures_kd) < 2:
         return "all runs have one mixture, so nothing is known about another"
     fixed = [d for d, s in zip(data.domains, np.ptp(data.points.shares_nd, axis=0), strict=True) if s < 1e-6]
     if fixed:
         warnings.append(f"the share of {', '.join(fixed)} never varied: it stays as trained")
+    free, mixtures = int((region.high_q - region.low_q > 1e-9).sum()), len(data.mixtures_kd)
+    if mixtures <= free:
+        return (
+            f"{mixtures} different mixtures cannot tell {free} free shares apart and show how far a law misses; train at "
+            f"least {free + 1}"
+        )
+    if mixtures < RUNS_PER_PART * (free + 1):
+        warnings.append(
+            f"{mixtures} different mixtures for {free} free shares are few (rule of thumb: "
+            f"{RUNS_PER_PART * (free + 1)}): intervals know of the runs' scatter and of rival laws, but not of what no run "
+            "has tried"
+        )
     if data.reached <= 1:  # a table without a tokens column
         return None
     reach = max(question.tokens / data.reached, data.reached / question.tokens)
@@ -341,20 +355,7 @@ def _not_yet(
     options = wide.shares(np.concatenate([centre, wide.sample(centre, 400, rng)]))
     wanted = max(NEXT_RUNS, 2 * len(data.domains) - len(data.mixtures_kd))
     chosen = spread(options, data.mixtures_kd, min(wanted, 12))
-    return Decision(
-        question=question,
-        status="not_yet",
-        shares={},
-        critical_ratio=None,
-        interval=None,
-        binding="none",
-        law="none",
-        n_runs=len(np.unique(data.points.run_n)),
-        predicted={},
-        baselines=[],
-        next_runs=[_named(data.domains, options[m]) for m in chosen],
-        warnings=[*warnings, f"not yet: {reason}"],
-    )
+    return _no_answer(question, data, warnings, reason, [options[m] for m in chosen])
 
 
 def _nothing_feasible(
@@ -388,20 +389,26 @@ def _nothing_feasible(
         if question.general
         else []
     )
-    mix = _named(data.domains, least.shares_d)
+    silent = _no_answer(question, data, warnings, reason, [least.shares_d])
+    return replace(silent, binding="tolerance", law=_law(fitted), tests=tests)
+
+
+def _no_answer(
+    question: Question, data: Slice, warnings: list[str], reason: str, following: list[Floats]
+) -> Decision:
+    """ "Not yet", with the mixtures to train next."""
     return Decision(
         question=question,
         status="not_yet",
         shares={},
         critical_ratio=None,
         interval=None,
-        binding="tolerance",
-        law=_law(fitted),
+        binding="none",
+        law="none",
         n_runs=len(np.unique(data.points.run_n)),
         predicted={},
         baselines=[],
-        tests=tests,
-        next_runs=[mix],
+        next_runs=[_named(data.domains, shares_d) for shares_d in following],
         warnings=[*warnings, f"not yet: {reason}"],
     )
 
