@@ -46,6 +46,18 @@ test-exports: $(EXPORTS)/.ready  ## exports, read by the trainers' own loaders
 test-exports-slow: $(EXPORTS)/.ready  ## those loaders that start processes of their own
 	@$(EXPORTS)/bin/python -m pytest tests/exports -m "slow and not streaming"
 
+STREAMING := .venv-streaming
+
+$(STREAMING)/.ready: constraints-streaming.txt
+	@test -x $(STREAMING)/bin/python || $(PYTHON) -m venv $(STREAMING)
+	@echo "installing mosaicml-streaming into $(STREAMING) (a minute or two the first time, 1 GB)"
+	@$(STREAMING)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps \
+		--requirement constraints-streaming.txt
+	@touch $@
+
+test-streaming: $(STREAMING)/.ready  ## MDS, read by mosaicml-streaming; for the night
+	@PYTHONPATH=tests/exports/stubs $(STREAMING)/bin/python -m pytest tests/exports -m streaming
+
 check: $(VENV)/.dev          ## format, lint, types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .

@@ -1,0 +1,195 @@
+"""The token store in the formats of trainers that don't read it as it is, by those formats' own writers.
+
+A domain's folder is written part by part, a part per shard of the store. A part is complete or absent, so a kill
+at any moment costs one part; what is there already and belongs to the same tokens is kept.
+
+    <folder>/...                   the trainer's data
+    <folder>/.mixlaw/00000.json    written last: what part 0 was made of
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mixing.atomic import replace_files
+from mixing.errors import InputError, MixlawError
+from proxies.writers.array_record import ARRAY_RECORD
+from proxies.writers.arrow import ARROW
+from proxies.writers.ds import DS
+from proxies.writers.litdata import LITDATA
+from proxies.writers.mds import MDS
+from proxies.writers.part import Format, OnTokens, Part
+
+FORMATS = {form.name: form for form in (ARROW, ARRAY_RECORD, MDS, LITDATA, DS)}
+OWN = ".mixlaw"
+PARTIAL = ".partial-"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A domain's shards (absolute prefixes, with their tokens) and the folder that its data belongs into."""
+
+    domain: str
+    shards: tuple[tuple[Path, int], ...]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Written:
+    """What writing gave: parts that were written now, and parts that were there."""
+
+    new: int
+    kept: int
+
+
+def format_named(name: str) -> Format:
+    """Raises InputError for a format that Mixlaw cannot write, MixlawError where its package is missing."""
+    if name not in FORMATS:
+        raise InputError(
+            f"data in the format {name!r} cannot be written here", "Write it with the trainer's own tools"
+        )
+    form = FORMATS[name]
+    if importlib.util.find_spec(form.module) is None:
+        raise MixlawError(
+            f"writing {name} data needs the package {form.package}",
+            f"Run: pip install '{form.package}'",
+        )
+    return form
+
+
+def write_data(
+    jobs: Sequence[Job],
+    format_name: str,
+    length: int | None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Written:
+    """Write the data of all domains, or what is missing of it. `on_progress` gets tokens done and in all.
+
+    `length` is the number of tokens of a window; None: rows are documents, where the format has those.
+
+    Raises as `format_named`, InputError for a shard that is missing or damaged, MixlawError where a folder cannot
+    be written or another process is writing it.
+    """
+    form = format_named(format_name)
+    if length is None and not form.documents:
+        raise InputError(
+            f"{format_name} data is written as windows of one length", "Leave out --unit document"
+        )
+    total = sum(tokens for job in jobs for _, tokens in job.shards)
+    done = new = kept = 0
+    for job in jobs:
+        parts = [Part(number, prefix, length) for number, (prefix, _) in enumerate(job.shards)]
+        with _writing(job.folder):
+            for part, (_, tokens) in zip(parts, job.shards, strict=True):
+                before = done
+                if _write_part(form, part, job.folder, lambda n, b=before: _tell(on_progress, b + n, total)):
+                    new += 1
+                else:
+                    kept += 1
+                done += tokens
+                _tell(on_progress, done, total)
+            _remove_surplus(job.folder, len(parts))
+            form.join(job.folder, parts)
+    return Written(new, kept)
+
+
+def _tell(report: Callable[[int, int], None] | None, done: int, total: int) -> None:
+    if report:
+        report(done, total)
+
+
+def _write_part(form: Format, part: Part, folder: Path, on_tokens: OnTokens) -> bool:
+    """Whether it had to be written."""
+    record = folder / OWN / f"{part.number:05d}.json"
+    key = _key(form, part)
+    known = _read(record)
+    if known.get("key") == key and all((folder / name).exists() for name in known["files"]):
+        return False
+    record.unlink(missing_ok=True)
+    for name in known.get("files", []):
+        _remove(folder / name)
+    scratch = Path(tempfile.mkdtemp(prefix=PARTIAL, dir=folder / OWN))
+    try:
+        form.write(part, scratch, on_tokens)
+        names = sorted(entry.name for entry in scratch.iterdir())
+        for name in names:
+            _remove(folder / name)
+            os.replace(scratch / name, folder / name)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    replace_files({record: json.dumps({"key": key, "files": names}).encode()})
+    return True
+
+
+def _key(form: Format, part: Part) -> str:
+    """Hash of what decides a part's bytes: the token files by size and time, the rows, the format."""
+    stats = [os.stat(f"{part.prefix}{extension}") for extension in (".bin", ".idx")]
+    content = [form.name, form.version, part.number, part.length, str(part.prefix)]
+    content += [[stat.st_size, stat.st_mtime_ns] for stat in stats]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _read(record: Path) -> dict:
+    try:
+        found = json.loads(record.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and isinstance(found.get("files"), list) else {}
+
+
+def _remove_surplus(folder: Path, parts: int) -> None:
+    """Parts of a time when there were more shards: readers would take them too."""
+    for record in (folder / OWN).glob("*.json"):
+        if record.stem.isdigit() and int(record.stem) >= parts:
+            for name in _read(record).get("files", []):
+                _remove(folder / name)
+            record.unlink()
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """The folder is there, held by this process alone, and free of what a killed one left."""
+    try:
+        (folder / OWN).mkdir(parents=True, exist_ok=True)
+        foreign = [entry.name for entry in folder.iterdir() if entry.name != OWN]
+        if foreign and not any((folder / OWN).glob("*.json")) and not (folder / OWN / "lock").exists():
+            raise InputError(
+                f"{folder} holds files that are not of Mixlaw ({foreign[0]})", "Give an empty folder"
+            )
+        with open(folder / OWN / "lock", "w") as lock:
+            try:
+                # The kernel lets go of it whatever ends the process.
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise MixlawError(
+                    f"{folder} is being written by another process", "Wait for it, or give another folder"
+                ) from None
+            for left in (folder / OWN).glob(f"{PARTIAL}*"):
+                shutil.rmtree(left, ignore_errors=True)
+            yield
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{error.filename}: does not exist", "Give the folder of the token files with --data-root"
+        ) from error
+    except OSError as error:
+        raise MixlawError(
+            f"{error.filename or folder}: cannot be written ({error.strerror or error})",
+            "Make room or give another folder, and run again: finished parts are kept",
+        ) from error

@@ -1,0 +1,92 @@
+"""A token file as the rows of a trainer's format, and what a format has to say of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixing.token_files import read_index
+
+BLOCK = 1 << 22
+"""Tokens that are in memory at once."""
+
+OnTokens = Callable[[int], None]
+"""Called with the tokens of a part that are written."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One shard of a domain. `length` is the number of tokens of a window; None: rows are documents.
+
+    `number` counts the parts of the domain from 0.
+    """
+
+    number: int
+    prefix: Path
+    length: int | None
+
+    @cached_property
+    def _index(self) -> Any:
+        return read_index(self.prefix.with_name(f"{self.prefix.name}.idx"))
+
+    @cached_property
+    def tokens(self) -> NDArray[np.integer]:
+        """All its tokens, mapped."""
+        index = self._index
+        if index.tokens == 0:
+            return np.empty(0, index.dtype)
+        return np.memmap(f"{self.prefix}.bin", dtype=index.dtype, mode="r")
+
+    @property
+    def document_ends(self) -> NDArray[np.int64]:
+        """End of every document, in tokens."""
+        ends: NDArray[np.int64] = self._index.bounds[1:]
+        return ends
+
+    @property
+    def rows(self) -> int:
+        """Windows, the incomplete last one left out, or documents."""
+        return len(self.document_ends) if self.length is None else len(self.tokens) // self.length
+
+    def blocks(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
+        """Tokens of some rows at a time, one after the other, and the bounds of the rows in them."""
+        if self.length is not None:
+            many = max(1, BLOCK // self.length)
+            for first in range(0, self.rows, many):
+                count = min(many, self.rows - first)
+                start = first * self.length
+                tokens = self.tokens[start : start + count * self.length].astype(np.int32)
+                yield tokens, np.arange(count + 1, dtype=np.int64) * self.length
+            return
+        bounds = self._index.bounds
+        row = 0
+        while row < self.rows:
+            after = max(row + 1, int(np.searchsorted(bounds, bounds[row] + BLOCK, side="right")) - 1)
+            start, end = int(bounds[row]), int(bounds[after])
+            yield self.tokens[start:end].astype(np.int32), bounds[row : after + 1] - start
+            row = after
+
+
+@dataclass(frozen=True)
+class Format:
+    """How one ecosystem's data is written.
+
+    `module` is what must be importable and `package` what pip is asked for. `write` writes a part into an empty
+    folder, under names that no other part uses; `join` then makes one dataset of a folder that holds all parts
+    (it may run again). `documents`: rows may be documents. `version` rises when the same tokens are written
+    differently.
+    """
+
+    name: str
+    module: str
+    package: str
+    write: Callable[[Part, Path, OnTokens], None]
+    join: Callable[[Path, Sequence[Part]], None]
+    documents: bool = False
+    version: int = 1

@@ -1,0 +1,1 @@
+"""Names that mosaicml-streaming imports."""
