@@ -225,14 +225,14 @@ def _too_little(data: Slice, question: Question, region: Region, warnings: list[
     free, mixtures = int((region.high_q - region.low_q > 1e-9).sum()), len(data.mixtures_kd)
     if mixtures <= free:
         return (
-            f"{mixtures} different mixtures cannot tell {free} free shares apart and show how far a law misses; train at "
-            f"least {free + 1}"
+            f"{mixtures} different mixtures cannot tell {free} free shares apart and show how far a law misses; "
+            f"train at least {free + 1}"
         )
     if mixtures < RUNS_PER_PART * (free + 1):
         warnings.append(
             f"{mixtures} different mixtures for {free} free shares are few (rule of thumb: "
-            f"{RUNS_PER_PART * (free + 1)}): intervals know of the runs' scatter and of rival laws, but not of what no run "
-            "has tried"
+            f"{RUNS_PER_PART * (free + 1)}): intervals know of the runs' scatter and of rival laws, but not of what "
+            "no run has tried"
         )
     if data.reached <= 1:  # a table without a tokens column
         return None
