@@ -139,7 +139,7 @@ def answer(job: Job, store: TokenStore, run_ids: Sequence[str]) -> Answer:
             table, question, max_shares=max_shares, natural_shares=natural_shares, seed=job.study.seed
         )
         left_out = _left_out(decision, increments(table, question))
-        kept = kept_answer.Kept(key=key, fits=fits, decision=decision, left_out=left_out)
+        kept = kept_answer.Kept.of(key=key, fits=fits, decision=decision, left_out=left_out)
         kept_answer.save(job.folder.answer, kept)
     fits, decision = kept.fits, kept.decision
     _write_json(job.folder.fits, fits.to_json())

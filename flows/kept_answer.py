@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 import mixing
 from mixing.atomic import replace_files
 from mixing.decision import Decision
-from mixing.fitting.fit_laws import FitReport
+from mixing.fitting.fit_laws import FitReport, LawFit
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,24 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Kept:
-    """What was worked out, under the key of all that it was worked out from."""
+    """What was worked out, under the key of all that it was worked out from. Of the fits, all that is asked of
+    them later: not the rows that they left out.
+    """
 
     key: str
-    fits: FitReport
+    laws: list[LawFit]
+    chosen: dict[str, str]
+    warnings: list[str]
     decision: Decision
     left_out: list[LeftOut]
+
+    @classmethod
+    def of(cls, key: str, fits: FitReport, decision: Decision, left_out: list[LeftOut]) -> Kept:
+        return cls(key, fits.laws, fits.chosen, fits.warnings, decision, left_out)
+
+    @property
+    def fits(self) -> FitReport:
+        return FitReport(self.laws, self.chosen, self.warnings)
 
 
 _KEPT = TypeAdapter(Kept)
