@@ -51,6 +51,7 @@ def _flow(job: Job, shown: Board, workers: int) -> Outcome:
     from prefect import flow, tags
     from prefect.runtime import flow_run
 
+    from flows.flow_page import failures
     from flows.reaping import reap, study_tag
 
     @flow(name="mixlaw study", flow_run_name=job.study.study, persist_result=False)
@@ -58,7 +59,8 @@ def _flow(job: Job, shown: Board, workers: int) -> Outcome:
         log.of_flow_run(flow_run.id)
         with _interruptible(shown, job, str(flow_run.id)):
             reap(tag, own=_uuid(flow_run.id))
-            return Steps(job, shown, workers).all()
+            with failures(job):
+                return Steps(job, shown, workers).all()
 
     tag = study_tag(job.folder.path)
     with home.exclusive(job.folder), tags(tag, job.study.study), prefect_server.errors(job.root):

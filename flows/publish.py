@@ -1,4 +1,4 @@
-"""A study's outcome for people elsewhere: MLflow runs, figures and the registered mix, Prefect artifacts."""
+"""A study's outcome in MLflow: runs, figures and the registered mix."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import polars as pl
 
 from flows import home
 from flows.answer import spec_digest
-from flows.describe import decision_markdown, ratio_line, run_rows
+from flows.describe import decision_markdown, ratio_line
 from flows.plan import Kind
+from flows.promotion import Rule, Verdict, judge
 from flows.tracking import Point, RunRecord, StudyRecord, Tracker
+from mixing.errors import InputError
 from mixing.runs import SHARE
 
 if TYPE_CHECKING:
@@ -24,16 +26,22 @@ CONFIRMED = "confirmation"
 
 @dataclass(frozen=True)
 class Publication:
-    """Where MLflow has it. `version` of the registered mix; None where there is no decision."""
+    """Where MLflow has it. `version` of the registered mix; None where there is no decision.
+
+    `alias` is the version's (champion, challenger, or empty), `verdict` why a new one has it.
+    """
 
     uri: str
+    experiment: str
     run: str
     version: str | None
     new_version: bool
+    alias: str = ""
+    verdict: str = ""
 
 
-def publish(outcome: Outcome, figures: list[Path]) -> Publication:
-    """Bring MLflow in line with the run store.
+def publish(outcome: Outcome, figures: list[Path], gain: float) -> Publication:
+    """Bring MLflow in line with the run store. `gain` is the rule's threshold (`flows.promotion`), in nats.
 
     Raises MixlawError, one line, where MLflow does not take it; the mix spec is on disk all the same.
     """
@@ -53,8 +61,24 @@ def publish(outcome: Outcome, figures: list[Path]) -> Publication:
         save_spec(outcome.spec, job.folder.mixspec)
     path = job.folder.mixspec if outcome.spec is not None else None
     digest = spec_digest(outcome.spec) if outcome.spec is not None else ""
-    done = tracker.publish(record, runs, path, digest)
-    return Publication(uri, done.run, done.version, done.changed)
+    done = tracker.publish(record, runs, path, digest, _rule(outcome, gain))
+    return Publication(uri, done.experiment, done.run, done.version, done.changed, done.alias, done.verdict)
+
+
+def _rule(outcome: Outcome, gain: float) -> Rule:
+    """Whether the outcome's mix takes over from the champion whose spec is in a file."""
+
+    def rule(champion: Path) -> Verdict:
+        from mixing.spec import load_spec
+
+        assert outcome.spec is not None
+        try:
+            known = load_spec(champion)
+        except InputError as error:
+            return Verdict(False, f"the champion's spec cannot be read ({error.message})")
+        return judge(known, outcome.spec, outcome.given.decision, gain)
+
+    return rule
 
 
 def draw(outcome: Outcome) -> list[Path]:
@@ -176,7 +200,7 @@ def study_record(outcome: Outcome, figures: list[Path], started: float) -> Study
         metrics={name: round(float(value), 6) for name, value in metrics.items() if value == value},
         note=decision_markdown(outcome),
         started=started,
-        summary=f"target share {ratio_line(decision)}",
+        summary=f"target share {ratio_line(decision)}" + (f". {outcome.note}" if outcome.note else ""),
         artifacts=files,
     )
 
@@ -185,16 +209,3 @@ def _headline(outcome: Outcome) -> str:
     """The answer as the name of a run."""
     ratio = outcome.given.decision.critical_ratio
     return "not yet" if ratio is None else f"target {ratio:.3f}"
-
-
-def show_in_prefect(outcome: Outcome) -> None:
-    """The runs table and the decision as artifacts of the flow run."""
-    from prefect.artifacts import create_markdown_artifact, create_table_artifact
-
-    key = outcome.job.study.study.replace("_", "-").strip("-")
-    header, rows = run_rows(outcome)
-    table = [dict(zip(header, row, strict=True)) for row in rows]
-    create_table_artifact(
-        table, key=f"{key}-runs", description=f"Runs of the study {outcome.job.study.study}"
-    )
-    create_markdown_artifact(decision_markdown(outcome), key=f"{key}-decision", description="The decision")

@@ -23,8 +23,10 @@ from flows.answer_view import (
 )
 from flows.commands.output import table
 from flows.home import DEFAULT_HOME
+from flows.registry import CHALLENGER
 
 if TYPE_CHECKING:
+    from flows.publish import Publication
     from flows.steps import Outcome
 
 
@@ -87,10 +89,18 @@ def _places(outcome: Outcome, console: Console) -> None:
     console.print(f"figures    {_short(folder.figures)}")
     if outcome.publication is not None:
         if outcome.publication.version is not None:
-            name = outcome.job.study.study
-            new = " (new)" if outcome.publication.new_version else ""
-            console.print(f"MLflow     models:/{name}@champion, version {outcome.publication.version}{new}")
+            _version(outcome.job.study.study, outcome.publication, console)
         console.print(Text.assemble("MLflow UI  ", (ui_command(outcome.job.root), "bold")))
+
+
+def _version(name: str, found: Publication, console: Console) -> None:
+    new = " (new)" if found.new_version else ""
+    address = f"models:/{name}@{found.alias}" if found.alias else f"models:/{name}/{found.version}"
+    console.print(f"MLflow     {address}, version {found.version}{new}")
+    if found.alias == CHALLENGER:
+        if found.verdict:
+            console.print(Text(f"           not champion: {found.verdict}"))
+        console.print(f"           make it champion: {_command('promote', name)}")
 
 
 def ui_command(root: Path) -> str:
@@ -139,4 +149,5 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "mixspec": None if outcome.spec is None else str(folder.mixspec),
         "figures": str(folder.figures),
         "mlflow_version": outcome.publication.version if outcome.publication else None,
+        "mlflow_alias": outcome.publication.alias or None if outcome.publication else None,
     }

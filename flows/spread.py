@@ -93,19 +93,19 @@ class Spread:
                 "Deploy the study with --spread, or without spread",
             ) from error
         with get_client(sync_client=True) as client:
-            taken = self._wait(client, flow_run, folder)
+            taken = self._wait(client, flow_run, folder, report)
         if not taken:
             from flows.steps import train_here
 
             train_here(self.job, len(os.sched_getaffinity(0)))(name, spec, weights, report, alone)
         runs.check_done(folder)
 
-    def _wait(self, client: SyncPrefectClient, flow_run: FlowRun, folder: Path) -> bool:
+    def _wait(self, client: SyncPrefectClient, flow_run: FlowRun, folder: Path, report: Report) -> bool:
         """Wait until the run is done. False: no worker took it, and none will.
 
         Raises as the run failed, FlowRunDied where the flow run ended without a word.
         """
-        from proxies import runs
+        from proxies import claims, runs
 
         submitted = heard = time.monotonic()
         while True:
@@ -115,8 +115,11 @@ class Spread:
             state = found.state
             assert state is not None
             now = time.monotonic()
-            working = runs.state(folder) == "running"
-            heard = now if working else heard
+            worker = claims.holder(folder / runs.LOCK)
+            if worker is not None:
+                heard = now
+                if worker.progress is not None:
+                    report(worker.progress)
             with self._lock:
                 if state.is_running() or state.is_pending():
                     self._taken.add(flow_run.id)
@@ -127,7 +130,7 @@ class Spread:
                 if runs.done(folder) is not None:
                     return True
                 # Another flow run (of an earlier start of the study) may be at it.
-                if not working:
+                if worker is None:
                     raise self._reason(state, folder)
             elif state.is_running() and now - heard > SILENCE:
                 _end(client, flow_run.id, "Crashed", "Its process is gone.")
@@ -136,8 +139,8 @@ class Spread:
                 heard = now
                 if idle and now - submitted > PATIENCE:
                     return self._no_worker(client, found, submitted)
-            else:
-                heard = heard if state.is_running() else now
+            elif not state.is_running():
+                heard = now
             time.sleep(POLL)
 
     def _no_worker(self, client: SyncPrefectClient, found: FlowRun, submitted: float) -> bool:

@@ -26,9 +26,11 @@ from flows.answer import (
     mix_spec,
     observations,
 )
+from flows.flow_page import show
 from flows.plan import Plan, make_plan
 from flows.progress import Board
-from flows.publish import Publication, draw, publish, show_in_prefect
+from flows.promotion import GAIN
+from flows.publish import Publication, draw, publish
 from flows.stages import Job, base_spec, catalogue, proxy_spec, supply_of, token_store
 from mixing.errors import InputError, MixlawError
 
@@ -61,7 +63,7 @@ class Outcome:
 
     `names` maps the ids of finished runs to their names; `failures` a run's name to its reason, `failed_runs`
     to its id; `trained` counts the runs that were not done before; `unpublished` is why MLflow does
-    not have the results.
+    not have the results, `note` what made it run again, where a refresh did.
     """
 
     job: Job
@@ -77,6 +79,7 @@ class Outcome:
     spec: MixSpec | None = None
     publication: Publication | None = None
     unpublished: MixlawError | None = None
+    note: str = ""
 
     @cached_property
     def seen(self) -> Observations:
@@ -111,8 +114,17 @@ def train_here(job: Job, cores: int) -> Trainer:
 class Steps:
     """The steps of one flow run, in order; each is a Prefect task with a name for people."""
 
-    def __init__(self, job: Job, shown: Board, workers: int, train: Trainer | None = None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        shown: Board,
+        workers: int,
+        train: Trainer | None = None,
+        gain: float = GAIN,
+        note: str = "",
+    ) -> None:
         self.job, self.shown, self.workers = job, shown, workers
+        self.gain, self.note = gain, note
         self.train = train or train_here(job, workers)
         self.trained = 0
         self._lock = threading.Lock()
@@ -127,7 +139,15 @@ class Steps:
         names, failures, failed = self._swarm(plan, store, base)
         given = self._task("fit and decide", lambda: answer(job, store, [base, *names]))
         outcome = Outcome(
-            job, plan, store, {base: "base", **names}, given, base, failures=failures, failed_runs=failed
+            job,
+            plan,
+            store,
+            {base: "base", **names},
+            given,
+            base,
+            failures=failures,
+            failed_runs=failed,
+            note=self.note,
         )
         if given.decision.status == "decided":
             self._confirm(outcome, base)
@@ -137,13 +157,15 @@ class Steps:
         else:
             discard_answer(job)
         outcome.trained = self.trained
-        show_in_prefect(outcome)
         figures = self._task("figures", lambda: draw(outcome))
         try:
-            outcome.publication = self._task("publish to MLflow", lambda: publish(outcome, figures))
+            outcome.publication = self._task(
+                "publish to MLflow", lambda: publish(outcome, figures, self.gain)
+            )
         except MixlawError as error:
             # The answer stands; whoever called shows it before the error.
             outcome.unpublished = error
+        show(outcome, figures)
         return outcome
 
     def _task(self, name: str, work: Callable[[], T], retries: int = 0) -> T:

@@ -1,9 +1,9 @@
 """MLflow as a view of a study: rebuilt from the run store, as often as wanted, without duplicates.
 
 One experiment per study; a parent run per study run (the same question on the same data is the same parent);
-a child per proxy; the mix spec registered under the study's name with the alias `champion`. Every write is
-idempotent: a child is found by its run id, metrics carry the time the run was done, and a model version is
-added only when what it says has changed. No pickles: JSON, YAML and PNG.
+a child per proxy; the mix spec registered under the study's name, the one in use with the alias `champion`.
+Every write is idempotent: a child is found by its run id, metrics carry the time the run was done, and a model
+version is added only when what it says has changed. No pickles: code, JSON, YAML and PNG.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from flows.home import first_use
+from flows.mlflow_model import SPEC_NAME, write_model
+from flows.promotion import Rule
+from flows.registry import CHAMPION, HISTORY_TAG, REASON_TAG, aliases, challenge, crown
 from mixing.errors import InputError, MixlawError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-ALIAS = "champion"
 SPEC_FOLDER = "mix"
-SPEC_NAME = "mixspec.yaml"
 
 RUN_TAG = "mixlaw.run"
 KIND_TAG = "mixlaw.kind"
@@ -102,12 +103,17 @@ class StudyRecord:
 
 @dataclass(frozen=True)
 class Published:
-    """Where it went. `version` is None where there is no spec; `changed` says that a version was added."""
+    """Where it went. `version` is None where there is no spec; `changed` says that a version was added.
+
+    `alias` is the version's (champion, challenger, or empty), `verdict` why a new one has it.
+    """
 
     experiment: str
     run: str
     version: str | None
     changed: bool
+    alias: str = ""
+    verdict: str = ""
 
 
 def _digest(*parts: object) -> str:
@@ -206,11 +212,17 @@ class Tracker:
             return str(run.info.run_id)
 
     def publish(
-        self, study: StudyRecord, runs: Sequence[RunRecord], spec: Path | None, spec_digest: str
+        self,
+        study: StudyRecord,
+        runs: Sequence[RunRecord],
+        spec: Path | None,
+        spec_digest: str,
+        rule: Rule | None = None,
     ) -> Published:
         """Bring MLflow in line with the run store; what is there already is left alone.
 
         `spec_digest` identifies what the spec says, without its provenance: an equal one adds no version.
+        `rule` says whether a new version takes over from the champion (None: it does).
         """
         parent = self.open(study)
         with self._one_line():
@@ -219,8 +231,12 @@ class Tracker:
                 self._child(record, parent, known.get(record.run))
             self._parent(study, parent)
             self.client.set_experiment_tag(self.experiment, NEWEST_TAG, parent)
-            version, changed = self._register(study, spec, spec_digest, parent) if spec else (None, False)
-        return Published(self.experiment, parent, version, changed)
+            if spec is None:
+                return Published(self.experiment, parent, None, False)
+            version, changed = self._register(study, spec, spec_digest, parent)
+            verdict = self._rank(version, changed, rule)
+            alias = next((a for a, v in aliases(self.client, self.study).items() if v == version), "")
+        return Published(self.experiment, parent, version, changed, alias, verdict)
 
     def _child(self, record: RunRecord, parent: str, known: Run | None) -> None:
         if known is not None and known.data.tags.get(DIGEST_TAG) == record.digest():
@@ -297,25 +313,47 @@ class Tracker:
         except MlflowException:
             self.client.create_registered_model(
                 self.study,
-                description=f"The mix that the study {self.study} recommends; `{ALIAS}` is the current one.",
+                description=f"The mix that the study {self.study} recommends; `{CHAMPION}` is the one in use.",
             )
         versions = self.client.search_model_versions(f"name='{self.study}'", max_results=1000)
         newest = max(versions, key=lambda version: int(version.version), default=None)
-        aliases = self.client.get_registered_model(self.study).aliases
         if newest is not None and newest.tags.get(DIGEST_TAG) == digest:
-            if ALIAS not in aliases:
-                self.client.set_registered_model_alias(self.study, ALIAS, newest.version)
             return str(newest.version), False
         # Each version has its own folder: an older version keeps what it said.
         number = int(newest.version) + 1 if newest else 1
         folder = f"{SPEC_FOLDER}/v{number}-{digest[:8]}"
-        self._upload(parent, spec, f"{folder}/{SPEC_NAME}")
+        with tempfile.TemporaryDirectory() as scratch:
+            write_model(spec, Path(scratch) / "model")
+            self.client.log_artifacts(parent, str(Path(scratch) / "model"), folder)
         source = f"{self.client.get_run(parent).info.artifact_uri}/{folder}"
         version = self.client.create_model_version(
             self.study, source, parent, tags={DIGEST_TAG: digest}, description=study.summary
         )
-        self.client.set_registered_model_alias(self.study, ALIAS, version.version)
         return str(version.version), True
+
+    def _rank(self, version: str, new: bool, rule: Rule | None) -> str:
+        """Make a version champion or challenger; why, where that is new.
+
+        A kill may have come between a version and its rank, so one without a rank is ranked now.
+        """
+        known = aliases(self.client, self.study)
+        champion = known.get(CHAMPION)
+        if champion is None:
+            return crown(self.client, self.study, version, "first", "the first mix").reason
+        if not new and (version in known.values() or self._ranked(version)):
+            return ""
+        if rule is None:
+            return crown(self.client, self.study, version, "rule", "every new mix is champion").reason
+        with tempfile.TemporaryDirectory() as folder:
+            verdict = rule(fetch_spec(f"models:/{self.study}/{champion}", self.uri, Path(folder)))
+        if verdict.promote:
+            return crown(self.client, self.study, version, "rule", verdict.reason).reason
+        challenge(self.client, self.study, version, verdict.reason)
+        return verdict.reason
+
+    def _ranked(self, version: str) -> bool:
+        tags = self.client.get_model_version(self.study, version).tags
+        return any(tag.startswith((HISTORY_TAG, REASON_TAG)) for tag in tags)
 
 
 def fetch_spec(address: str, uri: str, folder: Path) -> Path:
@@ -326,7 +364,7 @@ def fetch_spec(address: str, uri: str, folder: Path) -> Path:
     match = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/([0-9]+))", address)
     if match is None:
         raise InputError(
-            f"{address}: not the address of a mix", f"Write models:/NAME@{ALIAS} or models:/NAME/VERSION"
+            f"{address}: not the address of a mix", f"Write models:/NAME@{CHAMPION} or models:/NAME/VERSION"
         )
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         # Asking would create an empty database.

@@ -1,0 +1,138 @@
+"""What Prefect shows of a study: the decision as a page with its figure and links, the runs as a table, events.
+
+Events are for automations (docs/deployments.md): `mixlaw.decision` when a study has answered, `mixlaw.failed`
+when it could not.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows.describe import decision_markdown, run_rows, shares
+
+if TYPE_CHECKING:
+    from flows.publish import Publication
+    from flows.stages import Job
+    from flows.steps import Outcome
+
+DECISION, FAILED, UNCHANGED = "mixlaw.decision", "mixlaw.failed", "mixlaw.unchanged"
+LARGEST_FIGURE = 400_000
+"""Bytes of a figure that is put into the page; a larger one is only linked."""
+
+
+def show(outcome: Outcome, figures: list[Path]) -> None:
+    """The runs table and the decision as artifacts of the flow run, and the event that it is decided."""
+    from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+    key = artifact_key(outcome.job)
+    header, rows = run_rows(outcome)
+    table = [dict(zip(header, row, strict=True)) for row in rows]
+    create_table_artifact(
+        table, key=f"{key}-runs", description=f"Runs of the study {outcome.job.study.study}"
+    )
+    create_markdown_artifact(page(outcome, figures), key=f"{key}-decision", description="The decision")
+    decided(outcome)
+
+
+def artifact_key(job: Job) -> str:
+    """Prefect's keys have small letters, digits and dashes only."""
+    return job.study.study.replace("_", "-").strip("-")
+
+
+def page(outcome: Outcome, figures: list[Path]) -> str:
+    """The decision as Markdown: answer, what changed, figure, links, and everything behind it."""
+    parts = [decision_markdown(outcome)]
+    head: list[str] = []
+    if outcome.note:
+        head.append(f"**What changed:** {outcome.note}\n")
+    head += [f"{line}  " for line in links(outcome)]
+    figure = next((path for path in figures if path.stat().st_size <= LARGEST_FIGURE), None)
+    if figure is not None:
+        data = base64.b64encode(figure.read_bytes()).decode("ascii")
+        head += ["", f"![{figure.stem}](data:image/png;base64,{data})", ""]
+    answer, _, rest = parts[0].partition("\n\n")
+    return "\n".join([answer, "", *head, "", rest])
+
+
+def links(outcome: Outcome) -> list[str]:
+    """Where MLflow has it, as Markdown; in words where it is a file."""
+    found = outcome.publication
+    if found is None:
+        reason = f": {outcome.unpublished}" if outcome.unpublished is not None else ""
+        return [f"Not in MLflow{reason}"]
+    name = outcome.job.study.study
+    said = []
+    if found.version is not None:
+        alias = f" ({found.alias})" if found.alias else ""
+        address = f"models:/{name}/{found.version}"
+        link = mlflow_link(found, f"models/{name}/versions/{found.version}")
+        said.append(f"Mix: [{address}]({link}){alias}" if link else f"Mix: `{address}`{alias}")
+        if found.verdict:
+            said.append(f"{found.alias.capitalize()}: {found.verdict}")
+    run = mlflow_link(found, f"experiments/{found.experiment}/runs/{found.run}")
+    if run:
+        said.append(f"MLflow: [this run]({run}), with figures, laws and all proxies")
+    else:
+        said.append(f"MLflow: run `{found.run}` in `{found.uri}` (open it with `mixlaw ui`)")
+    return said
+
+
+def mlflow_link(found: Publication, path: str) -> str:
+    """A page of MLflow's UI; empty where MLflow is no server."""
+    return f"{found.uri.rstrip('/')}/#/{path}" if found.uri.startswith(("http://", "https://")) else ""
+
+
+def decided(outcome: Outcome) -> None:
+    """Emit `mixlaw.decision`."""
+    decision, found = outcome.given.decision, outcome.publication
+    _emit(
+        outcome.job,
+        DECISION,
+        {
+            "status": decision.status,
+            "shares": decision.shares,
+            "mix": shares(decision.shares) if decision.shares else "not yet",
+            "critical_ratio": decision.critical_ratio,
+            "interval": list(decision.interval) if decision.interval else None,
+            "version": found.version if found else None,
+            "alias": found.alias if found else None,
+            "verdict": found.verdict if found else None,
+            "new_version": found.new_version if found else None,
+            "mlflow_run": found.run if found else None,
+            "note": outcome.note,
+        },
+    )
+
+
+def unchanged(job: Job, reason: str) -> None:
+    """Emit `mixlaw.unchanged`: a refresh found nothing that can move the answer."""
+    _emit(job, UNCHANGED, {"reason": reason})
+
+
+@contextlib.contextmanager
+def failures(job: Job) -> Iterator[None]:
+    """Emit `mixlaw.failed` for what the block raises."""
+    try:
+        yield
+    except Exception as error:
+        from flows.log import redacted
+
+        _emit(job, FAILED, {"reason": redacted(str(error)), "error": type(error).__name__})
+        raise
+
+
+def _emit(job: Job, event: str, payload: dict[str, object]) -> None:
+    """Prefect adds the flow run, its deployment and its tags."""
+    from prefect.events import emit_event
+    from prefect.runtime import flow_run
+
+    name = job.study.study
+    emit_event(
+        event=event,
+        resource={"prefect.resource.id": f"mixlaw.study.{name}", "prefect.resource.name": name},
+        payload={"study": name, "flow_run": str(flow_run.id or ""), "home": str(job.root), **payload},
+    )

@@ -1,0 +1,161 @@
+"""Versions of a mix in MLflow's registry: which is champion, which challenger, and how that came about.
+
+Every change of champion is a tag of the version that became it, named by its moment, so the history is never
+rewritten and can be rolled back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mixing.errors import InputError, MixlawError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+HISTORY_TAG = "mixlaw.champion."
+REASON_TAG = "mixlaw.verdict"
+
+By = Literal["first", "rule", "hand", "rollback"]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A version became champion: when (UTC), by what, why, and which version was it before (empty: none)."""
+
+    at: str
+    version: str
+    by: By
+    reason: str
+    before: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The versions of a mix, newest first, with what each says; empty strings where there is no such alias."""
+
+    name: str
+    champion: str
+    challenger: str
+    versions: dict[str, str]
+    history: tuple[Turn, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "history": [asdict(turn) for turn in self.history]}
+
+
+def aliases(client: MlflowClient, name: str) -> dict[str, str]:
+    """Alias to version."""
+    return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
+
+
+def crown(client: MlflowClient, name: str, version: str, by: By, reason: str) -> Turn:
+    """Make a version champion, and note it."""
+    known = aliases(client, name)
+    moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    turn = Turn(moment, version, by, reason, known.get(CHAMPION, ""))
+    note = json.dumps({"by": by, "reason": reason, "before": turn.before})
+    # The note first: a champion without one could not be rolled back.
+    client.set_model_version_tag(name, version, HISTORY_TAG + moment, note)
+    client.set_registered_model_alias(name, CHAMPION, version)
+    if known.get(CHALLENGER) == version:
+        client.delete_registered_model_alias(name, CHALLENGER)
+    return turn
+
+
+def challenge(client: MlflowClient, name: str, version: str, reason: str) -> None:
+    """Make a version challenger; `reason` is why it is not champion."""
+    client.set_model_version_tag(name, version, REASON_TAG, reason)
+    client.set_registered_model_alias(name, CHALLENGER, version)
+
+
+def standing(name: str, uri: str) -> Standing:
+    """Where the versions of a mix stand. Raises InputError for a mix that MLflow does not have."""
+    with _registry(name, uri) as client:
+        return _standing(client, name)
+
+
+def promote(name: str, uri: str, version: str | None = None, reason: str = "") -> Turn:
+    """Make a version (default: the challenger) champion by hand.
+
+    Raises InputError where there is no such version, or it is champion already.
+    """
+    with _registry(name, uri) as client:
+        now = _standing(client, name)
+        if version is None and not now.challenger:
+            raise InputError(
+                f"{name}: there is no challenger; version {now.champion} is champion",
+                f"Name a version: mixlaw promote {name} VERSION (there are {_list(now)})",
+            )
+        chosen = version or now.challenger
+        if chosen not in now.versions:
+            raise InputError(f"{name}: no version {chosen}", f"There are {_list(now)}")
+        if chosen == now.champion:
+            raise InputError(f"{name}: version {chosen} is champion already", "Nothing to do")
+        return crown(client, name, chosen, "hand", reason or "promoted by hand")
+
+
+def roll_back(name: str, uri: str, reason: str = "") -> Turn:
+    """Make the version that was champion before the present one champion again.
+
+    Raises InputError where the history knows none.
+    """
+    with _registry(name, uri) as client:
+        now = _standing(client, name)
+        turns = [turn for turn in now.history if turn.version == now.champion and turn.by != "rollback"]
+        if not turns or not turns[-1].before:
+            raise InputError(
+                f"{name}: version {now.champion or 'none'} is champion, and none was before it",
+                f"Name a version: mixlaw promote {name} VERSION (there are {_list(now)})",
+            )
+        return crown(client, name, turns[-1].before, "rollback", reason or f"rolled back from {now.champion}")
+
+
+def _standing(client: MlflowClient, name: str) -> Standing:
+    known = aliases(client, name)
+    found = client.search_model_versions(f"name='{name}'", max_results=1000)
+    versions = {str(v.version): v.description or "" for v in sorted(found, key=lambda v: -int(v.version))}
+    turns = [
+        Turn(tag.removeprefix(HISTORY_TAG), str(version.version), **json.loads(text))
+        for version in found
+        for tag, text in version.tags.items()
+        if tag.startswith(HISTORY_TAG)
+    ]
+    history = tuple(sorted(turns, key=lambda turn: turn.at))
+    return Standing(name, known.get(CHAMPION, ""), known.get(CHALLENGER, ""), versions, history)
+
+
+def _list(now: Standing) -> str:
+    return ", ".join(now.versions) or "none"
+
+
+@contextlib.contextmanager
+def _registry(name: str, uri: str) -> Iterator[MlflowClient]:
+    """A client; MLflow's failures as one line."""
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        # Asking would create an empty database.
+        raise InputError(
+            f"{name}: no MLflow store at {uri}", "Set MIXLAW_HOME to the home of the study's run"
+        )
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield MlflowClient(tracking_uri=uri, registry_uri=uri)
+    except MlflowException as error:
+        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+            raise InputError(
+                f"{name}: MLflow at {uri} has no such mix", "See the Models page of `mixlaw ui`"
+            ) from None
+        raise MixlawError(f"MLflow at {uri} did not answer ({error})", "Is the server running?") from error
+    except (RequestException, SQLAlchemyError, OSError) as error:
+        raise MixlawError(f"MLflow at {uri} did not answer ({error})", "Is the server running?") from error
