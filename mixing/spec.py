@@ -101,9 +101,13 @@ class SpecDecision(_Part):
 
 
 class Provenance(_Part):
-    """Where the numbers come from; `data` maps a domain to the fingerprint of its token store."""
+    """Where the numbers come from; `data` maps a domain to the fingerprint of its token store.
+
+    `imported` names the target and the file that the mix was read from, where it was.
+    """
 
     study: str | None = None
+    imported: str | None = None
     study_hash: str | None = None
     data: dict[str, str] = {}
     versions: dict[str, str] = {}
@@ -115,7 +119,7 @@ class MixSpec(_Part):
     """Token shares per domain and stage, the caps they respect, the decision behind them, and provenance.
 
     `sequence_length` and `global_batch_tokens` are in tokens; `data_root` is the absolute folder that shard
-    prefixes are relative to.
+    prefixes are relative to. `decision` is null where nobody decided: a mix read from a trainer's file.
     """
 
     mixspec: Literal[1] = 1
@@ -127,7 +131,7 @@ class MixSpec(_Part):
     global_batch_tokens: Count | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data_root: str | None = None
-    decision: SpecDecision
+    decision: SpecDecision | None = None
     provenance: Provenance = Provenance()
 
     @model_validator(mode="after")
@@ -280,6 +284,7 @@ def schema_text() -> str:
     """The JSON Schema of the mix spec, as shipped in `mixing/mixspec.schema.json`."""
     schema: dict[str, Any] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:mixlaw:mixspec:{VERSION}",
         **MixSpec.model_json_schema(),
     }
     # A file must say its version, although a MixSpec made in code may leave it out.

@@ -152,3 +152,12 @@ def specs(draw: st.DrawFn) -> MixSpec:
             n_runs=0,
         ),
     )
+
+
+def staged_spec(**changes: Any) -> MixSpec:
+    """The example in two stages: half of it web only, then the rest."""
+    stages = [
+        Stage(from_token=0, shares={"web": 1.0}),
+        Stage(from_token=51_200, shares={"web": 0.4, "code": 0.4, "math": 0.2}),
+    ]
+    return example_spec(**{"stages": stages, **changes})

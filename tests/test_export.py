@@ -6,7 +6,6 @@ import json
 import math
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import assume, given, settings
@@ -15,8 +14,8 @@ from mixing.errors import InputError, MixlawError
 from mixing.export import TARGETS, Exported, export
 from mixing.export.convert import document_weights, shares_of_documents
 from mixing.export.summary import export_summary, export_text, targets_table
-from mixing.spec import MixSpec, Stage, build_spec, dump_spec, parse_spec
-from tests.spec_examples import example_decision, example_spec, names, specs
+from mixing.spec import MixSpec, build_spec, dump_spec, parse_spec
+from tests.spec_examples import example_decision, example_spec, names, specs, staged_spec
 
 MEGATRON = """\
 {
@@ -33,15 +32,6 @@ MEGATRON = """\
   "test": null
 }
 """
-
-
-def staged_spec(**changes: Any) -> MixSpec:
-    """Half web only, then the rest."""
-    stages = [
-        Stage(from_token=0, shares={"web": 1.0}),
-        Stage(from_token=51_200, shares={"web": 0.4, "code": 0.4, "math": 0.2}),
-    ]
-    return example_spec(**{"stages": stages, **changes})
 
 
 def blend(pairs: list[str]) -> dict[str, float]:

@@ -1,0 +1,275 @@
+"""A mix spec from a trainer's own file: the inverse of an export, as far as the file carries it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pydantic import ValidationError
+
+from mixing.errors import InputError
+from mixing.export import target_named
+from mixing.export.convert import document_mean, folder_name, shares_of_documents
+from mixing.export.target import Entry, Reading, absolute_prefix
+from mixing.spec import Domain, MixSpec, Provenance, Shard, Stage, versions
+from mixing.spec_check import mean_shares
+from mixing.spec_file import problem
+from mixing.token_files import read_index
+
+UNCHANGED = 1e-6
+"""Shares that differ by less are those of the decision."""
+
+
+def import_spec(
+    text: str,
+    target: str,
+    *,
+    name: str,
+    like: MixSpec | None = None,
+    total_tokens: int | None = None,
+    unit: str | None = None,
+) -> MixSpec:
+    """The mix that `text`, a file of `target`, stands for.
+
+    With `like`, domains, sizes, files and whatever the file does not say are those of that spec; its decision is
+    kept only if the shares are still its. Otherwise domains are named as in the file, or after their paths, and
+    counts come from the `.idx` files where they are here. `total_tokens` is needed where neither says it;
+    `unit` corrects what the file's items are taken to be.
+
+    Raises InputError for a file that is not the target's, for domains that `like` does not have, and where
+    something is missing.
+    """
+    chosen = target_named(target)
+    if chosen.read is None:
+        raise InputError(f"{chosen.name}: its files do not carry a mix", "Import from another target")
+    reading = chosen.read(text)
+    if unit is not None and unit not in chosen.units:
+        raise InputError(f"{chosen.name} does not draw {unit}s", f"Units: {', '.join(chosen.units)}")
+    if unit is not None:
+        reading = replace(reading, unit=unit)
+    if not any(entry.weight > 0 for stage in reading.stages for entry in stage.entries):
+        raise InputError("the file has no item with a positive weight", "Give the trainer's own file")
+    provenance = Provenance(imported=f"{chosen.name}: {name}", versions=versions())
+    return (
+        _from_like(reading, like, total_tokens)
+        if like is not None
+        else _from_file(reading, name, total_tokens, provenance)
+    )
+
+
+def _from_like(reading: Reading, like: MixSpec, total_tokens: int | None) -> MixSpec:
+    owners = _owners(like)
+    weights = []
+    for stage in reading.stages:
+        found: dict[str, float] = {}
+        for entry in stage.entries:
+            owner = _owner(entry, owners)
+            found[owner] = found.get(owner, 0.0) + entry.weight
+        weights.append(found)
+    means = {name: document_mean(like, name) for name in like.domains}
+    total = total_tokens or reading.total_tokens or like.total_tokens
+    stages = _stages(reading, weights, means, reading.global_batch_tokens or like.global_batch_tokens)
+    spec = _validated({**like.model_dump(), **_run(reading, like), **_shares(like.domains, stages, total)})
+    kept = len(stages) == len(like.stages) and all(
+        abs(stage.shares.get(name, 0.0) - old.shares.get(name, 0.0)) < UNCHANGED
+        for stage, old in zip(stages, like.stages, strict=True)
+        for name in like.domains
+    )
+    return spec if kept else spec.model_copy(update={"decision": None})
+
+
+def _owners(like: MixSpec) -> dict[str, str]:
+    """Domain by name, by the name of its folder, and by the path of every shard."""
+    owners = {folder_name(name): name for name in like.domains}
+    owners |= {name: name for name in like.domains}
+    for name, domain in like.domains.items():
+        for shard in domain.shards:
+            owners[shard.prefix] = name
+            if like.data_root is not None:
+                owners[absolute_prefix(like, shard.prefix)] = name
+    return owners
+
+
+def _owner(entry: Entry, owners: Mapping[str, str]) -> str:
+    keys = [entry.name] if entry.name is not None else []
+    # A folder may have a pattern after it, and that of a stage before the domain's.
+    for path in entry.paths:
+        keys += [path, *reversed(PurePosixPath(path).parts)]
+    if entry.name is not None:
+        keys += list(reversed(PurePosixPath(entry.name).parts))
+    for key in keys:
+        if key in owners:
+            return owners[key]
+    raise InputError(
+        f"{(entry.name or entry.paths[0])[:80]!r} is none of the domains or files of the spec given as --like",
+        "Give the spec that the file was exported from, or leave --like out",
+    )
+
+
+def _stages(
+    reading: Reading,
+    weights: Sequence[Mapping[str, float]],
+    means: Mapping[str, float | None],
+    batch: int | None,
+) -> list[Stage]:
+    stages = []
+    for stage, found in zip(reading.stages, weights, strict=True):
+        shares = {name: value for name, value in found.items() if value > 0}
+        if reading.unit == "document":
+            known = {name: mean for name in shares if (mean := means.get(name)) is not None}
+            missing = [name for name in shares if name not in known]
+            if missing:
+                raise InputError(
+                    f"{missing[0]}: the file weighs documents, and their mean length is not known",
+                    "Give --like SPEC with its tokens and documents, or --unit window if items are packed",
+                )
+            shares = shares_of_documents(shares, known)
+        if stage.first_step and not batch:
+            raise InputError(
+                "the file's stages start at steps, and the tokens of a batch are not known",
+                "Give --like SPEC with its global_batch_tokens",
+            )
+        total = math.fsum(shares.values())
+        stages.append(
+            Stage(
+                from_token=stage.first_step * (batch or 0),
+                shares={name: value / total for name, value in shares.items()},
+            )
+        )
+    return stages
+
+
+def _run(reading: Reading, like: MixSpec | None) -> dict[str, Any]:
+    """What the file says of the run, else what `like` says."""
+    found = {}
+    for field in ("sequence_length", "global_batch_tokens", "seed"):
+        value = getattr(reading, field)
+        found[field] = getattr(like, field) if value is None and like is not None else value
+    found["seed"] = found["seed"] or 0
+    return found
+
+
+def _shares(domains: Mapping[str, Domain], stages: Sequence[Stage], total: int) -> dict[str, Any]:
+    """Stages, and the domains with the shares and epochs that follow from them."""
+    # A spec whose shares are not consistent yet, only for their mean over the stages.
+    draft = MixSpec.model_construct(domains=dict(domains), stages=tuple(stages), total_tokens=total)
+    means = mean_shares(draft)
+    return {
+        "stages": [stage.model_dump() for stage in stages],
+        "total_tokens": total,
+        "domains": {
+            name: domain.model_dump()
+            | {
+                "share": means[name],
+                "epochs": means[name] * total / domain.tokens if domain.tokens else None,
+            }
+            for name, domain in domains.items()
+        },
+    }
+
+
+def _from_file(reading: Reading, name: str, total_tokens: int | None, provenance: Provenance) -> MixSpec:
+    total = total_tokens or reading.total_tokens
+    if total is None:
+        raise InputError("the file does not say how many tokens are trained on", "Give --tokens N")
+    names = _names([entry for stage in reading.stages for entry in stage.entries])
+    paths: dict[str, list[str]] = {}
+    caps: dict[str, float] = {}
+    weights: list[dict[str, float]] = []
+    for stage in reading.stages:
+        found: dict[str, float] = {}
+        for entry in stage.entries:
+            domain = names[entry]
+            found[domain] = found.get(domain, 0.0) + entry.weight
+            paths.setdefault(domain, []).extend(path for path in entry.paths if path not in paths[domain])
+            if entry.max_epochs:
+                caps[domain] = entry.max_epochs
+        weights.append(found)
+    root = _root([path for found in paths.values() for path in found])
+    domains = {
+        domain: _domain(found, root, caps.get(domain), reading.dtype) for domain, found in paths.items()
+    }
+    means = {
+        domain: entry.tokens / entry.documents if entry.tokens and entry.documents else None
+        for domain, entry in domains.items()
+    }
+    stages = _stages(reading, weights, means, reading.global_batch_tokens)
+    has_files = any(domain.shards for domain in domains.values())
+    return _validated(
+        {
+            "mixspec": 1,
+            "name": name,
+            "data_root": root if has_files else None,
+            "provenance": provenance.model_dump(),
+            **_run(reading, None),
+            **_shares(domains, stages, total),
+        }
+    )
+
+
+def _names(entries: Sequence[Entry]) -> dict[Entry, str]:
+    """Names as in the file; else after the folder, or after the file where all lie in one folder."""
+    parents = {PurePosixPath(entry.paths[0]).parent for entry in entries if entry.name is None}
+    names = {}
+    for entry in entries:
+        if entry.name is not None:
+            names[entry] = entry.name
+            continue
+        path = PurePosixPath(entry.paths[0])
+        clashing = len({parent.name for parent in parents}) < len(parents)
+        if len(parents) == 1:
+            names[entry] = path.name.removesuffix("_text_document") or path.name
+        else:
+            names[entry] = path.parent.as_posix().strip("/") if clashing else path.parent.name
+    return names
+
+
+def _root(paths: Sequence[str]) -> str | None:
+    """The deepest folder that all files lie in."""
+    if not paths or not all(path.startswith("/") for path in paths):
+        return None
+    parts = [PurePosixPath(path).parent.parts for path in paths]
+    common = parts[0]
+    for other in parts[1:]:
+        length = next(
+            (at for at, pair in enumerate(zip(common, other, strict=False)) if pair[0] != pair[1]),
+            min(len(common), len(other)),
+        )
+        common = common[:length]
+    return PurePosixPath(*common).as_posix()
+
+
+def _domain(paths: Sequence[str], root: str | None, cap: float | None, dtype: str | None) -> Domain:
+    """Counts from the index files. Without all of them there are none, and so no files in the spec."""
+    values: dict[str, Any] = {"role": "general", "share": 0.0}
+    if cap is not None:
+        values["max_epochs"] = cap
+    if dtype in ("uint16", "int32"):
+        values["dtype"] = dtype
+    if root is not None and paths and all(Path(f"{path}.idx").is_file() for path in paths):
+        indexes = [read_index(Path(f"{path}.idx")) for path in paths]
+        tokens, documents = sum(index.tokens for index in indexes), sum(index.documents for index in indexes)
+        if tokens and documents:
+            values |= {
+                "tokens": tokens,
+                "documents": documents,
+                "mean_tokens_per_document": tokens / documents,
+                "shards": [
+                    Shard(prefix=str(PurePosixPath(path).relative_to(root)), tokens=index.tokens)
+                    for path, index in zip(paths, indexes, strict=True)
+                ],
+            }
+            kinds = {index.dtype.name for index in indexes}
+            if len(kinds) == 1 and kinds <= {"uint16", "int32"}:
+                values["dtype"] = kinds.pop()
+    return Domain.model_validate(values)
+
+
+def _validated(values: dict[str, Any]) -> MixSpec:
+    try:
+        return MixSpec.model_validate(values)
+    except ValidationError as error:
+        raise InputError(problem(error), "The file cannot be written as a mix spec") from error
