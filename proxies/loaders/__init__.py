@@ -1,0 +1,201 @@
+"""Trainers' own loaders on an exported mix: what is drawn, against what was asked for.
+
+A loader is a file here and a line in `LOADERS`; those of other targets cannot be run without the trainer itself.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mixing.errors import InputError, MixlawError
+from mixing.export import Exported, export, target_named
+from mixing.export.convert import Unit, items_of
+from mixing.export.target import Target
+from mixing.spec import MixSpec
+from proxies.loaders.datatrove import DATATROVE
+from proxies.loaders.draw import UNKNOWN, Drawn, Loader, Request
+from proxies.loaders.huggingface import HUGGINGFACE
+from proxies.loaders.litdata import LITDATA
+from proxies.loaders.maxtext import MAXTEXT
+from proxies.loaders.megatron import MEGATRON
+from proxies.loaders.olmo_core import OLMO_CORE
+from proxies.loaders.streaming import STREAMING
+
+LOADERS = {
+    "megatron": MEGATRON,
+    "olmo-core": OLMO_CORE,
+    "huggingface": HUGGINGFACE,
+    "maxtext": MAXTEXT,
+    "litdata": LITDATA,
+    "streaming": STREAMING,
+    "datatrove": DATATROVE,
+}
+ITEMS = 2000
+"""Windows or documents that are drawn of each stage."""
+SLACK = 0.001
+"""Of deterministic loaders, beside the rounding to whole items."""
+SIGMAS = 4
+
+
+@dataclass(frozen=True)
+class Line:
+    """One domain: token shares asked for and drawn, and how far apart they may be."""
+
+    domain: str
+    asked: float
+    realised: float
+    tolerance: float
+
+    @property
+    def met(self) -> bool:
+        return abs(self.realised - self.asked) <= self.tolerance
+
+
+@dataclass(frozen=True)
+class StageCheck:
+    """One stage, and how many items of `unit` were drawn of it."""
+
+    number: int
+    items: int
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the loader of a target gave. `loader` is its package and version."""
+
+    target: str
+    loader: str
+    unit: Unit
+    random: bool
+    stages: tuple[StageCheck, ...]
+
+    @property
+    def met(self) -> bool:
+        return all(line.met for stage in self.stages for line in stage.lines)
+
+
+def loader_of(target: Target) -> Loader:
+    """Raises InputError where no loader of the target can be run here, MixlawError where it is not installed."""
+    loader = LOADERS.get(target.name)
+    if loader is None:
+        raise InputError(
+            f"{target.name}: its loader cannot be run without the trainer, so its files are compared with ones "
+            "known to be right in our tests only",
+            f"Targets that can be checked: {', '.join(LOADERS)}",
+        )
+    if importlib.util.find_spec(loader.module.split(".")[0]) is None:
+        raise MixlawError(
+            f"{target.name}: its loader is not installed here", f"Run: pip install {loader.install}"
+        )
+    return loader
+
+
+def check(
+    spec: MixSpec,
+    to: str,
+    work: Path,
+    *,
+    file: Path | None = None,
+    unit: Unit | None = None,
+    data: str | None = None,
+    items: int = ITEMS,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Check:
+    """Open the exported file with the trainer's loader and draw up to `items` windows or documents per stage.
+
+    `file` is what `export` was given as `out`; without it the mix is exported into `work`, an empty folder that
+    also takes the loaders' caches. `data` as in `export`.
+
+    Raises as `loader_of` and `export`, InputError for a spec without a sequence length, for a file or data that
+    is not there, MixlawError where the loader itself refuses the file.
+    """
+    target = target_named(to)
+    loader = loader_of(target)
+    if spec.sequence_length is None:
+        raise InputError("sequence_length: is missing, so there are no windows to draw", "Add it to the spec")
+    exported = export(spec, to, work / target.filename, unit=unit, data=data)
+    files = _files(exported, work, file, target)
+    _require_data(exported, target)
+    stages = []
+    for number, (stage, path, rendered) in enumerate(
+        zip(exported.plan.stages, files, exported.files, strict=True)
+    ):
+        if on_progress:
+            on_progress(number, len(files))
+        scratch = work / f"loader-{number}"
+        scratch.mkdir()
+        most = min(items, items_of(spec, stage, exported.plan.unit) or items)
+        request = Request(path, rendered.settings, spec, stage, exported.plan.unit, most, scratch)
+        try:
+            drawn = loader.draw(request)
+        except (MixlawError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300] or "no reason given"
+            raise MixlawError(
+                f"{path}: {loader.package} refuses it ({type(error).__name__}: {reason})",
+                "Export it again; --debug shows where",
+            ) from error
+        stages.append(StageCheck(stage.number, drawn.items, _lines(drawn, request, target, loader)))
+    if on_progress:
+        on_progress(len(files), len(files))
+    version = importlib.metadata.version(loader.package)
+    return Check(target.name, f"{loader.package} {version}", exported.plan.unit, target.random, tuple(stages))
+
+
+def _files(exported: Exported, work: Path, file: Path | None, target: Target) -> list[Path]:
+    own = [rendered.path for rendered in exported.files]
+    assert all(path is not None for path in own)
+    if file is None:
+        return [path for path in own if path is not None]
+    given = file / target.filename if file.is_dir() else file
+    if len(own) == 1:
+        paths = [given]
+    else:
+        paths = [given.with_name(f"{given.stem}.stage-{n + 1}{given.suffix}") for n in range(len(own))]
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path} does not exist", "Give what `mixlaw export` was given with --out")
+    return paths
+
+
+def _require_data(exported: Exported, target: Target) -> None:
+    for data in exported.data:
+        if not Path(data.folder).is_dir() or not any(Path(data.folder).iterdir()):
+            raise InputError(
+                f"{data.folder}: there is no {target.data} data of {data.domain}",
+                f"Write it: mixlaw export SPEC --to {target.name} --data DIR, and give the same --data here",
+            )
+
+
+def _lines(drawn: Drawn, request: Request, target: Target, loader: Loader) -> tuple[Line, ...]:
+    shares = drawn.shares
+    asked = {**request.stage.shares, **({UNKNOWN: 0.0} if shares.get(UNKNOWN) else {})}
+    return tuple(
+        Line(name, share, shares[name], _tolerance(name, share, drawn, request, target, loader))
+        for name, share in asked.items()
+    )
+
+
+def _tolerance(
+    name: str, share: float, drawn: Drawn, request: Request, target: Target, loader: Loader
+) -> float:
+    count = max(1, drawn.items)
+    if name == UNKNOWN:
+        return 0.0
+    if not target.random:
+        return loader.parts(request, name) / count + SLACK
+    if request.unit == "window":
+        return SIGMAS * math.sqrt(share * (1 - share) / count)
+    # Delta method: a document adds (its tokens, if of this domain) - share x its tokens to the error.
+    of_this = drawn.domain_n == drawn.names.index(name)
+    errors = (of_this - share) * drawn.tokens_n
+    return float(SIGMAS * np.std(errors) * math.sqrt(count) / max(1, int(drawn.tokens_n.sum())))
