@@ -88,6 +88,7 @@ DATATROVE = Target(
     weighs="token share, windows and documents",
     repetition="none: the script's own",
     data="store",
+    verified="datatrove 0.10.1",
     render=render,
     read=read,
 )

@@ -76,6 +76,7 @@ LITDATA = Target(
     repetition="none: ends with the first stream",
     data="litdata",
     random=True,
+    verified="litdata 0.2.76",
     render=render,
     read=read,
 )

@@ -80,6 +80,7 @@ MAXTEXT = Target(
     weighs="ArrayRecord record",
     repetition="num_epoch, for all alike; ends with the first",
     data="array_record",
+    verified="grain 0.2.18",
     render=render,
     read=read,
 )

@@ -101,6 +101,7 @@ OLMO_CORE = Target(
     weighs="token ratio",
     repetition="max_repetition_ratio, enforced",
     data="store",
+    verified="ai2-olmo-core 3.0.0",
     render=render,
     read=read,
 )

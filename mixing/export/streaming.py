@@ -71,6 +71,7 @@ STREAMING = Target(
     weighs="MDS sample",
     repetition="none: repeats silently",
     data="mds",
+    verified="mosaicml-streaming 0.13.0",
     render=render,
     read=read,
 )
