@@ -96,8 +96,8 @@ def shares_over(draw: st.DrawFn, domains: list[str]) -> dict[str, float]:
 
 @st.composite
 def specs(draw: st.DrawFn) -> MixSpec:
-    """1-40 domains, 1-3 stages, several shards each, caps that do and don't hold."""
-    domains = draw(st.lists(names, min_size=1, max_size=40, unique=True))
+    """1-60 domains, 1-3 stages, several shards each, caps that do and don't hold."""
+    domains = draw(st.lists(names, min_size=1, max_size=60, unique=True))
     length = draw(st.sampled_from([1, 128, 4096]))
     batch = length * draw(st.integers(1, 64))
     total = batch * draw(st.integers(1, 5000)) + draw(st.integers(0, batch - 1))

@@ -48,8 +48,9 @@ def import_spec(
     reading = chosen.read(text)
     if unit is not None and unit not in chosen.units:
         raise InputError(f"{chosen.name} does not draw {unit}s", f"Units: {', '.join(chosen.units)}")
-    if unit is not None:
-        reading = replace(reading, unit=unit)
+    if unit is not None and unit != reading.unit:
+        # Items were counted as windows; the lengths of documents are not in the file.
+        reading = replace(reading, unit=unit, total_tokens=None)
     if not any(entry.weight > 0 for stage in reading.stages for entry in stage.entries):
         raise InputError("the file has no item with a positive weight", "Give the trainer's own file")
     provenance = Provenance(imported=f"{chosen.name}: {name}", versions=versions())
