@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from environment import become, database_url, refuse, required
 
@@ -21,12 +22,15 @@ def main() -> None:
     login = required("PREFECT_SERVER_API_AUTH_STRING", "user:password that clients must give")
     if not all(login.partition(":")):
         refuse("PREFECT_SERVER_API_AUTH_STRING must read user:password")
+    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
     variables = {
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         # Without it the page calls the address that the server binds, or PREFECT_API_URL, which a browser on
         # another machine, or one that says localhost for 127.0.0.1, cannot reach or may not read.
         "PREFECT_SERVER_UI_API_URL": os.environ.get("PREFECT_SERVER_UI_API_URL") or "/api",
+        # The pages are copied when it starts, by default into the installation, which is not this user's to write.
+        "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "ui"),
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     }
     if not os.environ.get("PREFECT_SERVER_DATABASE_CONNECTION_URL"):

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Start a Prefect worker that takes studies, refreshes and proxies from a work pool.
+"""Start a Prefect worker: it takes flow runs (studies, refreshes, proxies) from a work pool.
 
 PREFECT_API_URL              Prefect's API, as seen from here
 PREFECT_API_AUTH_STRING      its user:password; PREFECT_API_KEY for Prefect Cloud
@@ -21,39 +21,36 @@ from environment import become, refuse, required, wait_for
 
 
 def main() -> None:
-    api = required("PREFECT_API_URL", "the address of Prefect's API, such as http://prefect:4200/api").rstrip(
-        "/"
-    )
+    api = required("PREFECT_API_URL", "the address of Prefect's API").rstrip("/")
     if not (os.environ.get("PREFECT_API_AUTH_STRING") or os.environ.get("PREFECT_API_KEY")):
         required("PREFECT_API_AUTH_STRING", "the user:password of Prefect's server")
     if required("MLFLOW_TRACKING_URI", "the address of MLflow's server").startswith("http"):
         required("MLFLOW_TRACKING_USERNAME", "the login at MLflow's server")
         required("MLFLOW_TRACKING_PASSWORD", "the login at MLflow's server")
-    home = required("MIXLAW_HOME", "the folder that all workers share")
+    kind = os.environ.get("MIXLAW_WORKER_TYPE") or "process"
+    if kind == "process":
+        check_home(required("MIXLAW_HOME", "the folder that all workers share"))
+    wait_for(f"{api}/health")
+    command = [sys.executable, "-m", "prefect", "worker", "start"]
+    command += ["--type", kind, "--install-policy", "never"]
+    command += ["--pool", os.environ.get("MIXLAW_WORK_POOL") or "mixlaw"]
+    command += ["--name", os.environ.get("MIXLAW_WORKER_NAME") or socket.gethostname()]
+    command += ["--limit", os.environ.get("MIXLAW_WORKER_LIMIT") or str(os.cpu_count() or 1)]
+    if os.environ.get("MIXLAW_JOB_TEMPLATE"):
+        command += ["--base-job-template", os.environ["MIXLAW_JOB_TEMPLATE"]]
+    if os.environ.get("PREFECT_WORKER_WEBSERVER_PORT"):
+        command.append("--with-healthcheck")
+    become(command, {"DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true"})
+
+
+def check_home(home: str) -> None:
+    """End the process where the shared folder cannot be written."""
     try:
         os.makedirs(home, exist_ok=True)
     except OSError as error:
         refuse(f"MIXLAW_HOME={home} cannot be made ({error.strerror})")
     if not os.access(home, os.W_OK):
         refuse(f"MIXLAW_HOME={home} cannot be written by user {os.getuid()}")
-    wait_for(f"{api}/health")
-    command = [
-        sys.executable,
-        "-m",
-        "prefect",
-        "worker",
-        "start",
-        "--type",
-        "process",
-        "--install-policy",
-        "never",
-    ]
-    command += ["--pool", os.environ.get("MIXLAW_WORK_POOL") or "mixlaw"]
-    command += ["--name", os.environ.get("MIXLAW_WORKER_NAME") or socket.gethostname()]
-    command += ["--limit", os.environ.get("MIXLAW_WORKER_LIMIT") or str(os.cpu_count() or 1)]
-    if os.environ.get("PREFECT_WORKER_WEBSERVER_PORT"):
-        command.append("--with-healthcheck")
-    become(command, {"DO_NOT_TRACK": "1", "MLFLOW_DISABLE_TELEMETRY": "true"})
 
 
 if __name__ == "__main__":

@@ -149,7 +149,7 @@ class Service:
 class Stack:
     """The services of deploy/, wired as compose.yaml wires them, with secrets of their own."""
 
-    def __init__(self, folder: Path, workers: int = 2, worker_limit: int = 4) -> None:
+    def __init__(self, folder: Path, workers: int = 2, worker_limit: int = 2) -> None:
         binaries = postgres_binaries()
         assert binaries, MISSING
         self.binaries = binaries
@@ -242,6 +242,7 @@ class Stack:
             MIXLAW_WORKER_LIMIT=str(self.worker_limit),
             PREFECT_WORKER_WEBSERVER_HOST="127.0.0.1",
             PREFECT_WORKER_WEBSERVER_PORT=str(port),
+            PREFECT_WORKER_QUERY_SECONDS="2",
             **more,
         )
         worker = Service(
@@ -296,6 +297,17 @@ class Stack:
             check=True,
         )
         return done.stdout.strip()
+
+    def dump(self, database: str) -> bytes:
+        """All of a database, as SQL."""
+        command = [str(self.binaries / "pg_dump"), "-d", database]
+        return subprocess.run(
+            command,
+            env=self.environment(**self._superuser()),
+            stdout=subprocess.PIPE,
+            timeout=60,
+            check=True,
+        ).stdout
 
     def __enter__(self) -> Stack:
         try:
