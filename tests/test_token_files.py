@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import mixing.token_files
 from mixing.catalog import scan
-from mixing.corpus import Source, is_heldout
+from mixing.corpus import Source
 from mixing.errors import InputError
 from mixing.token_files import Kind, RawType, TokenFiles, paths_of, read_index, token_documents
 from proxies.megatron import index_bytes, token_dtype
@@ -227,32 +227,3 @@ def test_one_vocabulary_for_all(tmp_path: Path) -> None:
     (tmp_path / "text" / "a.txt").write_text("text")
     with pytest.raises(InputError, match="domain 'c' is text"):
         built([Source("c", "general", (tmp_path / "text",))], tmp_path / "tokens")
-
-
-def test_megatrons_own_writer_and_a_round_trip(tmp_path: Path) -> None:
-    """What its builder wrote is read, and a store of one document order is the same bytes again."""
-    torch = pytest.importorskip("torch")
-    indexed = pytest.importorskip("megatron.core.datasets.indexed_dataset")
-    documents = ended(ids(120))
-    builder = indexed.IndexedDatasetBuilder(str(tmp_path / "web.bin"), np.uint16)
-    for document in documents:
-        builder.add_document(torch.from_numpy(document), [len(document)])
-    builder.finalize(str(tmp_path / "web.idx"))
-    store = built([source("web", tmp_path / "web")], tmp_path / "tokens", shard_bytes=1 << 20)
-    split = store.domains["web"].train
-    kept = [
-        d
-        for d, found in zip(
-            documents,
-            token_documents(tmp_path / "web.idx", TokenFiles("megatron", VOCABULARY, EOS)),
-            strict=True,
-        )
-        if found is not None and not is_heldout(found.digest, 0.2)
-    ]
-    again = indexed.IndexedDatasetBuilder(str(tmp_path / "again.bin"), np.uint16)
-    for document in kept:
-        again.add_document(torch.from_numpy(document), [len(document)])
-    again.finalize(str(tmp_path / "again.idx"))
-    for extension in ("bin", "idx"):
-        ours = (store.path / f"{split.shards[0]}.{extension}").read_bytes()
-        assert ours == (tmp_path / f"again.{extension}").read_bytes()

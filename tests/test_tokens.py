@@ -20,7 +20,6 @@ import proxies.tokenise
 from mixing.catalog import scan, with_tokens
 from mixing.corpus import Source, documents, is_heldout
 from proxies.encode import Encoder
-from proxies.megatron import index_bytes, index_size, token_dtype
 from proxies.tokenise import folder_name
 from proxies.tokenizer import (
     EOS,
@@ -47,43 +46,6 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def store(sources: list[Source], tokenizer: Path, tmp_path: Path) -> TokenStore:
     return build(sources, tokenizer, tmp_path / "tokens", FRACTION, threads=2, shard_bytes=20_000)
-
-
-class TestMegatron:
-    @pytest.mark.parametrize("vocab_size", [400, 65_536, 65_537, 150_000])
-    @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-    def test_the_bytes_are_those_of_its_own_builder(self, tmp_path: Path, vocab_size: int) -> None:
-        torch = pytest.importorskip("torch")
-        indexed = pytest.importorskip("megatron.core.datasets.indexed_dataset")
-        rng = np.random.default_rng(vocab_size)
-        lengths = rng.integers(1, 300, size=50)
-        tokens = rng.integers(0, vocab_size, size=lengths.sum()).astype(token_dtype(vocab_size))
-        builder = indexed.IndexedDatasetBuilder(str(tmp_path / "theirs.bin"), tokens.dtype.type)
-        for document in np.split(tokens.astype(np.int64), np.cumsum(lengths)[:-1]):
-            builder.add_document(torch.from_numpy(document), [len(document)])
-        builder.finalize(str(tmp_path / "theirs.idx"))
-        assert tokens.tobytes() == (tmp_path / "theirs.bin").read_bytes()
-        assert index_bytes(lengths, tokens.dtype) == (tmp_path / "theirs.idx").read_bytes()
-        assert index_size(len(lengths)) == (tmp_path / "theirs.idx").stat().st_size
-
-    def test_its_reader_reads_a_store(
-        self, store: TokenStore, sources: list[Source], tokenizer: Path
-    ) -> None:
-        indexed = pytest.importorskip("megatron.core.datasets.indexed_dataset")
-        loaded = load_tokenizer(tokenizer)
-        for source in sources:
-            domain = store.domains[source.name]
-            for split, held in ((domain.train, False), (domain.heldout, True)):
-                expected = [d.text for d in documents(source) if is_heldout(d.digest, FRACTION) == held]
-                read: list[str] = []
-                for shard in split.shards:
-                    dataset = indexed.IndexedDataset(str(store.path / shard))
-                    assert len(dataset.document_indices) == len(dataset) + 1
-                    for i in range(len(dataset)):
-                        assert dataset[i][-1] == store.eos_id
-                        assert store.eos_id not in dataset[i][:-1]
-                        read.append(loaded.decode(dataset[i][:-1].tolist()))
-                assert read == expected
 
 
 class TestEncoder:
