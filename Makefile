@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow test-gpu test-exports test-exports-slow test-streaming check format bench bench-laws clean
+.PHONY: demo test test-slow test-stack test-gpu test-exports test-exports-slow test-streaming check format bench bench-laws clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.user: pyproject.toml constraints.txt
@@ -27,6 +27,9 @@ test: $(VENV)/.dev           ## the fast tests
 
 test-slow: $(VENV)/.dev      ## the tests that take minutes
 	@$(BIN)/python -m pytest -m "slow and not gpu and not stack"
+
+test-stack: $(VENV)/.dev     ## a scheduled study on PostgreSQL, Prefect's and MLflow's servers and two workers
+	@$(BIN)/python -m pytest -rs -m stack tests/stack
 
 test-gpu: $(VENV)/.dev       ## the tests that need an accelerator
 	@$(BIN)/python -m pytest -m gpu

@@ -18,11 +18,11 @@ from tests.tiny_study import mixlaw, write_study
 
 pytestmark = [
     pytest.mark.stack,
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(300),
     pytest.mark.skipif(postgres_binaries() is None, reason=MISSING),
 ]
 
-RUN_TIMEOUT = 170.0
+RUN_TIMEOUT = 220.0
 """Seconds from the deployment to the end of the run: up to 60 until the minute is full, then the study."""
 
 
