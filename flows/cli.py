@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import deployments, mix, spec, study, table
+from flows.commands import check, deployments, mix, spec, study, table
 from mixing.errors import MixlawError
 
 # Fits are many small solves: a second BLAS thread only waits for the first, and for whoever else uses the core.
@@ -47,8 +47,12 @@ app.command()(study.status)
 app.command()(table.fit)
 app.command()(table.decide)
 app.command()(mix.export)
+app.command()(check.check)
 app.add_typer(spec.app, name="spec")
 app.command()(deployments.deploy)
+app.command()(deployments.refresh)
+app.command()(deployments.promote)
+app.command()(deployments.compare)
 app.command()(mix.ui)
 
 _UsageError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")

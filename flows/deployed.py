@@ -6,9 +6,10 @@ run store says what is done, so a flow run that was killed is resumed by the nex
 
 from __future__ import annotations
 
-import logging
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -57,7 +58,14 @@ def _named_by_study() -> str:
         return path.stem
 
 
-@flow(name=STUDY, flow_run_name=_named_by_study, persist_result=False)
+def _on_cancelled(flow: Any, flow_run: Any, state: Any) -> None:
+    """The runs that the study has spread are cancelled with it."""
+    from flows.spread import cancel_swarm
+
+    cancel_swarm(str(flow_run.id))
+
+
+@flow(name=STUDY, flow_run_name=_named_by_study, persist_result=False, on_cancellation=[_on_cancelled])
 def study(study_file: str, workers: int | None = None, spread: int = 0, promote_gain: float = 0.01) -> Any:
     """Run a study, resuming what is done: catalogue, tokens, proxies, laws, decision, mix spec, MLflow.
 
@@ -67,7 +75,27 @@ def study(study_file: str, workers: int | None = None, spread: int = 0, promote_
         spread: Where above 0, runs are flow runs of the deployment `mixlaw proxy`, so many at the same time.
         promote_gain: Nats per token that a new mix must gain to become champion where intervals overlap.
     """
-    return _whole_study(_job(study_file), workers, spread)
+    return _whole_study(_job(study_file), workers, spread, promote_gain)
+
+
+@flow(name=REFRESH, flow_run_name=_named_by_study, persist_result=False, on_cancellation=[_on_cancelled])
+def refresh(
+    study_file: str,
+    token_change: float = 0.05,
+    workers: int | None = None,
+    spread: int = 0,
+    promote_gain: float = 0.01,
+) -> Any:
+    """Look at the corpora again; run the study only if a change can move its answer.
+
+    Args:
+        study_file: Absolute path of the study file, as this worker sees it.
+        token_change: Share of a domain's tokens or documents that may change without any consequence.
+        workers: Proxies trained at the same time on this worker (default: one per core).
+        spread: Where above 0, runs are flow runs of the deployment `mixlaw proxy`, so many at the same time.
+        promote_gain: Nats per token that a new mix must gain to become champion where intervals overlap.
+    """
+    return _looked_at_again(_job(study_file), token_change, promote_gain, workers, spread)
 
 
 @flow(name=PROXY, flow_run_name="{name}", persist_result=False)
@@ -135,30 +163,62 @@ def _job(study_file: str) -> Job:
     return job
 
 
-def _whole_study(job: Job, workers: int | None, spread: int) -> State[Any]:
-    """All steps, under the study's lock; a state whose message is the answer."""
+def _whole_study(job: Job, workers: int | None, spread: int, gain: float) -> State[Any]:
+    """All steps; a state whose message is the answer."""
+    with _alone(job) as held:
+        return _run(job, workers, spread, gain) if held is None else held
+
+
+def _looked_at_again(
+    job: Job, token_change: float, gain: float, workers: int | None, spread: int
+) -> State[Any]:
+    from flows import flow_page
+    from flows.refresh import look
+
+    with _alone(job) as held:
+        if held is not None:
+            return held
+        with flow_page.failures(job):
+            found = look(job, token_change)
+        get_run_logger().info("%s: %s", job.study.study, found.sentence())
+        if found.changed:
+            return _run(job, workers, spread, gain, note=found.sentence())
+        flow_page.unchanged(job, found.sentence())
+        return Completed(name="Unchanged", message=found.sentence())
+
+
+@contextmanager
+def _alone(job: Job) -> Iterator[State[Any] | None]:
+    """Hold the study, after closing what a killed flow run left open; or the state that says who holds it."""
     from flows.reaping import reap, study_tag
-    from flows.steps import Steps
 
     running = home.owner(job.folder)
     if running is not None:
-        return skipped(job, running)
-    shown = RunLogBoard(get_run_logger())
+        yield skipped(job, running)
+        return
     log.to_files(job.folder.path, job.study.study, terminal=True)
     log.of_flow_run(flow_run.id)
-    own = UUID(flow_run.id)
     tag = study_tag(job.folder.path)
     with home.exclusive(job.folder), tags(tag):
-        reap(tag, own=own)
+        reap(tag, own=UUID(flow_run.id))
+        yield None
+
+
+def _run(job: Job, workers: int | None, spread: int, gain: float, note: str = "") -> State[Any]:
+    from flows.flow_page import failures
+    from flows.steps import Steps
+
+    shown = RunLogBoard(get_run_logger())
+    with failures(job):
         if spread > 0:
             from flows.spread import Spread
 
-            steps = Steps(job, shown, spread, Spread(job, str(own), shown))
+            trainer = Spread(job, str(flow_run.id), shown)
+            outcome = Steps(job, shown, spread, trainer, gain=gain, note=note).all()
         else:
-            steps = Steps(job, shown, workers or _cores())
-        outcome = steps.all()
-    if outcome.unpublished is not None:
-        raise outcome.unpublished
+            outcome = Steps(job, shown, workers or _cores(), gain=gain, note=note).all()
+        if outcome.unpublished is not None:
+            raise outcome.unpublished
     return said(outcome)
 
 
@@ -176,8 +236,8 @@ def said(outcome: Outcome) -> State[Any]:
     decision = outcome.given.decision
     if decision.status != "decided":
         return Completed(name="Not yet", message="These runs cannot support a ratio: see the decision")
-    logging.getLogger(__name__).debug("decided")
     text = f"mix: {shares(decision.shares)}; target share {ratio_line(decision)}"
     if outcome.publication is not None and outcome.publication.version is not None:
         text += f"; version {outcome.publication.version}"
+        text += f" ({outcome.publication.alias})" if outcome.publication.alias else ""
     return Completed(message=text)

@@ -207,9 +207,14 @@ def _ensure_pool(client: SyncPrefectClient, name: str) -> bool:
 def _register(wanted: Wanted, environment: dict[str, str]) -> Iterator[Registered]:
     from flows import deployed
 
-    study_file = str(wanted.study.file)
-    shared = {"study_file": study_file, "spread": wanted.spread, "promote_gain": wanted.promote_gain}
+    shared: dict[str, Any] = {
+        "study_file": str(wanted.study.file),
+        "spread": wanted.spread,
+        "promote_gain": wanted.promote_gain,
+    }
     yield _one(wanted, environment, deployed.study, shared, wanted.pool, wanted.cron)
+    again = {**shared, "token_change": wanted.token_change}
+    yield _one(wanted, environment, deployed.refresh, again, wanted.pool, wanted.refresh_cron)
     if wanted.spread:
         yield _one(wanted, environment, deployed.proxy, {"study": wanted.study.study}, wanted.proxy_pool, "")
 

@@ -21,8 +21,7 @@ class Mix(PythonModel):  # type: ignore[misc]
     def load_context(self, context: Any) -> None:
         self.mix = json.loads(Path(context.artifacts["mix"]).read_text(encoding="utf-8"))
 
-    # No type hints: MLflow would take them for a schema.
-    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
+    def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """A row of shares (they sum to 1) for every row of `model_input`, by its column `tokens`.
 
         `tokens` is how many training tokens have been seen; without that column, 0.

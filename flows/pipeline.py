@@ -23,8 +23,8 @@ from flows.steps import Outcome, Steps
 from mixing.errors import MixlawError
 
 
-def run_study(study_file: Path, root: Path, workers: int | None = None) -> Outcome:
-    """Run a study, or resume it, and return its outcome.
+def run_study(study_file: Path, root: Path, workers: int | None = None, note: str = "") -> Outcome:
+    """Run a study, or resume it, and return its outcome. `note` is what made it run again, if not its user.
 
     Raises InputError for a bad study or bad text, MixlawError where the study is running already or a step
     failed. Where MLflow did not take the results the outcome says so; the next run sends them.
@@ -43,10 +43,10 @@ def run_study(study_file: Path, root: Path, workers: int | None = None) -> Outco
         log.to_files(job.folder.path, job.study.study, terminal=False)
         wait_for_prefect()
         row.finish()
-        return _flow(job, shown, workers or len(os.sched_getaffinity(0)))
+        return _flow(job, shown, workers or len(os.sched_getaffinity(0)), note)
 
 
-def _flow(job: Job, shown: Board, workers: int) -> Outcome:
+def _flow(job: Job, shown: Board, workers: int, note: str) -> Outcome:
     """Run the flow under the study's lock, after closing what a killed one left open in Prefect."""
     from prefect import flow, tags
     from prefect.runtime import flow_run
@@ -60,7 +60,7 @@ def _flow(job: Job, shown: Board, workers: int) -> Outcome:
         with _interruptible(shown, job, str(flow_run.id)):
             reap(tag, own=_uuid(flow_run.id))
             with failures(job):
-                return Steps(job, shown, workers).all()
+                return Steps(job, shown, workers, note=note).all()
 
     tag = study_tag(job.folder.path)
     with home.exclusive(job.folder), tags(tag, job.study.study), prefect_server.errors(job.root):

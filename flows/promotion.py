@@ -79,10 +79,16 @@ def untrainable(champion: MixSpec, challenger: MixSpec) -> str:
 
 def intervals_apart(a: MixSpec, b: MixSpec) -> bool | None:
     """Whether the intervals of the target share are disjoint; None where one of them has none."""
-    if a.decision.interval is None or b.decision.interval is None:
+    span_a, span_b = interval(a), interval(b)
+    if span_a is None or span_b is None:
         return None
-    (low_a, high_a), (low_b, high_b) = a.decision.interval, b.decision.interval
+    (low_a, high_a), (low_b, high_b) = span_a, span_b
     return high_a < low_b or high_b < low_a
+
+
+def interval(spec: MixSpec) -> tuple[float, float] | None:
+    """Of the target share; None for a mix that no critical ratio was asked for."""
+    return None if spec.decision is None else spec.decision.interval
 
 
 def cost_of_staying(champion: MixSpec, decision: Decision) -> float | None:
@@ -108,5 +114,4 @@ def _at(decision: Decision, role: str, share: float) -> float | None:
 
 
 def _spans(a: MixSpec, b: MixSpec) -> str:
-    spans = [f"[{low:.3f}, {high:.3f}]" for low, high in (a.decision.interval, b.decision.interval)]  # type: ignore[misc]
-    return " and ".join(spans)
+    return " and ".join(f"[{span[0]:.3f}, {span[1]:.3f}]" for span in map(interval, (a, b)) if span)

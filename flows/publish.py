@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from flows import home
+from flows import corpora_seen, home
 from flows.answer import spec_digest
 from flows.describe import decision_markdown, ratio_line
 from flows.plan import Kind
@@ -61,7 +61,14 @@ def publish(outcome: Outcome, figures: list[Path], gain: float) -> Publication:
         save_spec(outcome.spec, job.folder.mixspec)
     path = job.folder.mixspec if outcome.spec is not None else None
     digest = spec_digest(outcome.spec) if outcome.spec is not None else ""
-    done = tracker.publish(record, runs, path, digest, _rule(outcome, gain))
+    done = tracker.publish(
+        record,
+        runs,
+        path,
+        digest,
+        _rule(outcome, gain),
+        beside=lambda folder: corpora_seen.save(job, folder),
+    )
     return Publication(uri, done.experiment, done.run, done.version, done.changed, done.alias, done.verdict)
 
 
@@ -200,6 +207,7 @@ def study_record(outcome: Outcome, figures: list[Path], started: float) -> Study
         metrics={name: round(float(value), 6) for name, value in metrics.items() if value == value},
         note=decision_markdown(outcome),
         started=started,
+        question=job.study.identity,
         summary=f"target share {ratio_line(decision)}" + (f". {outcome.note}" if outcome.note else ""),
         artifacts=files,
     )

@@ -14,7 +14,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -28,6 +28,7 @@ from mixing.errors import InputError, MixlawError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
 
 SPEC_FOLDER = "mix"
 
@@ -35,6 +36,10 @@ RUN_TAG = "mixlaw.run"
 KIND_TAG = "mixlaw.kind"
 DIGEST_TAG = "mixlaw.digest"
 STUDY_TAG = "mixlaw.study"
+QUESTION_TAG = "mixlaw.question"
+"""Of a version of the mix: the identity of the newest study file that it answers."""
+CORPORA_TAG = "mixlaw.corpora"
+"""Of a version that knows what its corpora held."""
 NEWEST_TAG = "mixlaw.newest"
 """Of the experiment: the parent run of the newest study run, whose children are all of its runs."""
 PARENT_TAG = "mlflow.parentRunId"
@@ -86,7 +91,7 @@ class StudyRecord:
     """What the parent run shows: `note` is a page, `summary` a line; `started` is seconds since the epoch.
 
     `params` are of the question, which stays; `tags` and `metrics` of the answer, which newer code may change.
-    `artifacts` maps a path in MLflow to a file.
+    `artifacts` maps a path in MLflow to a file. `question` is the identity of the study file.
     """
 
     name: str
@@ -97,6 +102,7 @@ class StudyRecord:
     note: str
     summary: str
     started: float = 0.0
+    question: str = ""
     artifacts: Mapping[str, Path] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -218,11 +224,13 @@ class Tracker:
         spec: Path | None,
         spec_digest: str,
         rule: Rule | None = None,
+        beside: Callable[[Path], None] | None = None,
     ) -> Published:
         """Bring MLflow in line with the run store; what is there already is left alone.
 
         `spec_digest` identifies what the spec says, without its provenance: an equal one adds no version.
-        `rule` says whether a new version takes over from the champion (None: it does).
+        `rule` says whether a new version takes over from the champion (None: it does). `beside` writes further
+        files into the folder of a new version.
         """
         parent = self.open(study)
         with self._one_line():
@@ -233,7 +241,7 @@ class Tracker:
             self.client.set_experiment_tag(self.experiment, NEWEST_TAG, parent)
             if spec is None:
                 return Published(self.experiment, parent, None, False)
-            version, changed = self._register(study, spec, spec_digest, parent)
+            version, changed = self._register(study, spec, spec_digest, parent, beside)
             verdict = self._rank(version, changed, rule)
             alias = next((a for a, v in aliases(self.client, self.study).items() if v == version), "")
         return Published(self.experiment, parent, version, changed, alias, verdict)
@@ -305,7 +313,14 @@ class Tracker:
         with tempfile.TemporaryDirectory() as scratch:
             self.client.log_artifact(run, shutil.copy(path, Path(scratch) / target.name), folder)
 
-    def _register(self, study: StudyRecord, spec: Path, digest: str, parent: str) -> tuple[str, bool]:
+    def _register(
+        self,
+        study: StudyRecord,
+        spec: Path,
+        digest: str,
+        parent: str,
+        beside: Callable[[Path], None] | None,
+    ) -> tuple[str, bool]:
         from mlflow.exceptions import MlflowException
 
         try:
@@ -318,18 +333,34 @@ class Tracker:
         versions = self.client.search_model_versions(f"name='{self.study}'", max_results=1000)
         newest = max(versions, key=lambda version: int(version.version), default=None)
         if newest is not None and newest.tags.get(DIGEST_TAG) == digest:
+            self.client.set_model_version_tag(self.study, newest.version, QUESTION_TAG, study.question)
+            if beside is not None and CORPORA_TAG not in newest.tags:
+                self._add(newest, beside)
             return str(newest.version), False
         # Each version has its own folder: an older version keeps what it said.
         number = int(newest.version) + 1 if newest else 1
         folder = f"{SPEC_FOLDER}/v{number}-{digest[:8]}"
         with tempfile.TemporaryDirectory() as scratch:
             write_model(spec, Path(scratch) / "model")
+            if beside is not None:
+                beside(Path(scratch) / "model")
             self.client.log_artifacts(parent, str(Path(scratch) / "model"), folder)
         source = f"{self.client.get_run(parent).info.artifact_uri}/{folder}"
+        tags = {DIGEST_TAG: digest, QUESTION_TAG: study.question}
+        if beside is not None:
+            tags[CORPORA_TAG] = "1"
         version = self.client.create_model_version(
-            self.study, source, parent, tags={DIGEST_TAG: digest}, description=study.summary
+            self.study, source, parent, tags=tags, description=study.summary
         )
         return str(version.version), True
+
+    def _add(self, version: ModelVersion, beside: Callable[[Path], None]) -> None:
+        """What an earlier version of Mixlaw did not write beside the spec."""
+        with tempfile.TemporaryDirectory() as scratch:
+            beside(Path(scratch))
+            folder = f"{SPEC_FOLDER}/{str(version.source).rstrip('/').rpartition('/')[2]}"
+            self.client.log_artifacts(version.run_id, scratch, folder)
+        self.client.set_model_version_tag(self.study, version.version, CORPORA_TAG, "1")
 
     def _rank(self, version: str, new: bool, rule: Rule | None) -> str:
         """Make a version champion or challenger; why, where that is new.

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
 
-from flows.commands.study import Json, StudyFile
+from flows.commands.study import Json, StudyFile, Workers
+
+TokenChange = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1, help="Share of a domain's tokens or documents that may change without consequence."
+    ),
+]
 
 
 def deploy(
@@ -30,6 +38,11 @@ def deploy(
     proxy_pool: Annotated[
         str | None, typer.Option(help="Work pool of those (default: that of the study).")
     ] = None,
+    token_change: TokenChange = 0.05,
+    promote_gain: Annotated[
+        float,
+        typer.Option(min=0, help="Nats per token that make a new mix champion where intervals overlap."),
+    ] = 0.01,
     as_json: Json = False,
 ) -> None:
     """Scheduled Prefect deployments of a study, on your server or Prefect Cloud (PREFECT_API_URL)."""
@@ -50,6 +63,8 @@ def deploy(
         pool=pool,
         proxy_pool=proxy_pool or pool,
         spread=spread,
+        token_change=token_change,
+        promote_gain=promote_gain,
     )
     done = register(wanted)
     if as_json:
@@ -58,3 +73,104 @@ def deploy(
     from flows.deployments_view import print_deployed
 
     print_deployed(done, output.console())
+
+
+def refresh(
+    study: StudyFile, token_change: TokenChange = 0.05, workers: Workers = None, as_json: Json = False
+) -> None:
+    """Look at the corpora again; run the study only if a change can move its mix."""
+    from flows import home
+    from flows.commands import output
+    from flows.progress import bar
+    from flows.refresh import look
+    from flows.stages import Job
+
+    job = Job.load(study)
+    _ = job.sources
+    job.create_folder()
+    running = home.owner(job.folder)
+    if running is not None:
+        raise home.already_running(job.folder, running)
+    with bar("catalogue") as report:
+        found = look(job, token_change, report)
+    said = {"changed": found.changed, "reasons": list(found.reasons), "notes": list(found.notes)}
+    said |= {"since_version": found.version or None}
+    if not found.changed:
+        if as_json:
+            output.print_json(said)
+        else:
+            print(f"{job.study.study}: {found.sentence()}")
+        return
+    from flows.pipeline import run_study
+    from flows.report import closing, outcome_json
+
+    print(f"{job.study.study}: {found.sentence()}", file=sys.stderr)
+    outcome = run_study(study, home.home(), workers, note=found.sentence())
+    if as_json:
+        output.print_json({**said, **outcome_json(outcome)})
+    else:
+        closing(outcome, output.console())
+    if outcome.unpublished is not None:
+        raise outcome.unpublished
+
+
+def promote(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The study, whose mix is registered by its name.")
+    ],
+    version: Annotated[
+        int | None, typer.Argument(metavar="VERSION", min=1, help="Default: the challenger.")
+    ] = None,
+    back: Annotated[bool, typer.Option("--back", help="Roll back to the champion before this one.")] = False,
+    history: Annotated[
+        bool, typer.Option("--history", help="Only show versions and past champions.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Noted in the history.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Make a version of a mix the champion, by hand; or roll back."""
+    from flows import home
+    from flows.commands import output
+    from mixing.errors import InputError
+
+    if back and version is not None:
+        raise InputError("promote: --back and VERSION exclude each other", "Give one of them")
+    root = home.home()
+    home.set_defaults(root)
+    from flows import registry
+
+    uri = home.tracking_uri(root)
+    turn = None
+    if back:
+        turn = registry.roll_back(name, uri, reason)
+    elif not history:
+        turn = registry.promote(name, uri, None if version is None else str(version), reason)
+    now = registry.standing(name, uri)
+    if as_json:
+        output.print_json(now.to_json())
+        return
+    from flows.compare_view import print_standing
+
+    if turn is not None:
+        before = f", version {turn.before} was" if turn.before else ""
+        print(f"models:/{name}@champion is version {turn.version}{before}")
+    print_standing(now, output.console())
+
+
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="A mixspec.yaml, or models:/NAME@champion.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Such as models:/NAME@challenger.")],
+    as_json: Json = False,
+) -> None:
+    """Two mixes side by side: shares, predicted losses, intervals, cost."""
+    from flows.commands import output
+    from flows.commands.mix import load_mix
+    from flows.compare import compare as side_by_side
+
+    found = side_by_side(load_mix(first), load_mix(second), (first, second))
+    if as_json:
+        output.print_json(found.to_json())
+        return
+    from flows.compare_view import print_comparison
+
+    print_comparison(found, output.console())
