@@ -33,6 +33,12 @@ def export(
     data_root: Annotated[
         str | None, typer.Option(help="Where the token files lie for the trainer, if they were moved.")
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write the tokens there in the trainer's own format, and point at them."
+        ),
+    ] = None,
     list_targets: Annotated[bool, typer.Option("--list", help="List the targets.")] = False,
     json: Annotated[bool, typer.Option("--json", help="With --list: exactly one JSON object.")] = False,
 ) -> None:
@@ -55,10 +61,45 @@ def export(
     if unit not in (None, "window", "document"):
         raise InputError(f"--unit {unit} is not a unit", "Units: window, document")
     mix = load_mix(spec)
-    done = render(mix, to, out, unit=unit, data_root=data_root)  # type: ignore[arg-type]
+    if data_root is not None:
+        mix = mix.with_data_root(data_root)
+    folder = None
+    if data is not None:
+        folder = str(data.absolute())
+        write_tokens(mix, to, folder, unit)
+    done = render(mix, to, out, unit=unit, data=folder)  # type: ignore[arg-type]
     if out is None:
         sys.stdout.write(export_text(done))
     print(export_summary(mix, done), file=sys.stderr)
+
+
+def write_tokens(mix: MixSpec, to: str, folder: str, unit: str | None) -> None:
+    """The tokens of a mix below `folder`, in the target's own format; what is there already is kept.
+
+    Raises InputError for a target that reads the token store, and as `export` and `proxies.writers.write_data`.
+    """
+    from flows.progress import bar
+    from mixing.export import export as render
+    from mixing.export import target_named
+    from proxies.writers import format_named, jobs_of, write_data
+
+    target = target_named(to)
+    if target.data == "store":
+        raise InputError(
+            f"--data: {target.name} reads the token files as they are", "Leave it out; --data-root says where"
+        )
+    # Whatever is wrong with the mix or the installation is found before anything is written.
+    planned = render(mix, to, unit=unit, data=folder)  # type: ignore[arg-type]
+    format_named(target.data)
+    if planned.plan.unit == "window" and mix.sequence_length is None:
+        raise InputError(
+            "sequence_length: is missing, so there are no windows to write", "Add it to the spec"
+        )
+    length = mix.sequence_length if planned.plan.unit == "window" else None
+    with bar(f"{target.data} data") as report:
+        done = write_data(jobs_of(mix, planned), target.data, length, report)
+    kept = f", {done.kept} were there" if done.kept else ""
+    print(f"{folder}: {done.new} parts of {target.data} data written{kept}", file=sys.stderr)
 
 
 def load_mix(spec: str) -> MixSpec:

@@ -21,15 +21,12 @@ def draw(request: Request) -> Drawn:
 def dataset_of(request: Request) -> tuple[Any, list[str]]:
     """The dataset, whose samples say their `stream`, and the streams' names."""
     from streaming import Stream, StreamingDataset
-    from streaming.base.util import clean_stale_shared_memory
 
     class Telling(StreamingDataset):  # type: ignore[misc]
         def get_item(self, sample_id: int, retry: int = 7) -> Any:
             shard, _ = self.spanner[sample_id]
             return {**super().get_item(sample_id, retry), "stream": int(self.stream_per_shard[shard])}
 
-    # What a killed loader left in shared memory would be refused.
-    clean_stale_shared_memory()
     with open(request.file, encoding="utf-8") as file:
         dataset = dict(yaml.safe_load(file)["train_loader"]["dataset"])
     streams = dataset.pop("streams")

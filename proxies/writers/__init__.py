@@ -23,6 +23,9 @@ from pathlib import Path
 
 from mixing.atomic import replace_files
 from mixing.errors import InputError, MixlawError
+from mixing.export import Exported
+from mixing.export.target import absolute_prefix
+from mixing.spec import MixSpec
 from proxies.writers.array_record import ARRAY_RECORD
 from proxies.writers.arrow import ARROW
 from proxies.writers.ds import DS
@@ -50,6 +53,18 @@ class Written:
 
     new: int
     kept: int
+
+
+def jobs_of(spec: MixSpec, exported: Exported) -> list[Job]:
+    """The data that an exported file reads in its trainer's own format."""
+    return [
+        Job(
+            data.domain,
+            tuple((Path(absolute_prefix(spec, shard.prefix)), shard.tokens) for shard in data.shards),
+            Path(data.folder),
+        )
+        for data in exported.data
+    ]
 
 
 def format_named(name: str) -> Format:

@@ -10,7 +10,7 @@ from mixing.errors import InputError, MixlawError
 from mixing.export import export, target_named
 from mixing.spec import MixSpec
 from proxies.loaders import LOADERS, Check, check, loader_of
-from proxies.writers import Job, write_data
+from proxies.writers import jobs_of, write_data
 from tests.exports.corpus import WINDOWS, Store, spec_over
 from tests.exports.table import ROWS, Row
 from tests.spec_examples import SHARES
@@ -40,13 +40,8 @@ def with_data(spec: MixSpec, name: str, folder: Path, unit: str | None = None) -
     if name not in DATA:
         return None
     exported = export(spec, name, unit=unit, data=str(folder))  # type: ignore[arg-type]
-    assert spec.data_root is not None
-    jobs = [
-        Job(d.domain, tuple((Path(spec.data_root) / s.prefix, s.tokens) for s in d.shards), Path(d.folder))
-        for d in exported.data
-    ]
     length = None if unit == "document" else spec.sequence_length
-    write_data(jobs, DATA[name], length)
+    write_data(jobs_of(spec, exported), DATA[name], length)
     return str(folder)
 
 
