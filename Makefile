@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow test-stack test-gpu test-exports test-exports-slow test-streaming check format bench bench-laws clean
+.PHONY: demo test test-slow test-stack test-gpu test-exports test-streaming check format bench bench-laws clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.user: pyproject.toml constraints.txt
@@ -44,10 +44,7 @@ $(EXPORTS)/.ready: constraints-exports.txt
 	@touch $@
 
 test-exports: $(EXPORTS)/.ready  ## exports, read by the trainers' own loaders
-	@$(EXPORTS)/bin/python -m pytest tests/exports -m "not slow and not streaming"
-
-test-exports-slow: $(EXPORTS)/.ready  ## those loaders that start processes of their own
-	@$(EXPORTS)/bin/python -m pytest tests/exports -m "slow and not streaming"
+	@$(EXPORTS)/bin/python -m pytest tests/exports -m "not streaming"
 
 STREAMING := .venv-streaming
 
@@ -81,4 +78,4 @@ bench-laws: $(VENV)/.dev     ## laws on public tables beside the peers', and whe
 	@$(BIN)/python -m benchmarks.coverage
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(EXPORTS) $(STREAMING) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -313,6 +313,7 @@ class TestLitData:
 
 @pytest.mark.streaming
 def test_streaming_takes_a_proportion_or_a_repeat_not_both(store: Store, tmp_path: Path) -> None:
+    pytest.importorskip("streaming")
     from streaming import Stream
 
     text = export(spec_over(store), "streaming", data="/data").files[0].text
