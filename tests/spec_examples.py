@@ -86,8 +86,9 @@ names = st.text(
 @st.composite
 def shares_over(draw: st.DrawFn, domains: list[str]) -> dict[str, float]:
     """Shares with zeros, tiny ones, and equal ones; at least one is positive."""
-    sizes = st.one_of(st.just(0.0), st.just(1e-9), st.floats(1e-7, 1.0))
-    weights = draw(st.lists(sizes, min_size=len(domains), max_size=len(domains)))
+    sizes = st.one_of(st.just(0.0), st.just(1e-9), st.floats(1e-7, 1.0), st.floats(0.1, 1.0))
+    drawn = draw(st.lists(sizes, min_size=min(len(domains), 8), max_size=min(len(domains), 8)))
+    weights = [drawn[index % len(drawn)] for index in range(len(domains))]
     if math.fsum(weights) < 1e-6:
         weights[draw(st.integers(0, len(domains) - 1))] = 1.0
     total = math.fsum(weights)
@@ -95,34 +96,55 @@ def shares_over(draw: st.DrawFn, domains: list[str]) -> dict[str, float]:
 
 
 @st.composite
+def domain_names(draw: st.DrawFn) -> list[str]:
+    """1-60 names, few of them drawn in full: texts are slow to draw."""
+    count = draw(st.integers(1, 60))
+    drawn = draw(st.lists(names, min_size=1, max_size=min(count, 5), unique=True))
+    return list(dict.fromkeys([*drawn, *(f"{drawn[i % len(drawn)]} {i}" for i in range(count - len(drawn)))]))
+
+
+@st.composite
+def shard_sizes(draw: st.DrawFn, needed: float) -> list[int]:
+    """Tokens of 1-5 shards that hold about what is needed (or much more, or too little); some are empty."""
+    tokens = max(1, round(needed * draw(st.sampled_from([0.3, 1.1, 1.1, 3.0, 100.0]))))
+    parts = draw(st.lists(st.integers(0, 5), min_size=1, max_size=5))
+    total = sum(parts)
+    sizes = [tokens * part // total for part in parts] if total else [0] * len(parts)
+    return [sizes[0] + tokens - sum(sizes), *sizes[1:]]
+
+
+@st.composite
 def specs(draw: st.DrawFn) -> MixSpec:
-    """1-60 domains, 1-3 stages, several shards each, caps that do and don't hold."""
-    domains = draw(st.lists(names, min_size=1, max_size=60, unique=True))
+    """1-60 domains, 1-3 stages, several shards each, caps that mostly hold, batches that stages mostly fill."""
+    domains = draw(domain_names())
     length = draw(st.sampled_from([1, 128, 4096]))
     batch = length * draw(st.integers(1, 64))
     total = batch * draw(st.integers(1, 5000)) + draw(st.integers(0, batch - 1))
-    cuts = draw(st.sets(st.integers(1, max(1, total - 1)), max_size=2)) if total > 1 else set()
-    starts = [0, *sorted(cut for cut in cuts if cut < total)]
+    cuts = draw(st.sets(st.one_of(st.integers(1, 5000), st.just(0)), max_size=2))
+    offset = draw(st.sampled_from([0, 0, 0, 1, batch // 2]))
+    starts = [0, *sorted({cut * batch + offset for cut in cuts if 0 < cut * batch + offset < total})]
     stages = [Stage(from_token=start, shares=draw(shares_over(domains))) for start in starts]
     ends = [*starts[1:], total]
     root = draw(names)
+    # One choice for most domains: with one each, some domain of sixty would always be above its cap.
+    usual = draw(st.sampled_from([1.0, 4.0, 1e12, 1e12]))
     built = {}
     for index, name in enumerate(domains):
         share = math.fsum(
             stage.shares[name] * ((end - start) / total)
             for stage, start, end in zip(stages, starts, ends, strict=True)
         )
-        sizes = draw(st.lists(st.integers(0, 10**9), min_size=1, max_size=3))
-        sizes[0] += 1
+        cap = usual if index else draw(st.sampled_from([1.0, 4.0, 1e12]))
+        sizes = draw(shard_sizes(share * total)) if index < 8 else [round(2 * share * total) + 1]
         tokens = sum(sizes)
-        documents = draw(st.integers(1, tokens))
+        documents = draw(st.integers(1, tokens)) if index < 8 else max(1, tokens // (100 * index))
         built[name] = Domain(
-            role=draw(st.sampled_from(["general", "target"])),
+            role="target" if index % 3 else "general",
             share=min(share, 1.0),
             tokens=tokens,
             documents=documents,
             mean_tokens_per_document=tokens / documents,
-            max_epochs=draw(st.sampled_from([1.0, 4.0, 1e12])),
+            max_epochs=cap,
             epochs=share * total / tokens,
             shards=tuple(
                 Shard(prefix=f"tokens/{name}/train {part}", tokens=size) for part, size in enumerate(sizes)

@@ -263,7 +263,7 @@ def expected_refusal(spec: MixSpec) -> str | None:
     return None
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(specs())
 def test_random_specs(tmp_path_factory: pytest.TempPathFactory, spec: MixSpec) -> None:
     batch = spec.global_batch_tokens or 1

@@ -13,6 +13,7 @@ from mixing.export.convert import Plan, StagePlan
 from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, refuse_text, steps
 from mixing.export.text import parse_yaml, take, weight, yaml_text
 from mixing.spec import MixSpec
+from mixing.spec_check import stage_tokens
 
 BLOCKS = (2048, 4096, 8192, 16384, 32768)
 """Usual blocks, Levanter's default first. Each block has the same whole number of sequences of a domain."""
@@ -61,6 +62,12 @@ def _divisors(number: int) -> list[int]:
     return [size for size in range(1, min(number, MAX_BLOCK) + 1) if number % size == 0]
 
 
+def _readable(weights: Mapping[str, float], sequences: float) -> dict[str, float]:
+    """Without domains that no block can hold, if they are less than one sequence of the stage anyway."""
+    least = 1 / BLOCKS[-1]
+    return {name: value for name, value in weights.items() if value >= least or value * sequences >= 1}
+
+
 def align(spec: MixSpec) -> int:
     """Tokens that starts of later stages must be multiples of. InputError without a batch and a length."""
     if len(spec.stages) == 1:
@@ -70,8 +77,11 @@ def align(spec: MixSpec) -> int:
         raise InputError(f"{field}: is missing: Levanter's stages start at steps", "Add it to the spec")
     batch = spec.global_batch_tokens
     starts = [(stage.from_token + batch // 2) // batch * batch for stage in spec.stages[1:]]
-    weights = [{name: share for name, share in stage.shares.items() if share > 0} for stage in spec.stages]
     length = spec.sequence_length
+    weights = [
+        _readable({name: share for name, share in stage.shares.items() if share > 0}, tokens / length)
+        for stage, tokens in zip(spec.stages, stage_tokens(spec), strict=True)
+    ]
     _, multiple = _block(
         weights,
         [max(start, batch) // length for start in starts],
@@ -83,22 +93,21 @@ def align(spec: MixSpec) -> int:
 
 def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     """`configs` (a cache per domain), `train_weights` (a mapping, or [step, mapping] per stage), block size."""
+    length, batch = spec.sequence_length or 1, spec.global_batch_tokens or 1
     caches: dict[str, dict[str, str]] = {}
-    for stage in stages:
-        for name in stage.weights:
+    mixes = [_readable(stage.weights, stage.tokens / length) for stage in stages]
+    for stage, mix in zip(stages, mixes, strict=True):
+        for name in mix:
             caches.setdefault(name, {"cache_dir": folder(stage, name)})
     refuse_text([*caches, *(cache["cache_dir"] for cache in caches.values())], "${", "which is filled in")
-    length, batch = spec.sequence_length or 1, spec.global_batch_tokens or 1
     starts = [stage.first_token // length for stage in stages[1:]]
-    block, _ = _block(
-        [stage.weights for stage in stages], starts, plan.tokens // length, batch // length or 1
-    )
-    notes = [note for stage in stages for note in _coarse(stage, block)]
+    block, _ = _block(mixes, starts, plan.tokens // length, batch // length or 1)
+    notes = [note for stage, mix in zip(stages, mixes, strict=True) for note in _coarse(stage, mix, block)]
     data: dict[str, Any] = {
         "configs": caches,
-        "train_weights": stages[0].weights
+        "train_weights": mixes[0]
         if len(stages) == 1
-        else [[stage.first_token // batch, stage.weights] for stage in stages],
+        else [[stage.first_token // batch, mix] for stage, mix in zip(stages, mixes, strict=True)],
         "mixture_block_size": block,
         "shuffle": True,
     }
@@ -114,19 +123,22 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     )
 
 
-def _coarse(stage: StagePlan, block: int) -> list[str]:
-    counts = block_counts(stage.weights, block)
-    for name, value in stage.weights.items():
+def _coarse(stage: StagePlan, weights: Mapping[str, float], block: int) -> list[str]:
+    counts = block_counts(weights, block)
+    for name, value in weights.items():
         if not counts[name]:
             raise InputError(
                 f"domains.{name}.share: {value:.3g} is less than one sequence in a block of {block}, "
                 "so Levanter would never read it",
                 f"Give it at least {1 / block:.2g}, or 0",
             )
+    dropped = [name for name in stage.weights if name not in weights]
     return [
+        f"{name}: left out of stage {stage.number}, where Levanter would never read it" for name in dropped
+    ] + [
         f"{name}: Levanter reads {counts[name] / block:.5g} instead of {value:.5g} in stage {stage.number}, "
         f"whole sequences in blocks of {block}"
-        for name, value in stage.weights.items()
+        for name, value in weights.items()
         if abs(counts[name] / block / value - 1) > PRECISE
     ]
 
