@@ -28,7 +28,7 @@ EXPONENTS = {
     "exponential": np.linspace(-4.0, 8.0, 33) + 1e-3,
 }
 """Exponents of each form that are averaged over, all alike a priori; with 20 runs coarser steps cost coverage."""
-MISFIT_LENGTH = 0.3
+MISFIT_LENGTH = 0.2
 """Target shares this far apart have misfits that know little of each other."""
 MISFIT_SIZES = np.array([0.0, 0.003, 0.01, 0.03, 0.1])
 """Sizes of the misfit as parts of the spread of the levels."""
@@ -43,7 +43,7 @@ Coverage on known-answer landscapes chose both (`python -m benchmarks.coverage`)
 """
 SCATTER_UNKNOWN = np.geomspace(1e-3, 0.3, 12)
 """Scatter as a part of the spread of the levels, all alike, where no run has checkpoints to suggest one."""
-FEATURES = 10
+FEATURES = 14
 
 
 @dataclass(frozen=True)
