@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow test-stack test-gpu test-exports test-streaming check format bench bench-laws clean
+.PHONY: demo test test-slow test-stack test-gpu test-exports test-streaming check format export-files bench bench-laws clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.user: pyproject.toml constraints.txt
@@ -66,6 +66,9 @@ check: $(VENV)/.dev          ## format, lint, types
 format: $(VENV)/.dev
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+
+export-files: $(VENV)/.dev   ## golden files of the exports, and those in docs/exports.md, as the tool writes them
+	@$(BIN)/python -m tests.export_files
 
 bench: $(VENV)/.dev          ## the figures that README and docs quote
 	@$(BIN)/python -m benchmarks.cpt

@@ -228,7 +228,8 @@ class TestDatasets:
         monkeypatch.chdir(tmp_path)
         arguments = json.loads(export(spec_over(store), "huggingface", tmp_path).files[0].text)
         page = Path(__file__).parents[2] / "docs" / "exports.md"
-        code = page.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+        section = page.read_text(encoding="utf-8").split("\n## huggingface\n")[1]
+        code = section.split("```python\n")[1].split("```")[0]
         names: dict[str, Any] = {"__name__": "documented"}
         exec(code, names)
         rows = [np.array(row["input_ids"]) for row in names["stream"]]
