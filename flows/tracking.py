@@ -15,14 +15,16 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from flows.home import first_use
+from flows.log import redacted
 from flows.mlflow_model import SPEC_NAME, write_model
 from flows.promotion import Rule
-from flows.registry import CHAMPION, HISTORY_TAG, REASON_TAG, aliases, challenge, crown
+from flows.registry import CHAMPION, HISTORY_TAG, REASON_TAG, aliases, answering, challenge, crown
 from mixing.errors import InputError, MixlawError
 
 if TYPE_CHECKING:
@@ -53,6 +55,9 @@ EXPERIMENT_TAGS = {
 
 BUSY = (408, 429)
 """HTTP statuses of a server that may take it later."""
+
+WRITERS = 4
+"""Calls to an MLflow server at the same time."""
 
 BATCH = 1000
 """MLflow takes at most so many metrics in one call."""
@@ -144,6 +149,11 @@ def _refused(error: Exception) -> bool:
     return 400 <= status < 500 and status not in BUSY
 
 
+def _complete(known: Run, digest: str) -> bool:
+    """Whether MLflow has all of the run that `digest` is of."""
+    return known.data.tags.get(DIGEST_TAG) == digest and known.info.status in ("FINISHED", "FAILED")
+
+
 def _metric_name(name: str) -> str:
     """With a `_` for what MLflow takes in no name."""
     return re.sub(r"[^A-Za-z0-9_\-. :/]", "_", name)
@@ -173,15 +183,15 @@ class Tracker:
         try:
             yield
         except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            reason = redacted((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
             if _refused(error):
                 raise MixlawError(
-                    f"MLflow at {self.uri} refused the results ({reason})",
+                    f"MLflow at {redacted(self.uri)} refused the results ({reason})",
                     "They are safe in the run store. Waiting will not help: change what MLflow names, then "
                     "`mixlaw run` sends them",
                 ) from error
             raise MixlawError(
-                f"MLflow at {self.uri} did not take the results ({reason})",
+                f"MLflow at {redacted(self.uri)} did not take the results ({reason})",
                 "They are safe in the run store: when MLflow can take them again, `mixlaw run` sends them",
             ) from error
 
@@ -235,8 +245,10 @@ class Tracker:
         parent = self.open(study)
         with self._one_line():
             known = {run.data.tags[RUN_TAG]: run for run in self._runs() if RUN_TAG in run.data.tags}
-            for record in runs:
-                self._child(record, parent, known.get(record.run))
+            # SQLite takes one writer; a server answers several at once.
+            with ThreadPoolExecutor(WRITERS if self.uri.startswith("http") else 1) as pool:
+                for _ in pool.map(lambda record: self._child(record, parent, known.get(record.run)), runs):
+                    pass
             self._parent(study, parent)
             self.client.set_experiment_tag(self.experiment, NEWEST_TAG, parent)
             if spec is None:
@@ -247,7 +259,11 @@ class Tracker:
         return Published(self.experiment, parent, version, changed, alias, verdict)
 
     def _child(self, record: RunRecord, parent: str, known: Run | None) -> None:
-        if known is not None and known.data.tags.get(DIGEST_TAG) == record.digest():
+        """Three calls for a new run: with thousands, calls are what publishing costs."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        digest = record.digest()
+        if known is not None and _complete(known, digest):
             if known.data.tags.get(PARENT_TAG) != parent:
                 # The same proxy serves a changed question: it is shown under the newest one.
                 self.client.set_tag(known.info.run_id, PARENT_TAG, parent)
@@ -260,13 +276,18 @@ class Tracker:
         run = known.info.run_id
         if known.info.run_name != record.name:
             self.client.update_run(run, name=record.name)
+        said = {PARENT_TAG: parent, DIGEST_TAG: digest}
         if record.failure:
-            self.client.set_tag(run, NOTE_TAG, f"Failed: {record.failure}")
-        self._log(run, record.params, [(p.metric, p.value, p.tokens) for p in record.points], end)
-        self.client.set_tag(run, PARENT_TAG, parent)
+            said[NOTE_TAG] = f"Failed: {record.failure}"
+        logged = known.data.params
+        self.client.log_batch(
+            run,
+            metrics=[Metric(_metric_name(p.metric), p.value, end, p.tokens) for p in record.points],
+            params=[Param(key, str(value)) for key, value in record.params.items() if key not in logged],
+            tags=[RunTag(key, value) for key, value in said.items()],
+        )
+        # Last: only a run that has ended is there in full.
         self.client.set_terminated(run, "FAILED" if record.failure else "FINISHED", end_time=end)
-        # Last: only a run that is there in full carries the digest.
-        self.client.set_tag(run, DIGEST_TAG, record.digest())
 
     def _log(
         self, run: str, params: Mapping[str, object], metrics: Sequence[tuple[str, float, int]], time_ms: int
@@ -397,34 +418,13 @@ def fetch_spec(address: str, uri: str, folder: Path) -> Path:
         raise InputError(
             f"{address}: not the address of a mix", f"Write models:/NAME@{CHAMPION} or models:/NAME/VERSION"
         )
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        # Asking would create an empty database.
-        raise InputError(
-            f"{address}: no MLflow store at {uri}", "Set MIXLAW_HOME to the home of the study's run"
-        )
-    from mlflow import MlflowClient
-    from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
-    from requests.exceptions import RequestException
-
     name, alias, version = match.groups()
-    try:
+    with answering(address, uri) as client:
+        from mlflow.artifacts import download_artifacts
+
         # By hand: `download_artifacts` looks an alias up in the process's registry, not in that of `uri`.
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         if alias:
             version = client.get_model_version_by_alias(name, alias).version
         source = client.get_model_version_download_uri(name, version)
         found = Path(download_artifacts(source, dst_path=str(folder), tracking_uri=uri, registry_uri=uri))
-    except MlflowException as error:
-        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-            raise InputError(
-                f"{address}: MLflow at {uri} has no such mix", "See the Models page of `mixlaw ui`"
-            ) from None
-        raise MixlawError(
-            f"{address}: MLflow at {uri} did not answer ({error})", "Is the server running?"
-        ) from error
-    except (RequestException, OSError) as error:
-        raise MixlawError(
-            f"{address}: MLflow at {uri} did not answer ({error})", "Is the server running?"
-        ) from error
     return found / SPEC_NAME if found.is_dir() else found
