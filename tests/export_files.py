@@ -28,7 +28,10 @@ def sharded_spec() -> MixSpec:
     for name, domain in data["domains"].items():
         size = domain["tokens"] // 8
         domain["shards"] = [
-            {"prefix": f"tokens/{name}/train-{part:05d}", "tokens": size + (domain["tokens"] % 8) * (part == 7)}
+            {
+                "prefix": f"tokens/{name}/train-{part:05d}",
+                "tokens": size + (domain["tokens"] % 8) * (part == 7),
+            }
             for part in range(8)
         ]
     return MixSpec.model_validate(data)

@@ -310,3 +310,10 @@ def test_any_name_and_path_survive(name: str, folder: str) -> None:
 
 def test_every_target_is_registered_under_its_name() -> None:
     assert all(name == target.name for name, target in TARGETS.items())
+
+
+def test_sixty_domains_take_less_than_a_second(tmp_path: Path) -> None:
+    from benchmarks.exports import seconds_per_target, sixty_domains
+
+    taken = seconds_per_target(sixty_domains(), tmp_path)
+    assert all(processor < 1 for _, processor in taken.values()), taken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Sequence
 
 from mixing.errors import InputError
@@ -55,7 +56,10 @@ def dataset_mix(datasets):
 def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     """`WEIGHTS` and `dataset_mix`, which packs and mixes in the order that makes the weights right."""
     (stage,) = stages
-    lines = "".join(f"    {name!r}: {value!r},\n" for name, value in stage.weights.items())
+    # A JSON string is a Python string too, in the quotes that formatters want.
+    lines = "".join(
+        f"    {json.dumps(name, ensure_ascii=False)}: {value!r},\n" for name, value in stage.weights.items()
+    )
     settings = {
         "seq_len": spec.sequence_length,
         "steps": steps(spec, stage.first_token + stage.tokens),

@@ -4,9 +4,9 @@ from torchtitan.components.data.dataset import DatasetMixConfig, WeightedDataset
 from torchtitan.components.data.packing import ConcatThenSplitPackingConfig
 
 WEIGHTS = {
-    'web': 0.6480343696586132,
-    'code': 0.07409802744029197,
-    'math': 0.27786760290109486,
+    "web": 0.6480343696586132,
+    "code": 0.07409802744029197,
+    "math": 0.27786760290109486,
 }
 
 

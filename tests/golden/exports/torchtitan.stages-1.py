@@ -4,7 +4,7 @@ from torchtitan.components.data.dataset import DatasetMixConfig, WeightedDataset
 from torchtitan.components.data.packing import ConcatThenSplitPackingConfig
 
 WEIGHTS = {
-    'web': 1.0,
+    "web": 1.0,
 }
 
 

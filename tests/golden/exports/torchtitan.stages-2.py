@@ -4,9 +4,9 @@ from torchtitan.components.data.dataset import DatasetMixConfig, WeightedDataset
 from torchtitan.components.data.packing import ConcatThenSplitPackingConfig
 
 WEIGHTS = {
-    'web': 0.4,
-    'code': 0.4,
-    'math': 0.2,
+    "web": 0.4,
+    "code": 0.4,
+    "math": 0.2,
 }
 
 

@@ -4,9 +4,9 @@ from torchtitan.components.data.dataset import DatasetMixConfig, WeightedDataset
 from torchtitan.components.data.packing import ConcatThenSplitPackingConfig
 
 WEIGHTS = {
-    'web': 0.7,
-    'code': 0.2,
-    'math': 0.1,
+    "web": 0.7,
+    "code": 0.2,
+    "math": 0.1,
 }
 
 
