@@ -434,6 +434,8 @@ class Stack:
             MLFLOW_HOST="127.0.0.1",
             MLFLOW_PORT=str(self.mlflow_port),
             MLFLOW_WORKERS="1",
+            # As in compose.yaml.
+            MLFLOW_SERVER_ALLOWED_HOSTS="mlflow:5000,localhost:*,127.0.0.1:*",
         )
         command = [sys.executable, str(ENTRY / "mlflow_server.py")]
         log = self.logs / "mlflow.log"

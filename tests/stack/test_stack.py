@@ -18,11 +18,11 @@ from tests.tiny_study import mixlaw, write_study
 
 pytestmark = [
     pytest.mark.stack,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(420),
     pytest.mark.skipif(postgres_binaries() is None, reason=MISSING),
 ]
 
-RUN_TIMEOUT = 220.0
+RUN_TIMEOUT = 300.0
 """Seconds from the deployment to the end of the run: up to 60 until the minute is full, then the study."""
 
 
@@ -114,10 +114,19 @@ def test_mlflow_asks_for_the_login(ran: Ran) -> None:
     assert status(f"{ran.stack.mlflow_url}/") == 401
 
 
-def status(url: str) -> int:
-    """What an address answers to somebody without a login."""
+def test_mlflow_is_called_by_the_names_of_compose_and_no_others(ran: Ran) -> None:
+    """Its default refuses the name of the service; and the probes of Kubernetes call it by an address."""
+    path = "api/2.0/mlflow/experiments/get?experiment_id=0"
+    assert status(f"{ran.stack.mlflow_url}/{path}", host="mlflow:5000") == 401
+    assert status(f"{ran.stack.mlflow_url}/{path}", host="elsewhere.example") == 403
+    assert status(f"{ran.stack.mlflow_url}/health", host="10.1.2.3:5000") == 200
+
+
+def status(url: str, host: str = "") -> int:
+    """What an address answers to somebody without a login, who may call it by another name."""
+    request = urllib.request.Request(url, headers={"Host": host} if host else {})
     try:
-        with urllib.request.urlopen(url, timeout=10) as reply:
+        with urllib.request.urlopen(request, timeout=10) as reply:
             return int(reply.status)
     except urllib.error.HTTPError as error:
         return error.code
