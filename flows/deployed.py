@@ -200,8 +200,19 @@ def _alone(job: Job) -> Iterator[State[Any] | None]:
     log.of_flow_run(flow_run.id)
     tag = study_tag(job.folder.path)
     with home.exclusive(job.folder), tags(tag):
-        reap(tag, own=UUID(flow_run.id))
+        _tag(tag, job.study.study)
+        reap(job.folder.path, own=UUID(flow_run.id))
         yield None
+
+
+def _tag(*needed: str) -> None:
+    """Give this flow run the tags by which it is found, whoever wrote its deployment."""
+    from prefect.client.orchestration import get_client
+
+    known = set(flow_run.tags)
+    if not known.issuperset(needed):
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(UUID(flow_run.id), tags=sorted(known.union(needed)))
 
 
 def _run(job: Job, workers: int | None, spread: int, gain: float, note: str = "") -> State[Any]:

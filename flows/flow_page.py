@@ -11,8 +11,10 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from flows.describe import decision_markdown, run_rows, shares
+from flows.log import redacted
 
 if TYPE_CHECKING:
     from flows.publish import Publication
@@ -45,24 +47,23 @@ def artifact_key(job: Job) -> str:
 
 def page(outcome: Outcome, figures: list[Path]) -> str:
     """The decision as Markdown: answer, what changed, figure, links, and everything behind it."""
-    parts = [decision_markdown(outcome)]
-    head: list[str] = []
+    answer, mix, rest = [*decision_markdown(outcome).split("\n\n", 2), "", ""][:3]
+    lines = [answer, "", mix, ""]
     if outcome.note:
-        head.append(f"**What changed:** {outcome.note}\n")
-    head += [f"{line}  " for line in links(outcome)]
+        lines += [f"**What changed:** {outcome.note}", ""]
+    lines += [f"{line}  " for line in links(outcome)]
     figure = next((path for path in figures if path.stat().st_size <= LARGEST_FIGURE), None)
     if figure is not None:
         data = base64.b64encode(figure.read_bytes()).decode("ascii")
-        head += ["", f"![{figure.stem}](data:image/png;base64,{data})", ""]
-    answer, _, rest = parts[0].partition("\n\n")
-    return "\n".join([answer, "", *head, "", rest])
+        lines += ["", f"![{figure.stem}](data:image/png;base64,{data})"]
+    return "\n".join([*lines, "", rest])
 
 
 def links(outcome: Outcome) -> list[str]:
     """Where MLflow has it, as Markdown; in words where it is a file."""
     found = outcome.publication
     if found is None:
-        reason = f": {outcome.unpublished}" if outcome.unpublished is not None else ""
+        reason = f": {redacted(str(outcome.unpublished))}" if outcome.unpublished is not None else ""
         return [f"Not in MLflow{reason}"]
     name = outcome.job.study.study
     said = []
@@ -77,18 +78,23 @@ def links(outcome: Outcome) -> list[str]:
     if run:
         said.append(f"MLflow: [this run]({run}), with figures, laws and all proxies")
     else:
-        said.append(f"MLflow: run `{found.run}` in `{found.uri}` (open it with `mixlaw ui`)")
+        said.append(f"MLflow: run `{found.run}` in `{redacted(found.uri)}` (open it with `mixlaw ui`)")
     return said
 
 
 def mlflow_link(found: Publication, path: str) -> str:
     """A page of MLflow's UI; empty where MLflow is no server."""
-    return f"{found.uri.rstrip('/')}/#/{path}" if found.uri.startswith(("http://", "https://")) else ""
+    if not found.uri.startswith(("http://", "https://")):
+        return ""
+    parts = urlsplit(found.uri)
+    # Never with a login.
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/#/{path}"
 
 
 def decided(outcome: Outcome) -> None:
-    """Emit `mixlaw.decision`."""
+    """Emit `mixlaw.decision`, labelled by whether the mix is of a `new` version, the `same`, or `none`."""
     decision, found = outcome.given.decision, outcome.publication
+    version = "none" if found is None or found.version is None else "new" if found.new_version else "same"
     _emit(
         outcome.job,
         DECISION,
@@ -105,6 +111,7 @@ def decided(outcome: Outcome) -> None:
             "mlflow_run": found.run if found else None,
             "note": outcome.note,
         },
+        version=version,
     )
 
 
@@ -119,20 +126,19 @@ def failures(job: Job) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        from flows.log import redacted
-
         _emit(job, FAILED, {"reason": redacted(str(error)), "error": type(error).__name__})
         raise
 
 
-def _emit(job: Job, event: str, payload: dict[str, object]) -> None:
-    """Prefect adds the flow run, its deployment and its tags."""
+def _emit(job: Job, event: str, payload: dict[str, object], **labels: str) -> None:
+    """`labels` are what automations can match. Prefect adds the flow run, its deployment and its tags."""
     from prefect.events import emit_event
     from prefect.runtime import flow_run
 
     name = job.study.study
+    resource = {"prefect.resource.id": f"mixlaw.study.{name}", "prefect.resource.name": name}
     emit_event(
         event=event,
-        resource={"prefect.resource.id": f"mixlaw.study.{name}", "prefect.resource.name": name},
+        resource=resource | {f"mixlaw.{key}": value for key, value in labels.items()},
         payload={"study": name, "flow_run": str(flow_run.id or ""), "home": str(job.root), **payload},
     )

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from flows import corpora_seen, home
 from flows.stages import Job, catalogue
-from mixing.errors import MixlawError
 
 if TYPE_CHECKING:
     from flows.corpora_seen import Seen
@@ -85,22 +84,13 @@ def last_published(job: Job) -> Last | None:
     home.set_defaults(job.root)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         return None
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-    from requests.exceptions import RequestException
-    from sqlalchemy.exc import SQLAlchemyError
-
+    from flows.registry import answering
     from flows.tracking import QUESTION_TAG, fetch_spec
     from mixing.spec import load_spec
 
     name = job.study.study
-    try:
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    with answering(name, uri) as client:
         versions = client.search_model_versions(f"name='{name}'", max_results=1000)
-    except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-        raise MixlawError(
-            f"MLflow at {uri} did not answer ({str(error).splitlines()[0][:200]})", "Is the server running?"
-        ) from error
     if not versions:
         return None
     newest = max(versions, key=lambda version: int(version.version))

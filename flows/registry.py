@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from flows.log import redacted
 from mixing.errors import InputError, MixlawError
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def challenge(client: MlflowClient, name: str, version: str, reason: str) -> Non
 
 def standing(name: str, uri: str) -> Standing:
     """Where the versions of a mix stand. Raises InputError for a mix that MLflow does not have."""
-    with _registry(name, uri) as client:
+    with answering(name, uri) as client:
         return _standing(client, name)
 
 
@@ -87,7 +88,7 @@ def promote(name: str, uri: str, version: str | None = None, reason: str = "") -
 
     Raises InputError where there is no such version, or it is champion already.
     """
-    with _registry(name, uri) as client:
+    with answering(name, uri) as client:
         now = _standing(client, name)
         if version is None and not now.challenger:
             raise InputError(
@@ -107,7 +108,7 @@ def roll_back(name: str, uri: str, reason: str = "") -> Turn:
 
     Raises InputError where the history knows none.
     """
-    with _registry(name, uri) as client:
+    with answering(name, uri) as client:
         now = _standing(client, name)
         turns = [turn for turn in now.history if turn.version == now.champion and turn.by != "rollback"]
         if not turns or not turns[-1].before:
@@ -137,12 +138,15 @@ def _list(now: Standing) -> str:
 
 
 @contextlib.contextmanager
-def _registry(name: str, uri: str) -> Iterator[MlflowClient]:
-    """A client; MLflow's failures as one line."""
+def answering(what: str, uri: str) -> Iterator[MlflowClient]:
+    """A client of the MLflow at `uri`, asked for `what` (a mix); its failures as one line.
+
+    Raises InputError where it has no such thing, MixlawError where it does not answer.
+    """
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         # Asking would create an empty database.
         raise InputError(
-            f"{name}: no MLflow store at {uri}", "Set MIXLAW_HOME to the home of the study's run"
+            f"{what}: no MLflow store at {uri}", "Set MIXLAW_HOME to the home of the study's run"
         )
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
@@ -151,11 +155,14 @@ def _registry(name: str, uri: str) -> Iterator[MlflowClient]:
 
     try:
         yield MlflowClient(tracking_uri=uri, registry_uri=uri)
-    except MlflowException as error:
-        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
+    except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
+        code = getattr(error, "error_code", "")
+        if code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
             raise InputError(
-                f"{name}: MLflow at {uri} has no such mix", "See the Models page of `mixlaw ui`"
+                f"{what}: MLflow at {redacted(uri)} has no such mix", "See the Models page of `mixlaw ui`"
             ) from None
-        raise MixlawError(f"MLflow at {uri} did not answer ({error})", "Is the server running?") from error
-    except (RequestException, SQLAlchemyError, OSError) as error:
-        raise MixlawError(f"MLflow at {uri} did not answer ({error})", "Is the server running?") from error
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise MixlawError(
+            f"{what}: MLflow at {redacted(uri)} did not answer ({redacted(said)})",
+            "Is the server running, and the login right (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD)?",
+        ) from error
