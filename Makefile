@@ -34,13 +34,15 @@ test-stack: $(VENV)/.dev     ## a scheduled study on PostgreSQL, Prefect's and M
 test-gpu: $(VENV)/.dev       ## the tests that need an accelerator
 	@$(BIN)/python -m pytest -m gpu
 
+# torch brings what its build needs; everything else is pinned as a whole, so nothing is left to resolve.
+INTO := f() { $$1 -m pip install --disable-pip-version-check --quiet --constraint $$2 torch && \
+	$$1 -m pip install --disable-pip-version-check --quiet --no-deps --requirement $$2; }; f
 EXPORTS := .venv-exports
 
 $(EXPORTS)/.ready: constraints-exports.txt
 	@test -x $(EXPORTS)/bin/python || $(PYTHON) -m venv $(EXPORTS)
 	@echo "installing trainers' loaders into $(EXPORTS) (one to two minutes the first time)"
-	@$(EXPORTS)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps \
-		--requirement constraints-exports.txt
+	@$(INTO) $(EXPORTS)/bin/python constraints-exports.txt
 	@touch $@
 
 test-exports: $(EXPORTS)/.ready  ## exports, read by the trainers' own loaders
@@ -51,8 +53,7 @@ STREAMING := .venv-streaming
 $(STREAMING)/.ready: constraints-streaming.txt
 	@test -x $(STREAMING)/bin/python || $(PYTHON) -m venv $(STREAMING)
 	@echo "installing mosaicml-streaming into $(STREAMING) (a minute or two the first time, 1 GB)"
-	@$(STREAMING)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps \
-		--requirement constraints-streaming.txt
+	@$(INTO) $(STREAMING)/bin/python constraints-streaming.txt
 	@touch $@
 
 test-streaming: $(STREAMING)/.ready  ## MDS, read by mosaicml-streaming; for the night
@@ -75,6 +76,7 @@ bench: $(VENV)/.dev          ## the figures that README and docs quote
 	@$(BIN)/python -m benchmarks.tokens
 	@$(BIN)/python -m benchmarks.trainer
 	@$(BIN)/python -m benchmarks.orchestration
+	@$(BIN)/python -m benchmarks.exports
 
 bench-laws: $(VENV)/.dev     ## laws on public tables beside the peers', and whether intervals cover
 	@$(BIN)/python -m benchmarks.laws
