@@ -234,16 +234,16 @@ def _one(
     from prefect.types.entrypoint import EntrypointType
     from prefect.utilities.urls import url_for
 
-    from flows.reaping import study_tag
+    from flows.reaping import proxies_tag, study_tag
 
     study = wanted.study
+    tag_of = proxies_tag if flow.name == "mixlaw proxy" else study_tag
     deployment = flow.to_deployment(
         name=study.study,
         schedules=[Cron(cron, timezone=wanted.timezone)] if cron else [],
         parameters=parameters,
         description=f"{flow.description}\n\nStudy file `{study.file}`, home `{wanted.root}`.",
-        tags=["mixlaw", study.study]
-        + ([] if flow.name == "mixlaw proxy" else [study_tag(wanted.root / study.study)]),
+        tags=["mixlaw", study.study, tag_of(wanted.root / study.study)],
         version=importlib.metadata.version("mixlaw"),
         work_pool_name=pool,
         job_variables={"env": environment},

@@ -156,6 +156,10 @@ def exclusive(folder: StudyFolder) -> Iterator[None]:
             held.enter_context(claims.claim(folder.lock, wait_s=0))
         except claims.Claimed as error:
             raise already_running(folder, error.holder) from None
+        # What a killed process was writing; its run folders are cleared by who trains the runs next.
+        for place in (folder.path, folder.figures, *folder.tokens.glob("*/")):
+            for leftover in place.glob(".*.partial"):
+                leftover.unlink(missing_ok=True)
         yield
 
 

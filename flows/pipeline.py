@@ -58,7 +58,7 @@ def _flow(job: Job, shown: Board, workers: int, note: str) -> Outcome:
     def study_flow(study_file: str, mixlaw_home: str) -> Any:
         log.of_flow_run(flow_run.id)
         with _interruptible(shown, job, str(flow_run.id)):
-            reap(tag, own=_uuid(flow_run.id))
+            reap(job.folder.path, own=_uuid(flow_run.id))
             with failures(job):
                 return Steps(job, shown, workers, note=note).all()
 
