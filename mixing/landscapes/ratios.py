@@ -1,7 +1,4 @@
-"""Known-answer landscapes: loss surfaces over target share and tokens whose critical ratio is known.
-
-For tests and for checking that intervals cover: draw a study, ask for the critical ratio, compare.
-"""
+"""Landscapes over target share and tokens whose critical ratio is known."""
 
 from __future__ import annotations
 
