@@ -1,0 +1,168 @@
+"""kill -9 at random moments to a study's flow and its proxies, and a second start of a study that runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tests.chaos.tally import DoneWatch, Reference, Tally, events, log_size, settle
+from tests.stack.services import Stack
+from tests.tiny_study import environment, workers, write_study
+
+WORKS = ("step_started", "run_started", "run_finished", "step_finished")
+LONGEST = 300.0
+"""Seconds after which a study that does not come to its end, undisturbed, is given up."""
+
+
+def client_of(stack: Stack) -> dict[str, str]:
+    """What a study with a home of its own has in the environment, on this stack."""
+    own = {key: value for key, value in stack.client().items() if key != "MIXLAW_HOME"}
+    return {**own, "PREFECT_HOME": str(stack.folder / "prefect")}
+
+
+@dataclass
+class Started:
+    """A `mixlaw run` in the background."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+def start(home: Path, study: Path, variables: Mapping[str, str]) -> Started:
+    log = home.parent / f"{home.name}.log"
+    with open(log, "ab") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", "run", str(study)],
+            env=environment(home, **variables),
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    return Started(process, log)
+
+
+def undisturbed(folder: Path, variables: Mapping[str, str]) -> Reference:
+    """The study without a fault."""
+    study = write_study(folder / "reference")
+    home = folder / "reference" / "home"
+    run = start(home, study, variables)
+    assert run.process.wait(LONGEST) == 0, run.log.read_text()
+    return Reference.of(home / "tiny")
+
+
+def kill_round(
+    tally: Tally,
+    folder: Path,
+    reference: Reference,
+    variables: Mapping[str, str],
+    rng: np.random.Generator,
+    kills: int,
+    deadline: float,
+    pause: tuple[float, float] = (0.2, 5.0),
+) -> int:
+    """One study from nothing to its end, killed at up to `kills` random moments; how many there were.
+
+    After `deadline` (monotonic) it is left alone.
+    """
+    study = write_study(folder)
+    home = folder / "home"
+    (home / "tiny" / "runs").mkdir(parents=True)
+    given = 0
+    with DoneWatch(home / "tiny" / "runs") as watch:
+        run = start(home, study, variables)
+        waiting: list[threading.Thread] = []
+        while True:
+            disturb = given < kills and time.monotonic() < deadline
+            wait = float(rng.uniform(*pause)) if disturb else LONGEST
+            what = str(rng.choice(["flow", "proxy", "flow", "proxy", "second start"]))
+            try:
+                status = run.process.wait(wait)
+            except subprocess.TimeoutExpired:
+                if not disturb:
+                    tally.lost.append(f"{folder.name}: no end in {LONGEST:.0f} s")
+                    run.process.kill()
+                    break
+            else:
+                if status == 0:
+                    break
+                # A run whose worker was killed three times ends the flow; so may a server that is away.
+                tally.faults["flow ended with an error, started again"] += 0
+                run = start(home, study, variables)
+                continue
+            if what == "second start":
+                second_start(tally, home, study, variables)
+                tally.faults["second start"] += 1
+                continue
+            given += 1
+            waiting.append(_kill(tally, what, home, run))
+            if run.process.poll() is not None:
+                run = start(home, study, variables)
+        for thread in waiting:
+            thread.join(timeout=0.1)
+    settle(tally, home, watch, reference, folder.name)
+    return given
+
+
+def _kill(tally: Tally, what: str, home: Path, run: Started) -> threading.Thread:
+    """kill -9 the flow, or one of its proxies (the flow where none trains); time its recovery in the background."""
+    folder = home / "tiny"
+    size = log_size(folder)
+    victims = workers(home) if what == "proxy" else []
+    if victims:
+        victim = victims[0]
+        name = _run_of(victim)
+        kind = "kill -9 of a proxy"
+    else:
+        victim, name, kind = run.process.pid, "", "kill -9 of the flow"
+    tally.faults[kind] += 1
+    struck = time.monotonic()
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(victim, signal.SIGKILL)
+    if victim == run.process.pid:
+        run.process.wait()
+
+    def back() -> bool:
+        found = events(folder, WORKS, size)
+        if name:
+            return any(event.get("run") == name and event["event"] != "step_started" for event in found)
+        return bool(found)
+
+    def watch() -> None:
+        while time.monotonic() - struck < LONGEST:
+            if back():
+                tally.recovered(kind, time.monotonic() - struck)
+                return
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread
+
+
+def _run_of(pid: int) -> str:
+    """The id of the run that a worker process trains."""
+    try:
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return Path(arguments[3].decode()).name
+    except (OSError, IndexError):
+        return ""
+
+
+def second_start(tally: Tally, home: Path, study: Path, variables: Mapping[str, str]) -> None:
+    """Another `mixlaw run` of the same study, which is refused, or does it itself if the first one has just died."""
+    second = start(home, study, variables)
+
+    def reap() -> None:
+        second.process.wait()
+
+    threading.Thread(target=reap, daemon=True).start()
