@@ -36,7 +36,11 @@ from proxies.tokenise import tokenise
 from proxies.tokenizer import eos_id, ids_hash, load_tokenizer, tokenizer_hash, vocabulary_size
 
 SHARD_BYTES = 32 << 20
-"""UTF-8 bytes of text per shard: what a kill may cost, and about what is held in memory."""
+"""UTF-8 bytes of text (or of ids) per shard: what a kill may cost, and about what is held in memory."""
+
+
+FEW = 64
+"""Windows up to which copying them one by one is faster than a gather for every shard."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,11 @@ class TokenSplit:
             raise IndexError(f"windows {ids_n.min()} to {ids_n.max()} of {first[-1]}")
         windows = np.empty((len(ids_n), context + 1), dtype=np.int64)
         shard_n = np.searchsorted(first, ids_n, side="right") - 1
+        if len(ids_n) < FEW:
+            starts_n = ((ids_n - first[shard_n]) * context).tolist()
+            for row, (shard, start) in enumerate(zip(shard_n.tolist(), starts_n, strict=True)):
+                windows[row] = self._arrays[shard][start : start + context + 1]
+            return windows
         for shard in np.unique(shard_n):
             rows = shard_n == shard
             starts = (ids_n[rows] - first[shard]) * context
@@ -97,16 +106,27 @@ class TokenSplit:
 
     def _first_windows(self, context: int) -> NDArray[np.int64]:
         """The first window of each shard, and then how many there are."""
+        if context in self._known_firsts:
+            return self._known_firsts[context]
         if context < 1:
             raise ValueError(f"a context of {context} tokens")
         tokens = np.array([shard.tokens for shard in self.entry.shards], dtype=np.int64)
-        return np.concatenate(([0], np.cumsum(np.maximum(tokens - 1, 0) // context)))
+        first = np.concatenate(([0], np.cumsum(np.maximum(tokens - 1, 0) // context)))
+        self._known_firsts[context] = first
+        return first
+
+    @cached_property
+    def _known_firsts(self) -> dict[int, NDArray[np.int64]]:
+        return {}
 
     @cached_property
     def _arrays(self) -> tuple[NDArray[np.integer], ...]:
         dtype = np.dtype(self.recipe.dtype).newbyteorder("<")
+        # As plain arrays: slicing a memmap makes an object that costs more than the slice.
         return tuple(
-            np.memmap(shard.files(self.store)[0], dtype=dtype, mode="r", shape=(shard.tokens,))
+            np.memmap(shard.files(self.store)[0], dtype=dtype, mode="r", shape=(shard.tokens,)).view(
+                np.ndarray
+            )
             for shard in self.entry.shards
         )
 
