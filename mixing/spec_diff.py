@@ -161,10 +161,16 @@ def _data(first: MixSpec, second: MixSpec) -> Iterable[Difference]:
                 f"domains.{name}.tokenizer_hash",
                 old.tokenizer_hash,
                 new.tokenizer_hash,
-                f"{name}: another tokenizer, so its tokens are not comparable",
+                f"{name}: another tokenizer, so its tokens are not comparable"
+                if old.tokenizer_hash and new.tokenizer_hash
+                else f"{name}: its tokenizer is known {'before' if old.tokenizer_hash else 'now'} only",
             )
         for field in ("shards", "heldout_shards"):
             before, after = ({shard.prefix for shard in getattr(domain, field)} for domain in (old, new))
+            if before != after:
+                # The same files may be named from another folder; moved ones have other folders and equal names.
+                before = {f"{first.data_root}/{prefix}" for prefix in before}
+                after = {f"{second.data_root}/{prefix}" for prefix in after}
             if before != after:
                 what = "training" if field == "shards" else "held-out"
                 words = (

@@ -71,7 +71,7 @@ def olmo_core(text: str, settings: Mapping[str, Any]) -> list[Promise]:
     assert requested > 0
     assert requested % batch == 0
     assert batch % settings["sequence_length"] == 0
-    assert settings.get("dtype", "uint16") in {"uint16", "uint32"}, "guessed from the vocabulary: uint8"
+    assert settings["dtype"] in {"uint16", "uint32"}, "guessed from the vocabulary: uint8"
     for key, value in settings.items():
         assert f"# {key}: {value}\n" in text
     for source in sources:

@@ -128,6 +128,7 @@ def specs(draw: st.DrawFn) -> MixSpec:
     root = draw(names)
     # One choice for most domains: with one each, some domain of sixty would always be above its cap.
     usual = draw(st.sampled_from([1.0, 4.0, 1e12, 1e12]))
+    dtype = draw(st.sampled_from(["uint16", "int32"]))
     built = {}
     for index, name in enumerate(domains):
         share = math.fsum(
@@ -150,6 +151,7 @@ def specs(draw: st.DrawFn) -> MixSpec:
                 Shard(prefix=f"tokens/{name}/train {part}", tokens=size) for part, size in enumerate(sizes)
             ),
             heldout_shards=(Shard(prefix=f"tokens/{name}/heldout {index}", tokens=index),),
+            dtype=dtype,
         )
     return MixSpec(
         name="random",

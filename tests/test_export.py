@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import assume, given, settings
 
 from mixing.errors import InputError, MixlawError
-from mixing.export import TARGETS, Exported, export
+from mixing.export import TARGETS, export
 from mixing.export.convert import document_weights, shares_of_documents
 from mixing.export.summary import export_summary, export_text, targets_table
-from mixing.spec import MixSpec, build_spec, dump_spec, parse_spec
-from tests.spec_examples import example_decision, example_spec, names, specs, staged_spec
+from mixing.spec import MixSpec, build_spec
+from tests.spec_examples import example_decision, example_spec, names, staged_spec
 
 MEGATRON = """\
 {
@@ -225,69 +223,6 @@ def test_what_is_printed() -> None:
     table = targets_table()
     assert " ".join(table.split()).count("nemo, megatron-bridge packed window (window)") == 1
     assert "row (window or document)" in table
-
-
-def promised_shares(exported: Exported, spec: MixSpec, index: int) -> dict[str, float]:
-    """Token shares that the written file gives, read back from its text alone."""
-    data = json.loads(exported.files[index].text)
-    if exported.target == "megatron":
-        owners = {f"{spec.data_root}/{s.prefix}": name for name, d in spec.domains.items() for s in d.shards}
-        shares: dict[str, float] = {}
-        for prefix, weight in blend(data["train"]).items():
-            assert weight > 0
-            shares[owners[prefix]] = shares.get(owners[prefix], 0.0) + weight
-        return shares
-    assert math.isclose(sum(data["probabilities"]), 1, abs_tol=1e-9)
-    drawn = dict(zip(data["datasets"], data["probabilities"], strict=True))
-    assert all(weight > 0 for weight in drawn.values())
-    if data["row_unit"] == "packed_sequence":
-        return drawn
-    means = {name: spec.domains[name].tokens / spec.domains[name].documents for name in drawn}
-    total = math.fsum(weight * means[name] for name, weight in drawn.items())
-    return {name: weight * means[name] / total for name, weight in drawn.items()}
-
-
-def expected_refusal(spec: MixSpec) -> str | None:
-    """The rules, written a second time: stages in whole batches, then epochs against the caps."""
-    batch = spec.global_batch_tokens or 1
-    edges = [int(stage.from_token / batch + 0.5) for stage in spec.stages] + [spec.total_tokens // batch]
-    if any(end <= start for start, end in pairwise(edges)):
-        return "shorter than one batch"
-    for name, domain in spec.domains.items():
-        shares = [stage.shares[name] for stage in spec.stages]
-        tokens = sum(
-            share * (end - start) * batch for share, (start, end) in zip(shares, pairwise(edges), strict=True)
-        )
-        if tokens > domain.max_epochs * (domain.tokens or 1) * (1 + 1e-6):
-            return "above its max_epochs"
-    return None
-
-
-@settings(max_examples=30, deadline=None)
-@given(specs())
-def test_random_specs(tmp_path_factory: pytest.TempPathFactory, spec: MixSpec) -> None:
-    batch = spec.global_batch_tokens or 1
-    for target, unit in (("megatron", "window"), ("huggingface", "window"), ("huggingface", "document")):
-        folder = tmp_path_factory.mktemp("out")
-        refusal = expected_refusal(spec)
-        if refusal:
-            with pytest.raises(InputError, match=refusal):
-                export(spec, target, folder / "mix.json", unit=unit)
-            assert list(folder.iterdir()) == []
-            continue
-        exported = export(spec, target, folder / "mix.json", unit=unit)
-        assert 0 <= spec.total_tokens - exported.plan.tokens < batch
-        assert len(exported.files) == len(spec.stages) == len(list(folder.iterdir()))
-        for name, domain in spec.domains.items():
-            epochs = sum(stage.epochs.get(name, 0) for stage in exported.plan.stages)
-            assert epochs <= domain.max_epochs * (1 + 1e-6)
-        for index, stage in enumerate(spec.stages):
-            asked = {name: share for name, share in stage.shares.items() if share > 0}
-            assert exported.plan.stages[index].first_token % batch == 0
-            assert promised_shares(exported, spec, index) == pytest.approx(asked, rel=1e-6, abs=1e-12)
-        again = export(parse_spec(dump_spec(spec).encode(), "x"), target, unit=unit)
-        assert [file.text for file in again.files] == [file.text for file in exported.files]
-        export_summary(spec, exported)
 
 
 @settings(max_examples=50, deadline=None)

@@ -7,16 +7,24 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 from mixing.errors import InputError
 from mixing.export import TARGETS, Exported, export
 from mixing.export.convert import Unit, folder_name
 from mixing.export.importing import import_spec
+from mixing.export.summary import export_summary
 from mixing.spec import MixSpec
 from tests.export_rules import RULES, Promise, olmo_core_has_enough
 from tests.spec_examples import specs
 
+# Without shrinking: a spec of sixty domains would be shrunk for five minutes.
+RANDOM = settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
 UNITS = [(name, unit) for name, target in TARGETS.items() for unit in target.units]
 
 
@@ -86,7 +94,7 @@ def export_or_refusal(spec: MixSpec, target: str, unit: Unit, out: Any) -> Expor
         return error.message
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@RANDOM
 @given(specs())
 def test_no_file_breaks_its_trainers_rules(tmp_path_factory: pytest.TempPathFactory, spec: MixSpec) -> None:
     for target, unit in UNITS:
@@ -98,6 +106,9 @@ def test_no_file_breaks_its_trainers_rules(tmp_path_factory: pytest.TempPathFact
         assert "shorter than one batch" not in possible
         assert "above its max_epochs" not in possible
         check(spec, target, unit, done)
+        export_summary(spec, done)
+        again = export(spec, target, unit=unit)
+        assert [file.text for file in again.files] == [file.text for file in done.files]
 
 
 def check(spec: MixSpec, target: str, unit: Unit, done: Exported) -> None:
@@ -146,7 +157,7 @@ def parts_are_disjoint(spec: MixSpec, done: Exported) -> None:
                 assert stage.epochs[name] <= domain.max_epochs * (1 + 1e-6)
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@RANDOM
 @given(specs())
 def test_spec_to_target_and_back(spec: MixSpec) -> None:
     for target, unit in UNITS:

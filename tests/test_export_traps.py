@@ -76,6 +76,35 @@ def test_olmo_core_is_given_the_caps() -> None:
     assert int(40_000 * source["max_source_fraction"] * source["max_repetition_ratio"]) >= int(102_400 * 0.1)
 
 
+@pytest.mark.parametrize("field", ["sequence_length", "global_batch_tokens"])
+def test_olmo_core_needs_the_batch(field: str) -> None:
+    with pytest.raises(
+        InputError, match=f"{field}: is missing: OLMo-core spreads tokens beyond whole batches"
+    ):
+        export(example_spec(**{field: None}), "olmo-core")
+
+
+def test_olmo_core_needs_the_dtype() -> None:
+    with pytest.raises(InputError, match=r"domains\.math\.dtype: is missing, and OLMo-core would guess it"):
+        export(with_domain("math", dtype=None), "olmo-core")
+    with pytest.raises(InputError, match=r"domains\.web\.dtype: is not that of all domains"):
+        export(with_domain("math", dtype="int32"), "olmo-core")
+
+
+@pytest.mark.parametrize(
+    ("target", "field"),
+    [
+        ("levanter", "global_batch_tokens"),
+        ("nanotron", "global_batch_tokens"),
+        ("litdata", "sequence_length"),
+        ("axolotl", "sequence_length"),
+    ],
+)
+def test_lengths_that_a_target_needs(target: str, field: str) -> None:
+    with pytest.raises(InputError, match=f"{field}: is missing"):
+        export(staged_spec(**{field: None}), target)
+
+
 def test_olmo_core_reads_stars_as_patterns() -> None:
     with pytest.raises(InputError, match="which OLMo-core reads as a pattern"):
         export(example_spec(data_root="/data/*"), "olmo-core")

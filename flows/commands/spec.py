@@ -85,8 +85,10 @@ def _decision(decision: SpecDecision) -> list[str]:
     lines.append(f"  limited by {decision.binding}, tolerance {decision.tolerance:g} nats")
     for name, value in decision.predicted.items():
         low, high = value.interval
+        # Rounded first: a mix at its tolerance of 0 has an increment of -0.0000.
+        increment = round(value.increment, 4) + 0.0
         lines.append(
-            f"  loss on {name}: {value.loss:.4f} [{low:.4f}, {high:.4f}], {value.increment:+.4f} on the base"
+            f"  loss on {name}: {value.loss:.4f} [{low:.4f}, {high:.4f}], {increment:+.4f} on the base"
         )
     for baseline in decision.baselines:
         losses = ", ".join(f"{name} {value.loss:.4f}" for name, value in baseline.predicted.items())

@@ -7,7 +7,7 @@ from typing import Any
 
 from mixing.errors import InputError
 from mixing.export.convert import Plan, StagePlan, apportion, items_of
-from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, steps
+from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, run_length, steps
 from mixing.export.text import parse_yaml, take, yaml_text
 from mixing.spec import MixSpec
 
@@ -19,11 +19,9 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     `type`), or documents with a `text` column.
     """
     (stage,) = stages
-    items = items_of(spec, stage, plan.unit)
-    if items is None:
-        raise InputError(
-            "sequence_length: is missing: rows cannot be counted without it", "Add it to the spec"
-        )
+    if plan.unit == "window":
+        run_length(spec, "rows cannot be counted without it", batch=False)
+    items = items_of(spec, stage, plan.unit) or 0
     rows = apportion(stage.weights, items)
     kept = {name: count for name, count in rows.items() if count}
     datasets: list[dict[str, Any]] = []

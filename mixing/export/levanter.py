@@ -10,7 +10,17 @@ from typing import Any
 
 from mixing.errors import InputError
 from mixing.export.convert import Plan, StagePlan
-from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, refuse_text, steps
+from mixing.export.target import (
+    Entry,
+    FileStage,
+    Reading,
+    Rendered,
+    Target,
+    folder,
+    refuse_text,
+    run_length,
+    steps,
+)
 from mixing.export.text import parse_yaml, take, weight, yaml_text
 from mixing.spec import MixSpec
 from mixing.spec_check import stage_tokens
@@ -72,12 +82,8 @@ def align(spec: MixSpec) -> int:
     """Tokens that starts of later stages must be multiples of. InputError without a batch and a length."""
     if len(spec.stages) == 1:
         return 1
-    if not spec.sequence_length or not spec.global_batch_tokens:
-        field = "global_batch_tokens" if spec.sequence_length else "sequence_length"
-        raise InputError(f"{field}: is missing: Levanter's stages start at steps", "Add it to the spec")
-    batch = spec.global_batch_tokens
+    length, batch = run_length(spec, "Levanter's stages start at steps")
     starts = [(stage.from_token + batch // 2) // batch * batch for stage in spec.stages[1:]]
-    length = spec.sequence_length
     weights = [
         _readable({name: share for name, share in stage.shares.items() if share > 0}, tokens / length)
         for stage, tokens in zip(spec.stages, stage_tokens(spec), strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mixing.export.convert import Plan, StagePlan, items_of, passes
-from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder
+from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, run_length
 from mixing.export.text import json_rows, parse_json, take, weight
 from mixing.spec import MixSpec
 
@@ -17,6 +17,7 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     therefore listed once per pass, with a part of the weight and a shuffle of its own.
     """
     (stage,) = stages
+    length, _ = run_length(spec, "LitData cuts its chunks into blocks of that length", batch=False)
     needed = passes(spec, stage, "window", random=True) or {}
     streams = [
         {
@@ -30,21 +31,20 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     ]
     arguments = {
         "streams": streams,
-        "block_size": spec.sequence_length,
+        "block_size": length,
         "seed": stage.seed,
         # With weights, litdata refuses its own default.
         "iterate_over_all": False,
         "blocks": items_of(spec, stage, "window"),
     }
-    known = {key: value for key, value in arguments.items() if value is not None}
     return Rendered(
-        json_rows(known),
+        json_rows(arguments),
         (
             "CombinedStreamingDataset([StreamingDataset(input_dir, TokensLoader(block_size), shuffle=True, "
             "drop_last=True, seed=seed), ...], weights=[...], seed=..., iterate_over_all=False)",
             "with the values of {file}",
         ),
-        {key: value for key, value in known.items() if key != "streams"},
+        {key: value for key, value in arguments.items() if key != "streams"},
     )
 
 

@@ -7,7 +7,17 @@ from typing import Any
 
 from mixing.errors import InputError
 from mixing.export.convert import Plan, StagePlan
-from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, common_dtype, folder, steps
+from mixing.export.target import (
+    Entry,
+    FileStage,
+    Reading,
+    Rendered,
+    Target,
+    common_dtype,
+    folder,
+    run_length,
+    steps,
+)
 from mixing.export.text import parse_yaml, take, weight, yaml_text
 from mixing.spec import MixSpec
 
@@ -19,13 +29,11 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
 
     nanotron's documentation shows a mapping from folder to weight, which its code does not read.
     """
+    if len(stages) > 1:
+        run_length(spec, "nanotron's stages start at steps")
     written = []
     for stage in stages:
-        start = steps(spec, stage.first_token)
-        if start is None and len(stages) > 1:
-            raise InputError(
-                "global_batch_tokens: is missing: nanotron's stages start at steps", "Add it to the spec"
-            )
+        start = steps(spec, stage.first_token) or 0
         dataset: dict[str, Any] = {
             "dataset_folder": [folder(stage, name) for name in stage.weights],
             "dataset_weights": list(stage.weights.values()),
@@ -34,9 +42,7 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
         if dtype is not None:
             dataset["token_size_in_bytes"] = TOKEN_SIZE[dtype]
         data = {"seed": stage.seed, "num_loading_workers": 1, "dataset": dataset}
-        written.append(
-            {"name": f"stage-{stage.number}", "start_training_step": (start or 0) + 1, "data": data}
-        )
+        written.append({"name": f"stage-{stage.number}", "start_training_step": start + 1, "data": data})
     settings = {"sequence_length": spec.sequence_length, "train_steps": steps(spec, plan.tokens)}
     known = {key: value for key, value in settings.items() if value is not None}
     tokens = "".join(f" {key}: {value}" for key, value in known.items())

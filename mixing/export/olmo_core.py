@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mixing.errors import InputError
 from mixing.export.convert import Plan, StagePlan
 from mixing.export.target import (
     Entry,
@@ -14,6 +15,7 @@ from mixing.export.target import (
     Target,
     common_dtype,
     refuse_text,
+    run_length,
     shard_paths,
 )
 from mixing.export.text import parse_yaml, take, weight, yaml_text
@@ -23,6 +25,9 @@ from mixing.spec import Domain, MixSpec
 def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     """`SourceMixtureList`: names, token ratios that sum to 1, caps, and raw token files."""
     (stage,) = stages
+    length, batch = run_length(
+        spec, "OLMo-core spreads tokens beyond whole batches evenly over files, so they must be known"
+    )
     sources: list[dict[str, Any]] = []
     for name, share in stage.shares.items():
         paths = shard_paths(spec, stage, name, ".bin")
@@ -32,25 +37,22 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     settings = {
         # More than whole batches would be spread evenly over the paths, whatever their ratios.
         "requested_tokens": stage.tokens,
-        "global_batch_size": spec.global_batch_tokens or spec.sequence_length,
-        "sequence_length": spec.sequence_length,
-        # Left out, it is guessed from the vocabulary, beginning with uint8.
-        "dtype": _unsigned(common_dtype(spec, stage)),
+        "global_batch_size": batch,
+        "sequence_length": length,
+        "dtype": _dtype(spec, stage),
         "seed": stage.seed,
     }
-    known = {key: value for key, value in settings.items() if value is not None}
     comments = (
         "SourceMixtureList of OLMo-core. The other settings that belong to this mix:",
-        *(f"{key}: {value}" for key, value in known.items()),
-    )
-    given = ", ".join(
-        f"{key}={known[key]}" for key in ("requested_tokens", "global_batch_size") if key in known
+        *(f"{key}: {value}" for key, value in settings.items()),
     )
     start = (
-        f"SourceMixtureDatasetConfig(source_list=SourceMixtureList.from_yaml({{file!r}}), {given})",
-        f"in NumpyFSLDatasetConfig.from_src_mix(..., {_arguments(known)})",
+        "SourceMixtureDatasetConfig(source_list=SourceMixtureList.from_yaml({file!r}), "
+        f"requested_tokens={stage.tokens}, global_batch_size={batch}, seed={stage.seed})",
+        f"in NumpyFSLDatasetConfig.from_src_mix(..., sequence_length={length}, "
+        f"dtype=NumpyDatasetDType.{settings['dtype']})",
     )
-    return Rendered(yaml_text({"sources": sources}, comments), start, known)
+    return Rendered(yaml_text({"sources": sources}, comments), start, settings)
 
 
 def _caps(domain: Domain, stage: StagePlan, name: str) -> dict[str, float]:
@@ -66,14 +68,16 @@ def _caps(domain: Domain, stage: StagePlan, name: str) -> dict[str, float]:
     return caps if fraction == 1 else {**caps, "max_source_fraction": fraction}
 
 
-def _unsigned(dtype: str | None) -> str | None:
+def _dtype(spec: MixSpec, stage: StagePlan) -> str:
+    """OLMo-core's name of the one type that all files have; left out, it would guess, beginning with uint8."""
+    dtype = common_dtype(spec, stage)
+    if dtype is None:
+        unknown = [name for name in stage.shares if spec.domains[name].dtype is None]
+        name = (unknown or list(stage.shares))[0]
+        problem = "is missing, and OLMo-core would guess it" if unknown else "is not that of all domains"
+        raise InputError(f"domains.{name}.dtype: {problem}", "Write uint16 or int32, as the token files are")
     # Megatron's index has no uint32; ids below 2**31 have the same bytes in both.
     return "uint32" if dtype == "int32" else dtype
-
-
-def _arguments(known: dict[str, Any]) -> str:
-    given = [f"sequence_length={known['sequence_length']}"] if "sequence_length" in known else []
-    return ", ".join([*given, *([f"dtype=NumpyDatasetDType.{known['dtype']}"] if "dtype" in known else [])])
 
 
 def read(text: str) -> Reading:

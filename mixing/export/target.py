@@ -142,6 +142,17 @@ def steps(spec: MixSpec, tokens: int) -> int | None:
     return tokens // spec.global_batch_tokens if spec.global_batch_tokens else None
 
 
+def run_length(spec: MixSpec, why: str, batch: bool = True) -> tuple[int, int]:
+    """Sequence length and (unless not needed) tokens per global batch. InputError, with `why`, without them."""
+    needed = {"sequence_length": spec.sequence_length}
+    if batch:
+        needed["global_batch_tokens"] = spec.global_batch_tokens
+    for name, value in needed.items():
+        if value is None:
+            raise InputError(f"{name}: is missing: {why}", "Add it to the spec")
+    return spec.sequence_length or 1, spec.global_batch_tokens or 1
+
+
 def refuse_text(texts: Sequence[str], forbidden: str, why: str) -> None:
     """Raise InputError for the first path or name that has `forbidden` in it."""
     for text in texts:
