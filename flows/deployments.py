@@ -159,7 +159,7 @@ def _answering(api: str) -> Iterator[SyncPrefectClient]:
     """A client of a server that answers and knows us; its failures as one line."""
     import httpx
     from prefect.client.orchestration import get_client
-    from prefect.exceptions import PrefectHTTPStatusError
+    from prefect.exceptions import PrefectException, PrefectHTTPStatusError
 
     try:
         with get_client(sync_client=True) as client:
@@ -175,6 +175,11 @@ def _answering(api: str) -> Iterator[SyncPrefectClient]:
         raise MixlawError(
             f"Prefect at {api} answered with status {status} ({_reason(error)})",
             "Is PREFECT_API_URL the address of its API (it ends with /api), and the server of version 3?",
+        ) from None
+    except PrefectException as error:
+        raise MixlawError(
+            f"Prefect at {api} refused the deployment ({' '.join(str(error).split())[:200]})",
+            "See what it names; `prefect work-pool inspect` shows what a pool takes",
         ) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise MixlawError(
@@ -229,7 +234,6 @@ def _one(
 ) -> Registered:
     import importlib.metadata
 
-    from prefect.exceptions import PrefectHTTPStatusError  # noqa: F401
     from prefect.schedules import Cron
     from prefect.types.entrypoint import EntrypointType
     from prefect.utilities.urls import url_for

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.progress import Board
+from flows.reaping import proxies_tag
 from flows.stages import Job
 from mixing.errors import InputError, MixlawError
 
@@ -84,7 +85,7 @@ class Spread:
                 },
                 flow_run_name=name,
                 timeout=0,
-                tags=[swarm_tag(self.parent)],
+                tags=[swarm_tag(self.parent), proxies_tag(self.job.folder.path)],
                 idempotency_key=f"{self.parent}-{spec.run_id}-{attempt}",
             )
         except ObjectNotFound as error:
