@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from flows import cli
+from mixing.export import export
 from mixing.spec import MixSpec, dump_spec, load_spec, save_spec, schema_text
 from mixing.spec_diff import differences, moved_share
 from tests.spec_examples import example_spec, staged_spec
@@ -238,3 +239,34 @@ def test_import_names_domains_after_files_or_folders(
         assert spec["decision"] is None
         assert spec["provenance"]["imported"] == "megatron: blend.json"
         assert "no sizes and no files" in captured.err
+
+
+@pytest.mark.parametrize("target", ["megatron", "streaming", "huggingface", "nanotron", "levanter"])
+def test_import_of_all_stages(folder: Path, capsys: pytest.CaptureFixture[str], target: str) -> None:
+    staged = load_spec(folder / "staged.yaml")
+    files = [file.path for file in export(staged, target, folder / "file.x").files]
+    names = [path.name for path in files if path is not None]
+    assert status_of("import", *names, "--from", target, "--like", "staged.yaml", "--out", "back.yaml") == 0
+    back = load_spec(folder / "back.yaml")
+    assert back.decision == staged.decision
+    assert [stage.shares for stage in back.stages] == [
+        {name: pytest.approx(share) for name, share in stage.shares.items()} for stage in staged.stages
+    ]
+    # In batches of 4096, the second stage starts at the nearest one, where the files say so.
+    assert back.stages[1].from_token == (51_200 if target == "megatron" else 53_248)
+
+
+def test_stages_that_start_nowhere(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export(load_spec(folder / "staged.yaml"), "megatron", folder / "blend.json")
+    stages = [f"blend.stage-{number}.json" for number in (1, 2)]
+    assert status_of("import", *stages, "--from", "megatron", "--tokens", "1M") == 2
+    assert "do not say where their stages start. Give --like SPEC" in capsys.readouterr().err
+    (folder / "blend.stage-2.json").write_text('{"train": ["0", "/d/web"]}')
+    assert status_of("import", *stages, "--from", "megatron", "--like", "staged.yaml") == 2
+    assert "file 2: no item has a positive weight" in capsys.readouterr().err
+
+
+def test_import_finds_token_files_that_were_moved(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    export(load_spec(folder / "a.yaml"), "megatron", folder / "blend.json", data_root="/elsewhere/data")
+    assert status_of("import", "blend.json", "--from", "megatron", "--like", "a.yaml", "--out", "b.yaml") == 0
+    assert load_spec(folder / "b.yaml") == load_spec(folder / "a.yaml")

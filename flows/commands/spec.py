@@ -188,7 +188,9 @@ def validate(
 
 @app.command("import")
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A trainer's own file.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="A trainer's own file, or one per stage in order.")
+    ],
     target: Annotated[
         str, typer.Option("--from", metavar="TARGET", help="The trainer; see mixlaw export --list.")
     ],
@@ -209,21 +211,13 @@ def import_(
     from mixing.export.importing import import_spec
     from mixing.spec import dump_spec, save_spec
 
-    try:
-        text = file.read_bytes().decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(
-            f"{file}: cannot be read: {error.strerror or error}", "Give a trainer's file"
-        ) from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: is not UTF-8 text (byte {error.start})", "Save it as UTF-8") from None
+    texts = [_text(file) for file in files]
     base = load_mix(like) if like else None
+    total = token_count(tokens)
     try:
-        mix = import_spec(
-            text, target, name=file.name, like=base, total_tokens=token_count(tokens), unit=unit
-        )
+        mix = import_spec(texts, target, name=files[0].name, like=base, total_tokens=total, unit=unit)
     except InputError as error:
-        raise InputError(f"{file}: {error.message}", error.hint) from None
+        raise InputError(f"{files[0]}: {error.message}", error.hint) from None
     unknown = [name for name, domain in mix.domains.items() if domain.tokens is None]
     if unknown:
         print(
@@ -236,6 +230,19 @@ def import_(
     else:
         save_spec(mix, out)
         print(f"wrote {out}: {len(mix.domains)} domains", file=sys.stderr)
+
+
+def _text(file: Path) -> str:
+    from mixing.errors import InputError
+
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(
+            f"{file}: cannot be read: {error.strerror or error}", "Give a trainer's file"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: is not UTF-8 text (byte {error.start})", "Save it as UTF-8") from None
 
 
 @app.command()

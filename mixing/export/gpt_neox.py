@@ -79,6 +79,8 @@ def read(text: str) -> Reading:
         sequence_length=length,
         global_batch_tokens=tokens,
         seed=data.get("seed"),
+        # train_iters counts from the start of the run, whatever the stage.
+        cumulative=True,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,7 +25,7 @@ UNCHANGED = 1e-6
 
 
 def import_spec(
-    text: str,
+    texts: Sequence[str],
     target: str,
     *,
     name: str,
@@ -32,36 +33,62 @@ def import_spec(
     total_tokens: int | None = None,
     unit: str | None = None,
 ) -> MixSpec:
-    """The mix that `text`, a file of `target`, stands for.
+    """The mix that `texts`, files of `target`, stand for: one file, or one per stage in order.
 
-    With `like`, domains, sizes, files and whatever the file does not say are those of that spec; its decision is
-    kept only if the shares are still its. Otherwise domains are named as in the file, or after their paths, and
+    With `like`, domains, sizes, files and whatever the files do not say are those of that spec; its decision is
+    kept only if the shares are still its. Otherwise domains are named as in the files, or after their paths, and
     counts come from the `.idx` files where they are here. `total_tokens` is needed where neither says it;
-    `unit` corrects what the file's items are taken to be.
+    `unit` corrects what the files' items are taken to be.
 
-    Raises InputError for a file that is not the target's, for domains that `like` does not have, and where
+    Raises InputError for files that are not the target's, for domains that `like` does not have, and where
     something is missing.
     """
     chosen = target_named(target)
     if chosen.read is None:
         raise InputError(f"{chosen.name}: its files do not carry a mix", "Import from another target")
-    reading = chosen.read(text)
     if unit is not None and unit not in chosen.units:
         raise InputError(f"{chosen.name} does not draw {unit}s", f"Units: {', '.join(chosen.units)}")
-    if unit is not None and unit != reading.unit:
-        # Items were counted as windows; the lengths of documents are not in the file.
-        reading = replace(reading, unit=unit, total_tokens=None)
-    if not any(entry.weight > 0 for stage in reading.stages for entry in stage.entries):
-        raise InputError("the file has no item with a positive weight", "Give the trainer's own file")
+    readings = []
+    for number, text in enumerate(texts, start=1):
+        reading = chosen.read(text)
+        if unit is not None and unit != reading.unit:
+            # Items were counted as windows; the lengths of documents are not in the file.
+            reading = replace(reading, unit=unit, total_tokens=None)
+        if any(not any(entry.weight > 0 for entry in stage.entries) for stage in reading.stages):
+            where = f"file {number}: " if len(texts) > 1 else ""
+            raise InputError(f"{where}no item has a positive weight", "Give the trainer's own file")
+        readings.append(reading)
+    reading, starts = _joined(readings, like) if len(readings) > 1 else (readings[0], None)
+    if like is not None:
+        return _from_like(reading, starts, like, total_tokens)
     provenance = Provenance(imported=f"{chosen.name}: {name}", versions=versions())
-    return (
-        _from_like(reading, like, total_tokens)
-        if like is not None
-        else _from_file(reading, name, total_tokens, provenance)
-    )
+    return _from_file(reading, starts, name, total_tokens, provenance)
 
 
-def _from_like(reading: Reading, like: MixSpec, total_tokens: int | None) -> MixSpec:
+def _joined(readings: Sequence[Reading], like: MixSpec | None) -> tuple[Reading, list[int]]:
+    """One reading of a file per stage, and the tokens at which the stages start."""
+    if any(len(reading.stages) > 1 for reading in readings):
+        raise InputError("several files, and one of them has stages already", "Give that file alone")
+    lengths = [reading.total_tokens for reading in readings]
+    known = [length for length in lengths if length is not None]
+    total: int | None = None
+    if len(known) == len(lengths):
+        ends = known if readings[0].cumulative else list(accumulate(known))
+        starts, total = [0, *ends[:-1]], ends[-1]
+    elif like is not None and len(like.stages) == len(readings):
+        starts = [stage.from_token for stage in like.stages]
+    else:
+        raise InputError(
+            "the files do not say where their stages start", "Give --like SPEC, which has as many stages"
+        )
+    stages = tuple(reading.stages[0] for reading in readings)
+    # Every stage has a seed of its own; the run's is the first one's.
+    return replace(readings[0], stages=stages, total_tokens=total), starts
+
+
+def _from_like(
+    reading: Reading, starts: Sequence[int] | None, like: MixSpec, total_tokens: int | None
+) -> MixSpec:
     owners = _owners(like)
     weights = []
     for stage in reading.stages:
@@ -72,7 +99,8 @@ def _from_like(reading: Reading, like: MixSpec, total_tokens: int | None) -> Mix
         weights.append(found)
     means = {name: document_mean(like, name) for name in like.domains}
     total = total_tokens or reading.total_tokens or like.total_tokens
-    stages = _stages(reading, weights, means, reading.global_batch_tokens or like.global_batch_tokens)
+    batch = reading.global_batch_tokens or like.global_batch_tokens
+    stages = _stages(reading, starts, weights, means, batch)
     spec = _validated({**like.model_dump(), **_run(reading, like), **_shares(like.domains, stages, total)})
     kept = len(stages) == len(like.stages) and all(
         abs(stage.shares.get(name, 0.0) - old.shares.get(name, 0.0)) < UNCHANGED
@@ -95,12 +123,12 @@ def _owners(like: MixSpec) -> dict[str, str]:
 
 
 def _owner(entry: Entry, owners: Mapping[str, str]) -> str:
-    keys = [entry.name] if entry.name is not None else []
-    # A folder may have a pattern after it, and that of a stage before the domain's.
+    keys = [] if entry.name is None else [entry.name, entry.name.rpartition("/")[2]]
     for path in entry.paths:
-        keys += [path, *reversed(PurePosixPath(path).parts)]
-    if entry.name is not None:
-        keys += list(reversed(PurePosixPath(entry.name).parts))
+        # A folder may have a pattern after it; token files may lie in another folder than the spec's.
+        parts = PurePosixPath(path).parts
+        parts = parts[:-1] if "*" in parts[-1] else parts
+        keys += [path, *("/".join(parts[start:]) for start in range(1, len(parts)))]
     for key in keys:
         if key in owners:
             return owners[key]
@@ -112,12 +140,13 @@ def _owner(entry: Entry, owners: Mapping[str, str]) -> str:
 
 def _stages(
     reading: Reading,
+    starts: Sequence[int] | None,
     weights: Sequence[Mapping[str, float]],
     means: Mapping[str, float | None],
     batch: int | None,
 ) -> list[Stage]:
     stages = []
-    for stage, found in zip(reading.stages, weights, strict=True):
+    for number, (stage, found) in enumerate(zip(reading.stages, weights, strict=True)):
         shares = {name: value for name, value in found.items() if value > 0}
         if reading.unit == "document":
             known = {name: mean for name in shares if (mean := means.get(name)) is not None}
@@ -136,7 +165,7 @@ def _stages(
         total = math.fsum(shares.values())
         stages.append(
             Stage(
-                from_token=stage.first_step * (batch or 0),
+                from_token=stage.first_step * (batch or 0) if starts is None else starts[number],
                 shares={name: value / total for name, value in shares.items()},
             )
         )
@@ -172,7 +201,13 @@ def _shares(domains: Mapping[str, Domain], stages: Sequence[Stage], total: int) 
     }
 
 
-def _from_file(reading: Reading, name: str, total_tokens: int | None, provenance: Provenance) -> MixSpec:
+def _from_file(
+    reading: Reading,
+    starts: Sequence[int] | None,
+    name: str,
+    total_tokens: int | None,
+    provenance: Provenance,
+) -> MixSpec:
     total = total_tokens or reading.total_tokens
     if total is None:
         raise InputError("the file does not say how many tokens are trained on", "Give --tokens N")
@@ -197,7 +232,7 @@ def _from_file(reading: Reading, name: str, total_tokens: int | None, provenance
         domain: entry.tokens / entry.documents if entry.tokens and entry.documents else None
         for domain, entry in domains.items()
     }
-    stages = _stages(reading, weights, means, reading.global_batch_tokens)
+    stages = _stages(reading, starts, weights, means, reading.global_batch_tokens)
     has_files = any(domain.shards for domain in domains.values())
     return _validated(
         {

@@ -55,7 +55,10 @@ class FileStage:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a trainer's file says: weights of `unit`, per stage, and whatever else it carries (else None)."""
+    """What a trainer's file says: weights of `unit`, per stage, and whatever else it carries (else None).
+
+    `total_tokens` are those of the file's stages, or from the start of the run where `cumulative`.
+    """
 
     unit: Unit
     stages: tuple[FileStage, ...]
@@ -64,6 +67,7 @@ class Reading:
     global_batch_tokens: int | None = None
     seed: int | None = None
     dtype: str | None = None
+    cumulative: bool = False
 
 
 @dataclass(frozen=True)
