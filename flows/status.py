@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from flows import home
 from flows.plan import make_plan
 from flows.stages import Job, base_spec, proxy_spec, supply_of
-from mixing.errors import MixlawError
+from mixing.errors import InputError, MixlawError
 from mixing.readers import ANSWERED
 
 if TYPE_CHECKING:
@@ -172,12 +173,24 @@ def _state(job: Job, name: str, run: str, of: int) -> RunStatus:
 
 
 def _confirmation(job: Job, tokens: int) -> RunStatus:
-    import json
-
     if not job.folder.confirmation.exists():
         return RunStatus("confirmation", "", "left", of=tokens)
-    found = json.loads(job.folder.confirmation.read_text(encoding="utf-8"))
-    return _state(job, f"confirmation target={found['target_share']:g}", found["run"], tokens)
+    run, share = confirmed_run(job.folder.confirmation)
+    return _state(job, f"confirmation target={share:g}", run, tokens)
+
+
+def confirmed_run(path: Path) -> tuple[str, float]:
+    """The id and the target share of the confirmation run. Raises InputError for what is no run's id."""
+    import json
+    import re
+
+    found = json.loads(path.read_text(encoding="utf-8"))
+    run = found.get("run")
+    if not isinstance(run, str) or not re.fullmatch(r"[0-9a-f]{16}", run):
+        raise InputError(
+            f"{path}: run: {str(run)[:40]!r} is not the id of a run", "Delete it and run the study again"
+        )
+    return run, float(found["target_share"])
 
 
 def print_status(found: Status, console: Console) -> None:

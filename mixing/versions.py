@@ -21,12 +21,13 @@ def check_version(where: object, found: object, current: int, step: str) -> None
 
     Raises NewerState or OlderState, naming the file `where`.
     """
-    if isinstance(found, int) and not isinstance(found, bool) and found > current:
+    number = isinstance(found, int) and not isinstance(found, bool)
+    if number and found > current:  # type: ignore[operator]
         raise NewerState(
             f"{where}: written by a newer mixlaw (version {found}; this one reads {current})",
             "Upgrade mixlaw; the file was left as it is",
         )
-    if found != current:
+    if not number or found != current:
         said = "without a version" if found is None else f"of version {str(found)[:20]}"
         raise OlderState(f"{where}: {said}, and this mixlaw reads {current}", step)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from proxies.shards import Shard
 
 VERSION = 1
 MANIFEST = "manifest.json"
+PREFIX = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}/(train|heldout)-[0-9]{5,}"
+"""Of a shard: it lies in the folder of its domain, and nowhere else."""
 
 
 @dataclass(frozen=True)
@@ -85,4 +88,11 @@ def read_manifest(store: Path) -> Manifest:
             f"{path} is not a manifest ({error.errors()[0]['msg']})",
             "Delete this file and run again: finished shards are kept",
         ) from error
+    for name, domain in manifest.domains.items():
+        for shard in (*domain.train.shards, *domain.heldout.shards):
+            if not re.fullmatch(PREFIX, shard.prefix) or shard.prefix.split("/")[0] != name:
+                raise InputError(
+                    f"{path}: domains.{name}: {shard.prefix[:60]!r} is no shard of this domain in the store",
+                    "Delete this file and run again: finished shards are kept",
+                )
     return manifest

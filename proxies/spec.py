@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from functools import cached_property
 from typing import Literal
 
@@ -60,6 +61,14 @@ class ProxySpec(BaseModel):
     """Fingerprint of the tokens of every domain of the study; each of them is evaluated."""
     base: str | None = None
     """Run id of the base run (proxy), or sha256 of given weights (adopted base)."""
+
+    @field_validator("base")
+    @classmethod
+    def _hexadecimal(cls, base: str | None) -> str | None:
+        # It names a folder.
+        if base is not None and not re.fullmatch(r"[0-9a-f]{16}|[0-9a-f]{64}", base):
+            raise ValueError(f"{base[:70]!r} is neither a run id nor a sha256")
+        return base
 
     @field_validator("mixture")
     @classmethod
