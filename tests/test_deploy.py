@@ -258,3 +258,26 @@ def test_entry_scripts_refuse_to_start_without(script: str, missing: str, given:
     assert "Traceback" not in done.stderr
     assert SECRET not in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_a_shell_starts_in_the_background_can_be_ended() -> None:
+    """A worker that ignores SIGINT, as the children of `command &` do, would ignore SIGTERM as well."""
+    program = "import signal; print(signal.getsignal(signal.SIGINT) is not signal.SIG_IGN)"
+    start = f"from environment import become; become(['{sys.executable}', '-c', '{program}'], {{}})"
+    command = f'trap "" INT; exec {sys.executable} -c "{start}"'
+    done = subprocess.run(["bash", "-c", command], cwd=ENTRY, capture_output=True, text=True, timeout=20)
+    assert done.stdout.strip() == "True", done.stderr
+
+
+def test_any_character_may_be_in_a_database_password() -> None:
+    from urllib.parse import unquote, urlsplit
+
+    password = "a%b/c@d:e#f ü?"
+    call = f"database_url('postgresql', 'mlflow', {password!r}, 'mlflow')"
+    program = f"from environment import database_url; print({call})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ENTRY, capture_output=True, text=True, check=True
+    )
+    parts = urlsplit(done.stdout.strip())
+    assert unquote(parts.password or "") == password
+    assert (parts.hostname, parts.port, parts.path) == ("127.0.0.1", 5432, "/mlflow")

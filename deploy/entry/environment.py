@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import sys
 import time
 import urllib.error
@@ -60,5 +61,7 @@ def become(command: Sequence[str], variables: Mapping[str, str]) -> NoReturn:
 
     Secrets go into `variables`, never into `command`, which every user of the machine can read.
     """
+    # A shell that starts something with & has it ignore SIGINT, which Prefect's worker ends itself by on SIGTERM.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.stdout.flush()
     os.execvpe(command[0], list(command), {**os.environ, **variables})

@@ -16,7 +16,9 @@ import urllib.request
 
 from environment import refuse, required, wait_for
 
-CONFLICT = 400
+BAD_REQUEST, UNAUTHORIZED = 400, 401
+SHORTEST = 12
+"""Characters of a password."""
 
 
 def main() -> None:
@@ -48,9 +50,16 @@ def main() -> None:
             refuse(f"{server} failed ({error})")
 
     status = call("POST", "create")
-    if status == CONFLICT:
+    if status == BAD_REQUEST:
+        # It is there, or MLflow does not take the password: then there is no account either.
         status = call("PATCH", "update-password")
-    if status >= CONFLICT:
+        if status >= BAD_REQUEST:
+            refuse(
+                f"MLflow took neither the account nor its password: it wants {SHORTEST} characters or more"
+            )
+    if status == UNAUTHORIZED:
+        refuse("MLflow does not take the administrator's MLFLOW_AUTH_ADMIN_PASSWORD")
+    if status >= BAD_REQUEST:
         refuse(f"{server} refused to make the account {account['username']} (HTTP {status})")
     print(f"account {account['username']} is ready", flush=True)
 

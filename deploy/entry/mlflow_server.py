@@ -42,7 +42,9 @@ def main() -> None:
         AUTHORISATION.format(
             permission=os.environ.get("MLFLOW_DEFAULT_PERMISSION") or "READ",
             # An ini file takes % for its own.
-            database=database_url("postgresql", "mlflow", password, "mlflow_auth").replace("%", "%%"),
+            database=database_url("postgresql+psycopg2", "mlflow", password, "mlflow_auth").replace(
+                "%", "%%"
+            ),
         ),
         encoding="utf-8",
     )
@@ -52,7 +54,7 @@ def main() -> None:
         {
             "MLFLOW_AUTH_CONFIG_PATH": str(settings),
             "MLFLOW_AUTH_ADMIN_USERNAME": os.environ.get("MLFLOW_AUTH_ADMIN_USERNAME") or "admin",
-            "MLFLOW_BACKEND_STORE_URI": database_url("postgresql", "mlflow", password, "mlflow"),
+            "MLFLOW_BACKEND_STORE_URI": database_url("postgresql+psycopg2", "mlflow", password, "mlflow"),
             "MLFLOW_ARTIFACTS_DESTINATION": os.environ.get("MLFLOW_ARTIFACTS_DESTINATION") or "./mlartifacts",
             "MLFLOW_WORKERS": os.environ.get("MLFLOW_WORKERS") or "2",
             # Seven processes for jobs of the chat application pages.
