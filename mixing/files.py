@@ -5,9 +5,11 @@ from __future__ import annotations
 import glob
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from zlib import crc32
 
 from mixing.errors import InputError
 
@@ -68,6 +70,12 @@ def survey(name: str, paths: Iterable[Path]) -> Survey:
         files += 1
         total += file.size
     return Survey(files, total, digest.hexdigest())
+
+
+def folder_name(domain: str) -> str:
+    """The domain's folder: its name, made safe for paths, globs and lists; unlike for unlike names."""
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", domain)[:64]
+    return safe if safe == domain and safe else f"{safe}-{crc32(domain.encode()):08x}"
 
 
 def shown(path: Path) -> str:

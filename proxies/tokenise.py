@@ -7,9 +7,9 @@ import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 from mixing.corpus import Document, Source, Tally, check_split, contents, is_heldout
+from mixing.files import folder_name
 from mixing.progress import ByteProgress
 from mixing.token_files import TokenDocument
 from proxies import shards
@@ -60,12 +60,6 @@ def tokenise(
             flush(split)
     _remove_surplus(store / folder, {"train": len(train.shards), "heldout": len(heldout.shards)})
     return DomainEntry(files_fingerprint, SplitEntry.of(train.shards), SplitEntry.of(heldout.shards))
-
-
-def folder_name(domain: str) -> str:
-    """The domain's folder: its name, made safe for a path (and blanks, which trainers' lists cannot hold)."""
-    safe = re.sub(r"[^A-Za-z0-9_-]", "_", domain)[:64]
-    return safe if safe == domain and safe else f"{safe}-{crc32(domain.encode()):08x}"
 
 
 @dataclass

@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from mixing.errors import InputError
 from mixing.export import TARGETS, Exported, export
-from mixing.export.convert import Unit, folder_name
+from mixing.export.convert import Unit
 from mixing.export.importing import import_spec
 from mixing.export.summary import export_summary
+from mixing.files import folder_name
 from mixing.spec import MixSpec
 from tests.export_rules import RULES, Promise, olmo_core_has_enough
 from tests.spec_examples import specs

@@ -11,9 +11,10 @@ import yaml
 
 from mixing.errors import InputError
 from mixing.export import TARGETS, Exported, export, target_named
-from mixing.export.convert import apportion, folder_name
+from mixing.export.convert import apportion
 from mixing.export.levanter import block_counts
 from mixing.export.stages import divide_shards
+from mixing.files import folder_name
 from mixing.spec import MixSpec, Shard
 from tests.spec_examples import example_spec, staged_spec
 

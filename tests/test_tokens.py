@@ -19,8 +19,8 @@ import proxies.encode
 import proxies.tokenise
 from mixing.catalog import scan, with_tokens
 from mixing.corpus import Source, documents, is_heldout
+from mixing.files import folder_name
 from proxies.encode import Encoder
-from proxies.tokenise import folder_name
 from proxies.tokenizer import (
     EOS,
     load_tokenizer,

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
-from zlib import crc32
 
 from mixing.errors import InputError
 from mixing.export.stages import divide_shards
+from mixing.files import folder_name
 from mixing.spec import MixSpec, Shard
 from mixing.spec_check import exceeds_cap
 
@@ -182,12 +181,6 @@ def _size(spec: MixSpec, name: str, shards: Sequence[Shard]) -> int | None:
 def _folder(data: str, spec: MixSpec, name: str, shards: tuple[Shard, ...], index: int, own: bool) -> str:
     own = own or len(shards) < len(spec.domains[name].shards)
     return "/".join([data.rstrip("/"), *([f"stage-{index + 1}"] if own else []), folder_name(name)])
-
-
-def folder_name(domain: str) -> str:
-    """The domain's folder: its name, made safe for paths, globs and lists; unlike for unlike names."""
-    safe = re.sub(r"[^A-Za-z0-9_-]", "_", domain)[:64]
-    return safe if safe == domain and safe else f"{safe}-{crc32(domain.encode()):08x}"
 
 
 def apportion(shares: Mapping[str, float], count: int) -> dict[str, int]:

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from mixing.errors import InputError
 from mixing.export import target_named
-from mixing.export.convert import document_mean, folder_name, shares_of_documents
+from mixing.export.convert import document_mean, shares_of_documents
 from mixing.export.target import Entry, Reading, absolute_prefix
+from mixing.files import folder_name
 from mixing.spec import Domain, MixSpec, Provenance, Shard, Stage, versions
 from mixing.spec_check import mean_shares
 from mixing.spec_file import problem

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from mixing.errors import InputError
-from mixing.export.convert import Plan, StagePlan, folder_name, items_of
+from mixing.export.convert import Plan, StagePlan, items_of
 from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, steps
 from mixing.export.text import parse_yaml, take, weight, yaml_text
+from mixing.files import folder_name
 from mixing.spec import MixSpec
 
 

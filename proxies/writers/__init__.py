@@ -18,12 +18,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mixing.atomic import replace_files
 from mixing.errors import InputError, MixlawError
 from mixing.export import Exported
+from mixing.export.convert import apportion
 from mixing.export.target import absolute_prefix
 from mixing.spec import MixSpec
 from proxies.writers.array_record import ARRAY_RECORD
@@ -40,11 +41,15 @@ PARTIAL = ".partial-"
 
 @dataclass(frozen=True)
 class Job:
-    """A domain's shards (absolute prefixes, with their tokens) and the folder that its data belongs into."""
+    """A domain's shards (absolute prefixes, with their tokens) and the folder that its data belongs into.
+
+    `rows` is how many windows are written, for a trainer without weights; None: each once.
+    """
 
     domain: str
     shards: tuple[tuple[Path, int], ...]
     folder: Path
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,7 @@ def jobs_of(spec: MixSpec, exported: Exported) -> list[Job]:
             data.domain,
             tuple((Path(absolute_prefix(spec, shard.prefix)), shard.tokens) for shard in data.shards),
             Path(data.folder),
+            data.rows,
         )
         for data in exported.data
     ]
@@ -103,8 +109,8 @@ def write_data(
     total = sum(tokens for job in jobs for _, tokens in job.shards)
     done = new = kept = 0
     for job in jobs:
-        parts = [Part(number, prefix, length) for number, (prefix, _) in enumerate(job.shards)]
         with _writing(job.folder):
+            parts = _parts(job, length)
             for part, (_, tokens) in zip(parts, job.shards, strict=True):
                 before = done
                 if _write_part(form, part, job.folder, lambda n, b=before: _tell(on_progress, b + n, total)):
@@ -116,6 +122,20 @@ def write_data(
             _remove_surplus(job.folder, len(parts))
             form.join(job.folder, parts)
     return Written(new, kept)
+
+
+def _parts(job: Job, length: int | None) -> list[Part]:
+    """A part per shard; `rows` are spread over them by the windows that they hold."""
+    parts = [Part(number, prefix, length) for number, (prefix, _) in enumerate(job.shards)]
+    if job.rows is None:
+        return parts
+    held = sum(part.held for part in parts)
+    if not held:
+        raise InputError(
+            f"domain {job.domain!r} holds no whole window of {length} tokens", "Give it more text"
+        )
+    wanted = apportion({str(part.number): part.held / held for part in parts}, job.rows)
+    return [replace(part, take=wanted[str(part.number)]) for part in parts]
 
 
 def _tell(report: Callable[[int, int], None] | None, done: int, total: int) -> None:
@@ -149,7 +169,7 @@ def _write_part(form: Format, part: Part, folder: Path, on_tokens: OnTokens) -> 
 def _key(form: Format, part: Part) -> str:
     """Hash of what decides a part's bytes: the token files by size and time, the rows, the format."""
     stats = [os.stat(f"{part.prefix}{extension}") for extension in (".bin", ".idx")]
-    content = [form.name, form.version, part.number, part.length, str(part.prefix)]
+    content: list[object] = [form.name, form.version, part.number, part.length, part.take, str(part.prefix)]
     content += [[stat.st_size, stat.st_mtime_ns] for stat in stats]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 

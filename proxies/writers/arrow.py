@@ -8,24 +8,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from mixing.atomic import replace_files
 from proxies.writers.part import Format, OnTokens, Part
 
-COLUMN = "input_ids"
-
 
 def write(part: Part, folder: Path, on_tokens: OnTokens) -> None:
-    """Rows of `input_ids` (int32)."""
+    """Rows of `input_ids` (int32); with `take` also the columns that Axolotl wants of tokenised data."""
     from datasets.arrow_writer import ArrowWriter
 
-    # No hash of every row: it only finds duplicate keys, and there are none.
-    with ArrowWriter(path=str(folder / _file(part)), features=_features()) as writer:
+    with ArrowWriter(path=str(folder / _file(part)), features=_features(part)) as writer:
         done = 0
         for tokens, bounds in part.blocks():
-            column = pa.ListArray.from_arrays(pa.array(bounds.astype("int32")), pa.array(tokens))
-            writer.write_table(pa.table({COLUMN: column}))
+            ends = pa.array(bounds.astype("int32"))
+            ids = pa.ListArray.from_arrays(ends, pa.array(tokens))
+            columns = {"input_ids": ids}
+            if part.take is not None:
+                mask = pa.ListArray.from_arrays(ends, pa.array(np.ones_like(tokens, dtype="int8")))
+                columns |= {"attention_mask": mask, "labels": ids}
+            writer.write_table(pa.table(columns))
             done += len(tokens)
             on_tokens(done)
         writer.finalize()
@@ -39,7 +42,7 @@ def join(folder: Path, parts: Sequence[Part]) -> None:
     for part in parts:
         if not part.rows:
             (folder / _file(part)).unlink(missing_ok=True)
-    DatasetInfo(features=_features()).write_to_directory(str(folder))
+    DatasetInfo(features=_features(parts[0])).write_to_directory(str(folder))
     state = {
         "_data_files": [{"filename": file} for file in files],
         "_fingerprint": hashlib.sha256(
@@ -54,10 +57,13 @@ def join(folder: Path, parts: Sequence[Part]) -> None:
     replace_files({folder / "state.json": (json.dumps(state, indent=2, sort_keys=True) + "\n").encode()})
 
 
-def _features() -> Any:
+def _features(part: Part) -> Any:
     from datasets import Features, List, Value
 
-    return Features({COLUMN: List(Value("int32"))})
+    ids = List(Value("int32"))
+    if part.take is None:
+        return Features({"input_ids": ids})
+    return Features({"input_ids": ids, "attention_mask": List(Value("int8")), "labels": ids})
 
 
 def _file(part: Part) -> str:

@@ -1,8 +1,9 @@
-"""Datatrove's `.ds` with `.index` and `.metadata`, for nanotron."""
+"""Datatrove's `.ds` with `.index`, for nanotron. No `.metadata`: it would name a tokenizer to be downloaded."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from proxies.writers.part import Format, OnTokens, Part
@@ -12,16 +13,11 @@ def write(part: Part, folder: Path, on_tokens: OnTokens) -> None:
     """The part's tokens as they are: the documents of a `.ds` are those of the store."""
     from datatrove.pipeline.tokens.tokenizer import TokenizedFile
 
+    part = replace(part, length=None)
     if not part.rows:
         return
     size = part.tokens.dtype.itemsize
-    file = TokenizedFile(
-        str(folder),
-        f"part-{part.number:05d}.ds",
-        save_final_metadata=True,
-        token_size=size,
-        tokenizer_name_or_path="mixlaw",
-    )
+    file = TokenizedFile(str(folder), f"part-{part.number:05d}.ds", token_size=size)
     done = 0
     for tokens, bounds in part.blocks():
         file.write_bytes(tokens.astype(part.tokens.dtype).tobytes(), bounds[1:].tolist())

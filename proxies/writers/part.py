@@ -24,12 +24,14 @@ OnTokens = Callable[[int], None]
 class Part:
     """One shard of a domain. `length` is the number of tokens of a window; None: rows are documents.
 
-    `number` counts the parts of the domain from 0.
+    `number` counts the parts of the domain from 0. `take` is how many windows are written: all of them as often as
+    they fit into it, and then some at random, the same every time; None: each once.
     """
 
     number: int
     prefix: Path
     length: int | None
+    take: int | None = None
 
     @cached_property
     def _index(self) -> Any:
@@ -50,19 +52,33 @@ class Part:
         return ends
 
     @property
-    def rows(self) -> int:
-        """Windows, the incomplete last one left out, or documents."""
+    def held(self) -> int:
+        """Windows that the shard holds, the incomplete last one left out, or documents."""
         return len(self.document_ends) if self.length is None else len(self.tokens) // self.length
+
+    @property
+    def rows(self) -> int:
+        """Windows or documents that are written."""
+        return self.held if self.take is None else self.take
+
+    def _order(self) -> NDArray[np.int64] | None:
+        """Windows in the order they are written; None: as they are."""
+        if self.take is None:
+            return None
+        passes, left = divmod(self.take, max(1, self.held))
+        some = np.random.default_rng([self.take, self.held]).permutation(self.held)[:left]
+        return np.concatenate([np.tile(np.arange(self.held), passes), np.sort(some)])
 
     def blocks(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
         """Tokens of some rows at a time, one after the other, and the bounds of the rows in them."""
         if self.length is not None:
             many = max(1, BLOCK // self.length)
+            windows = self.tokens[: self.held * self.length].reshape(-1, self.length)
+            order_n = self._order()
             for first in range(0, self.rows, many):
-                count = min(many, self.rows - first)
-                start = first * self.length
-                tokens = self.tokens[start : start + count * self.length].astype(np.int32)
-                yield tokens, np.arange(count + 1, dtype=np.int64) * self.length
+                some = slice(first, first + many) if order_n is None else order_n[first : first + many]
+                tokens = windows[some].astype(np.int32).ravel()
+                yield tokens, np.arange(len(tokens) // self.length + 1, dtype=np.int64) * self.length
             return
         bounds = self._index.bounds
         row = 0

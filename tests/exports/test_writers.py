@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from mixing.errors import InputError, MixlawError
-from proxies.writers import FORMATS, Job, format_named, write_data
-from tests.exports.corpus import DOMAINS, WINDOW, Store
+from mixing.export import export
+from mixing.token_files import read_index
+from proxies.writers import FORMATS, Job, format_named, jobs_of, write_data
+from tests.exports.corpus import DOMAINS, WINDOW, WINDOWS, Store, spec_over
 from tests.token_text import stamps
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
@@ -105,6 +107,41 @@ def test_arrow_holds_documents_too(store: Store, tmp_path: Path) -> None:
     rows = read_arrow(tmp_path / "web")
     assert [len(row) for row in rows] == store.documents["web"]
     assert np.array_equal(np.concatenate(rows), np.concatenate(store.tokens("web")))
+
+
+def test_ds_is_our_bin_and_its_index_ends_documents(store: Store, tmp_path: Path) -> None:
+    need("ds")
+    write_data(jobs(store, tmp_path), "ds", WINDOW)
+    for part, prefix in enumerate(store.prefixes("web")):
+        written = tmp_path / "web" / f"part-{part:05d}.ds"
+        assert written.read_bytes() == Path(f"{prefix}.bin").read_bytes()
+        ends = np.fromfile(f"{written}.index", "<u8")
+        assert np.array_equal(ends, read_index(Path(f"{prefix}.idx")).bounds[1:])
+
+
+def test_rows_are_counted_where_a_trainer_has_no_weights(store: Store, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    spec = spec_over(store, {"web": 0.25, "code": 0.25, "math": 0.5})
+    exported = export(spec, "axolotl", data=str(tmp_path))
+    write_data(jobs_of(spec, exported), "arrow", WINDOW)
+    again = write_data(jobs_of(spec, exported), "arrow", WINDOW)
+    assert (again.new, again.kept) == (0, 4)
+    for name, share in (("web", 0.25), ("code", 0.25), ("math", 0.5)):
+        rows = datasets.load_from_disk(str(tmp_path / name)).with_format("numpy")
+        assert len(rows) == share * WINDOWS
+        assert set(rows.column_names) == {"input_ids", "attention_mask", "labels"}
+        found = [tuple(row) for row in rows["input_ids"]]
+        held = [
+            tuple(window)
+            for tokens in store.tokens(name)
+            for window in tokens[: len(tokens) // WINDOW * WINDOW].reshape(-1, WINDOW)
+        ]
+        assert set(found) <= set(held)
+        # Read as evenly as can be: no window twice more often than another.
+        most = max(found.count(row) for row in set(found))
+        assert most == -(-len(found) // len(held))
+        assert np.array_equal(rows[0]["labels"], rows[0]["input_ids"])
+        assert rows[0]["attention_mask"].min() == 1
 
 
 @formats
