@@ -36,7 +36,8 @@ def export(
     data: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Write the tokens there in the trainer's own format, and point at them."
+            metavar="DIR",
+            help="Write the tokens there in the trainer's own format, and point at them; at text, only point.",
         ),
     ] = None,
     list_targets: Annotated[bool, typer.Option("--list", help="List the targets.")] = False,
@@ -76,11 +77,14 @@ def export(
 def write_tokens(mix: MixSpec, to: str, folder: str, unit: str | None) -> None:
     """The tokens of a mix below `folder`, in the target's own format; what is there already is kept.
 
+    Text, and what trainers make of it, is not written: the user is told which folders are expected.
+
     Raises InputError for a target that reads the token store, and as `export` and `proxies.writers.write_data`.
     """
     from flows.progress import bar
     from mixing.export import export as render
     from mixing.export import target_named
+    from mixing.export.target import NOT_WRITTEN
     from proxies.writers import format_named, jobs_of, write_data
 
     target = target_named(to)
@@ -88,8 +92,15 @@ def write_tokens(mix: MixSpec, to: str, folder: str, unit: str | None) -> None:
         raise InputError(
             f"--data: {target.name} reads the token files as they are", "Leave it out; --data-root says where"
         )
+    if target.data == "own":
+        raise InputError(f"--data: {target.name}'s datasets are configured in its own code", "Leave it out")
     # Whatever is wrong with the mix or the installation is found before anything is written.
     planned = render(mix, to, unit=unit, data=folder)  # type: ignore[arg-type]
+    if target.data in NOT_WRITTEN or (target.exact and planned.plan.unit == "document"):
+        expected = [Path(item.folder).name for item in planned.data if not Path(item.folder).is_dir()]
+        there = f"; not there yet: {', '.join(expected)}" if expected else ""
+        print(f"{folder}: a folder of {target.data} data per domain is expected{there}", file=sys.stderr)
+        return
     format_named(target.data)
     if planned.plan.unit == "window" and mix.sequence_length is None:
         raise InputError(

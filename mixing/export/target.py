@@ -14,10 +14,22 @@ GOLDEN_ONLY = "golden file only"
 """`Target.verified` where no test of ours runs the trainer's own loader."""
 
 DataFormat = Literal[
-    "store", "ds", "mds", "litdata", "array_record", "arrow", "levanter", "text", "webdataset", "own"
+    "store",
+    "ds",
+    "mds",
+    "litdata",
+    "array_record",
+    "arrow",
+    "levanter",
+    "text",
+    "webdataset",
+    "own",
 ]
 """What a trainer reads. "store": our token files as they are; "own": datasets that the user configures; the others
-lie in a folder per domain."""
+lie in a folder per domain. "levanter", "text" and "webdataset" are the trainer's or the user's to write."""
+
+NOT_WRITTEN = ("levanter", "text", "webdataset")
+"""Formats that `export --data` does not write, only points at."""
 
 
 @dataclass(frozen=True)

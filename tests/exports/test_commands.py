@@ -114,7 +114,7 @@ def test_killed_and_run_again(mixlaw: Mixlaw, spec: Path, tmp_path: Path) -> Non
         (("check", "SPEC", "--to", "nobody"), 2, "'nobody' is not an export target"),
         (("check", "gone.yaml", "--to", "megatron"), 2, "gone.yaml"),
         (("export", "SPEC", "--to", "megatron", "--data", "d"), 2, "reads the token files as they are"),
-        (("export", "SPEC", "--to", "levanter", "--data", "d"), 2, "cannot be written here"),
+        (("export", "SPEC", "--to", "torchtitan", "--data", "d"), 2, "configured in its own code"),
     ],
 )
 def test_what_cannot_be_done(
