@@ -130,6 +130,7 @@ def proxy(study: str, run: str, name: str, weights: str | None = None, alone: bo
         base,
         threads=_cores() if alone else 1,
         on_progress=lambda at: row.set(at.tokens),
+        device=home.device(),
         slots=home.proxy_slots(_home()),
     )
     row.finish()

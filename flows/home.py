@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,14 @@ def proxy_slots(root: Path, environment: Mapping[str, str] = os.environ) -> Slot
     if not text.isdigit() or int(text) < 1:
         raise InputError(f"MIXLAW_MAX_PROXIES is {text[:20]!r}", "Give a whole number of runs, 1 or more")
     return Slots(root / "slots", int(text))
+
+
+def device(environment: Mapping[str, str] = os.environ) -> str:
+    """What runs train on: `MIXLAW_DEVICE` (cpu, cuda, or cuda:N), by default cpu. Raises InputError for others."""
+    text = environment.get("MIXLAW_DEVICE", "").strip() or "cpu"
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", text):
+        raise InputError(f"MIXLAW_DEVICE is {text[:20]!r}", "Give cpu, cuda, or cuda:N")
+    return text
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,7 @@ def train_here(job: Job, cores: int) -> Trainer:
             weights,
             threads=cores if alone else 1,
             on_progress=report,
+            device=home.device(),
             slots=home.proxy_slots(job.root),
         )
 
