@@ -18,6 +18,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from flows import home
+from mixing.errors import InputError
 from tests.tiny_study import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -181,6 +183,7 @@ def test_jobs_of_the_kubernetes_pool_are_valid(
     assert environment["MIXLAW_HOME"]["value"] == "/data"
     login = environment["PREFECT_API_AUTH_STRING"]["valueFrom"]["secretKeyRef"]
     assert login == {"name": "mixlaw", "key": "PREFECT_AUTH_STRING"}
+    assert ("MIXLAW_DEVICE" in environment) == (gpus is not None)
     assert container["args"] == ["prefect", "flow-run", "execute"]
     assert container["resources"]["limits"].get("nvidia.com/gpu") == gpus
     assert container["envFrom"] == [{"secretRef": {"name": "mixlaw-client"}}]
@@ -194,7 +197,8 @@ def rendered_job(template: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> d
 
     properties = template["variables"]["properties"]
     assert {found.name for found in find_placeholders(template["job_configuration"])} == set(properties)
-    given = {"env": {"MIXLAW_HOME": "/data", "MLFLOW_TRACKING_URI": "http://mlflow:5000"}}
+    variables = {"MIXLAW_HOME": "/data", "MLFLOW_TRACKING_URI": "http://mlflow:5000"}
+    given = {"env": properties["env"]["default"] | variables}
     values = {name: variable["default"] for name, variable in properties.items()} | given
     configuration = KubernetesWorkerJobConfiguration(**apply_values(template["job_configuration"], values))
     configuration.prepare_for_flow_run(FlowRun(id=uuid4(), flow_id=uuid4(), name="proxy target=0.5 seed=0"))
@@ -281,3 +285,15 @@ def test_any_character_may_be_in_a_database_password() -> None:
     parts = urlsplit(done.stdout.strip())
     assert unquote(parts.password or "") == password
     assert (parts.hostname, parts.port, parts.path) == ("127.0.0.1", 5432, "/mlflow")
+
+
+@pytest.mark.parametrize(
+    ("given", "device"), [("", "cpu"), ("cpu", "cpu"), ("cuda", "cuda"), ("cuda:1", "cuda:1")]
+)
+def test_the_environment_says_what_runs_train_on(given: str, device: str) -> None:
+    assert home.device({"MIXLAW_DEVICE": given}) == device
+
+
+def test_an_unknown_device_is_refused() -> None:
+    with pytest.raises(InputError, match="MIXLAW_DEVICE is 'gpu'.*cuda"):
+        home.device({"MIXLAW_DEVICE": "gpu"})
