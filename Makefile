@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow test-stack test-gpu test-exports test-streaming check format export-files bench bench-laws clean
+.PHONY: demo test test-slow test-stack test-gpu test-exports test-streaming chaos check format export-files bench bench-load bench-laws clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.user: pyproject.toml constraints.txt
@@ -71,12 +71,18 @@ format: $(VENV)/.dev
 export-files: $(VENV)/.dev   ## golden files of the exports, and those in docs/exports.md, as the tool writes them
 	@$(BIN)/python -m tests.export_files
 
+chaos: $(VENV)/.dev          ## kill -9, and faults of servers, disk and clock, on a real stack; up to 15 minutes
+	@$(BIN)/python -m tests.chaos
+
 bench: $(VENV)/.dev          ## the figures that README and docs quote
 	@$(BIN)/python -m benchmarks.cpt
 	@$(BIN)/python -m benchmarks.tokens
 	@$(BIN)/python -m benchmarks.trainer
 	@$(BIN)/python -m benchmarks.orchestration
 	@$(BIN)/python -m benchmarks.exports
+
+bench-load: $(VENV)/.dev     ## a study of 2,000 runs through the real flow, servers and MLflow
+	@$(BIN)/python -m benchmarks.load
 
 bench-laws: $(VENV)/.dev     ## laws on public tables beside the peers', and whether intervals cover
 	@$(BIN)/python -m benchmarks.laws

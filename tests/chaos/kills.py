@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from flows.reaping import study_tag
 from tests.chaos.tally import DoneWatch, Reference, Tally, events, log_size, settle
 from tests.stack.services import Stack
 from tests.tiny_study import environment, workers, write_study
@@ -68,7 +69,7 @@ def kill_round(
     rng: np.random.Generator,
     kills: int,
     deadline: float,
-    pause: tuple[float, float] = (0.2, 5.0),
+    pause: tuple[float, float] = (0.2, 12.0),
 ) -> int:
     """One study from nothing to its end, killed at up to `kills` random moments; how many there were.
 
@@ -97,6 +98,7 @@ def kill_round(
                     break
                 # A run whose worker was killed three times ends the flow; so may a server that is away.
                 tally.faults["flow ended with an error, started again"] += 0
+                assert "Traceback" not in run.log.read_text()
                 run = start(home, study, variables)
                 continue
             if what == "second start":
@@ -166,3 +168,10 @@ def second_start(tally: Tally, home: Path, study: Path, variables: Mapping[str, 
         second.process.wait()
 
     threading.Thread(target=reap, daemon=True).start()
+
+
+def open_flow_runs(stack: Stack, folder: Path) -> list[str]:
+    """Flow runs of a study that has ended which Prefect still takes to be at work."""
+    states = {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}
+    query = {"flow_runs": {"tags": {"all_": [study_tag(folder)]}, **states}}
+    return [f"{run['name']} ({run['state_type']})" for run in stack.prefect_api("flow_runs/filter", query)]
