@@ -295,5 +295,5 @@ def test_the_environment_says_what_runs_train_on(given: str, device: str) -> Non
 
 
 def test_an_unknown_device_is_refused() -> None:
-    with pytest.raises(InputError, match="MIXLAW_DEVICE is 'gpu'.*cuda"):
+    with pytest.raises(InputError, match=r"MIXLAW_DEVICE is 'gpu'.*cuda"):
         home.device({"MIXLAW_DEVICE": "gpu"})
