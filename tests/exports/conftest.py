@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
+import tempfile
 from typing import Any
 
 import pytest
 
 from tests.exports import table
 from tests.exports.corpus import Store, write_store
+
+# Loaders make caches when they are imported: not in the user's home, and nothing is fetched.
+_CACHE = tempfile.mkdtemp(prefix="mixlaw-loaders-")
+atexit.register(shutil.rmtree, _CACHE, ignore_errors=True)
+for name in ("HF_HOME", "CACHED_PATH_CACHE_ROOT", "DATA_OPTIMIZER_CACHE_FOLDER", "MPLCONFIGDIR"):
+    os.environ[name] = _CACHE
+os.environ["HF_HUB_OFFLINE"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 
 @pytest.fixture(scope="session")
