@@ -26,7 +26,7 @@ AUTHORISATION = """\
 default_permission = {permission}
 database_uri = {database}
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
-# Checking a password takes 0.4 to 0.8 s of a core, for every request. A changed one holds after a minute.
+# Checking a password takes a good part of a second, for every request. A changed one holds after a minute.
 auth_cache_ttl_seconds = 60
 """
 
