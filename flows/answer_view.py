@@ -46,7 +46,7 @@ def print_laws(fits: FitReport, console: Console, most: int | None = None) -> No
             rows.append(
                 (
                     name,
-                    f"{fit.law} *" if chosen else fit.law + (" (fewer rows)" if fit.n_rows < rows_of else ""),
+                    fit.law + (" (fewer rows)" if fit.n_rows < rows_of else "") + (" *" if chosen else ""),
                     f"{fit.n_runs}",
                     *(_score(fit.cv)),
                     *(_score(fit.test) if tested else ()),
@@ -107,7 +107,7 @@ def print_mixture(decision: Decision, console: Console) -> None:
         (
             domain,
             f"{decision.shares[domain]:.3f}",
-            describe.span(*decision.share_intervals[domain]),
+            _share_span(decision, domain),
             f"{natural.shares.get(domain, 0.0):.3f}",
         )
         for domain in shown
@@ -117,13 +117,21 @@ def print_mixture(decision: Decision, console: Console) -> None:
     none = [d for d in decision.shares if d not in shown]
     if none:
         console.print(f"  next to nothing (below 0.005): {', '.join(none)}")
-    limits = "; ".join(decision.limits) or "nothing that was asked"
-    console.print(f"  what it lies at: {limits}")
+    console.print(f"  limits that it lies at: {'; '.join(decision.limits) or 'none'}")
     if asked.general:
         console.print(f"  general loss: {', '.join(asked.general)} within {asked.tolerance:g} nats")
-    console.print(f"  {decision.n_runs} runs, law {decision.law}")
+    # A table without a tokens column counts every run as one.
+    budget = f"at {asked.tokens:,} tokens, " if asked.tokens > 1 else ""
+    console.print(f"  {budget}{decision.n_runs} runs, law {decision.law}")
     if decision.regret is not None:
-        console.print(f"  knowing the losses exactly would gain about {decision.regret:.4f} nats more\n")
+        console.print(f"  knowing the losses exactly would gain about {decision.regret:.2g} nats more\n")
+
+
+def _share_span(decision: Decision, domain: str) -> str:
+    low, high = decision.share_intervals[domain]
+    return (
+        "at its limit" if high - low < 5e-4 and decision.shares[domain] > 5e-4 else describe.span(low, high)
+    )
 
 
 def _counts(decision: Decision, domain: str) -> bool:
@@ -144,7 +152,11 @@ def print_front(decision: Decision, console: Console) -> None:
     ]
     header = ("general", "target", "largest shares")
     console.print(
-        table("The best target loss for every general loss: increments, nats per token", header, rows)
+        table(
+            "The best target loss for every general loss: increments, nats per token (±: of the law alone)",
+            header,
+            rows,
+        )
     )
 
 
@@ -179,7 +191,7 @@ def print_decided(decision: Decision, console: Console) -> None:
 
 def print_not_yet(decision: Decision, console: Console) -> None:
     """That there is no answer yet, and which runs would give one."""
-    what = "a ratio" if len(decision.question.target_domains) and not _many(decision) else "a mixture"
+    what = "a mixture" if any(len(mixture) > 2 for mixture in decision.next_runs) else "a ratio"
     console.print(Text(f"Not yet: these runs cannot support {what}.", style="bold yellow"))
     for test in decision.tests:
         console.print(f"  {describe.test_line(test)}")
@@ -207,7 +219,7 @@ def print_baselines(decision: Decision, console: Console) -> None:
 
     rows = [row("recommended", decision.shares, decision.predicted)]
     rows += [row(b.name, b.shares, b.predicted) for b in decision.baselines]
-    title = "Against what people would guess: predicted increments, nats per token"
+    title = "Against what people would guess: predicted increments, nats per token (±: of one new run)"
     console.print(table(title, ("mix", *(["target share"] if split else []), *roles), rows))
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 BINDING: dict[Binding, str] = {
     "tolerance": "the general loss reaches its tolerance",
     "turning_point": "above it, the general loss has not yet turned down at this budget",
-    "bound": "the range of trained shares ends there",
+    "bound": "the range of trained shares, or a bound that was asked for, ends there",
     "repetition": "the target text would be repeated beyond its max_epochs",
     "none": "nothing: every share that was tried is feasible",
 }

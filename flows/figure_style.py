@@ -119,9 +119,13 @@ def headline(figure: Figure, finding: str, doubt: str) -> None:
     """The finding in bold and its doubt below, above the panels."""
     first = textwrap.wrap(finding, 86) or [""]
     second = textwrap.wrap(doubt, 125)[:2]
-    height = 0.055 * len(first) + 0.042 * len(second) + 0.025
-    figure.text(0.012, 0.985, "\n".join(first), fontsize=14, fontweight="bold", va="top")
-    figure.text(0.012, 0.985 - 0.055 * len(first), "\n".join(second), fontsize=10.5, color=GREY, va="top")
+    # Lines are as high on a low figure as on a high one.
+    inch = 1 / figure.get_figheight()
+    height = (0.31 * len(first) + 0.235 * len(second) + 0.14) * inch
+    top = 1 - 0.085 * inch
+    figure.text(0.012, top, "\n".join(first), fontsize=14, fontweight="bold", va="top")
+    below = top - 0.31 * inch * len(first)
+    figure.text(0.012, below, "\n".join(second), fontsize=10.5, color=GREY, va="top")
     figure.set_layout_engine(ConstrainedLayoutEngine(h_pad=0.07, rect=(0.006, 0.008, 0.988, 0.992 - height)))
 
 

@@ -64,7 +64,7 @@ def residuals(name: str, held_out: HeldOut, scored: list[LawFit]) -> Figure:
     known = not np.isnan(held_out.target_n).any()
     right.scatter(held_out.target_n if known else held_out.observed_n, missed_n, **spots)
     right.axhline(0.0, color=GREY, lw=1.2, ls="--", zorder=1)
-    right.set_xlabel("target share" if known else "observed loss (nats per token)")
+    right.set_xlabel("share of the target domains" if known else "observed loss (nats per token)")
     right.set_ylabel("observed - predicted (nats per token)")
     title(right, "residuals")
     own = next((fit.cv for fit in scored if fit.law == held_out.law), None)
@@ -102,11 +102,11 @@ def held_out_errors(name: str, scored: list[LawFit], chosen: str) -> Figure:
     axes.grid(axis="y", visible=False)
     best = next(fit for fit in ordered if fit.n_rows == most)
     finding = f"{name}: {chosen} is chosen, at {_error(next(f for f in kept if f.law == chosen))[0]:.2g} nats"
-    if best.law != chosen:
+    if _error(best)[0] < _error(next(f for f in kept if f.law == chosen))[0]:
         finding += f"; {best.law} errs least ({_error(best)[0]:.2g})"
     rest = len(ordered) - len(kept)
     doubt = "a simpler law within one standard error of the least is preferred, on the rows that all predict"
-    headline(figure, finding, doubt + (f"; {rest} worse laws not drawn" if rest else ""))
+    headline(figure, finding, doubt + (f"; worse laws not drawn: {rest}" if rest else ""))
     return figure
 
 

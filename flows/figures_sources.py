@@ -147,6 +147,7 @@ def _baselines(axes: Axes, decision: Decision) -> None:
             fontsize=9,
             color=GREY,
             va="center",
+            arrowprops={"arrowstyle": "-", "color": GREY, "lw": 0.6, "shrinkA": 0, "shrinkB": 3},
         )
 
 

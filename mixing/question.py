@@ -11,7 +11,7 @@ import polars as pl
 from mixing.decision import Question
 from mixing.errors import InputError
 from mixing.laws.base import Floats, Points
-from mixing.runs import SHARE, RunTable
+from mixing.runs import SHARE, RunTable, left_out
 
 
 def make_question(
@@ -50,6 +50,8 @@ def make_question(
         raise InputError(f"{', '.join(both)} is named as general and as target", "Name it once")
     if not 0 < level < 1:
         raise InputError(f"level {level} is not between 0 and 1", "Give --level 0.9 for a 90% interval")
+    if params is not None and params < 1:
+        raise InputError(f"params {params}: not a model size", "Give non-embedding parameters, e.g. 70000000")
     if not math.isfinite(tolerance) or tolerance < 0:
         raise InputError(f"tolerance {tolerance} is not a number of 0 or more", "Give it in nats, e.g. 0.02")
     table.weighted(general | target)
@@ -123,7 +125,7 @@ class Increments:
 
 def increments(table: RunTable, question: Question) -> Increments:
     """The points of one model size with both increments; raises InputError where there are no base rows."""
-    warnings: list[str] = []
+    warnings = left_out(table, question.general | question.target)
     rows = table.rows
     sizes = table.trained["params"].drop_nulls().unique().sort().to_list()
     if question.params is not None and sizes:

@@ -15,6 +15,8 @@ from mixing.mixture import SUM_TOLERANCE, Mixture
 from mixing.readers import read_layout
 
 SHARE = "share."
+LARGEST_LOSS = 1e60
+"""Squares of larger losses, and their products, leave the range of floating point."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +93,26 @@ class RunTable:
             .drop("n", "known")
         )
 
+    def lacking(self, weights: dict[str, float]) -> list[str]:
+        """Trained runs without any checkpoint that has all these validation sets."""
+        runs = self.trained["run"].unique(maintain_order=True).to_list()
+        kept = set(self.weighted(weights).filter(pl.col("tokens") > 0)["run"])
+        return [run for run in runs if run not in kept]
+
     def without(self, runs: set[str]) -> RunTable:
         """The same table without some runs (base rows stay)."""
         kept = self.rows.filter((pl.col("tokens") == 0) | ~pl.col("run").is_in(list(runs)))
         return RunTable(kept, self.source, self.warnings)
+
+
+def left_out(table: RunTable, weights: dict[str, float]) -> list[str]:
+    """A warning where some runs lack validation sets that the question names."""
+    lacking = table.lacking(weights)
+    if not lacking:
+        return []
+    named = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
+    sets = ", ".join(list(weights)[:5]) + (", ..." if len(weights) > 5 else "")
+    return [f"{table.source}: left out, without losses on {sets}: {named}; evaluate these runs to use them"]
 
 
 def load_runs(path: str | Path) -> RunTable:
@@ -116,7 +134,11 @@ def make_table(frame: pl.DataFrame, source: str, notes: Sequence[str] = ()) -> R
     warnings: list[str] = list(notes)
     shares = [c for c in frame.columns if c.startswith(SHARE)]
     if not shares:
-        raise InputError(f"{source}: no share.<domain> column", "See the runs table in docs/runs-table.md")
+        found = ", ".join(frame.columns[:12])
+        raise InputError(
+            f"{source}: no share.<domain> column (columns as read: {found[:200]})",
+            "See the runs table in docs/runs-table.md; rows with more or fewer fields than the header hide it",
+        )
     for column in ("run", "eval", "loss"):
         if column not in frame.columns:
             raise InputError(f"{source}: no column {column!r}", "See the runs table in docs/runs-table.md")
@@ -161,6 +183,12 @@ def make_table(frame: pl.DataFrame, source: str, notes: Sequence[str] = ()) -> R
         )
 
     frame, dropped = _finite_losses(frame, source)
+    largest = frame.filter(pl.col("loss").abs() > LARGEST_LOSS)
+    if largest.height:
+        raise InputError(
+            f"{source}: run {largest['run'][0]!r} has a loss of {largest['loss'][0]:.3g}, too large to fit",
+            "Correct it, or give losses in another unit",
+        )
     warnings += dropped
     frame, repaired = _on_simplex(frame, shares, source)
     warnings += repaired

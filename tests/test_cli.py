@@ -135,7 +135,7 @@ def test_weights(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="--general"):
             table.weights(wrong, "general")
     file.write_text('{"a": true}')
-    with pytest.raises(InputError, match="weight of 'a' is True"):
+    with pytest.raises(InputError, match="'a' is True"):
         table.weights([f"@{file}"], "general")
 
 

@@ -282,7 +282,10 @@ def test_repetition_binds() -> None:
     assert tight.binding == "repetition"
     assert tight.critical_ratio == pytest.approx(0.5)
     assert tight.shares == pytest.approx({"general": 0.5, "target": 0.5})
-    with pytest.raises(InputError, match="repetition"):
+    asked = decide(table, ask(table), max_shares={"target": 0.75}, bounds={"target": 0.5})
+    assert (asked.binding, asked.critical_ratio) == ("bound", pytest.approx(0.5))
+    assert not any("the answer is a bound" in w for w in asked.warnings)
+    with pytest.raises(InputError, match="caps leave no mixture"):
         decide(table, ask(table), max_shares={"target": 0.5, "general": 0.4})
 
 
@@ -555,3 +558,17 @@ def test_the_cmr_law_of_a_turning_loss() -> None:
     assert found.cmr_law.ratio(1e6) == pytest.approx(0.25**0.25, abs=0.02)
     out = decision_json(found)["cmr_law"]
     assert out["critical_ratio"] == pytest.approx(found.cmr_law.ratio(1e6))
+
+
+def test_a_loss_that_still_falls_is_not_carried_to_a_rise(without_curves: None) -> None:
+    """Two powers that bend up after the last checkpoint fit these runs exactly; nothing in them says that it will."""
+    power = landscape("power")
+
+    def bends(ratio: Floats, tokens: Floats) -> Floats:
+        return -(0.3 + 0.5 * ratio**0.4) * tokens**0.3 + 0.17 * tokens
+
+    table = study(replace(power, target=bends))
+    last = BUDGETS[-1]
+    now, then = (decide(table, ask(table, tokens=t)) for t in (last, 3 * last))
+    for before, after in zip(now.baselines, then.baselines, strict=True):
+        assert after.predicted["target"].increment < before.predicted["target"].increment

@@ -115,14 +115,14 @@ def test_supply_caps_and_spec(runs: str, tmp_path: Path, capsys: pytest.CaptureF
     ("arguments", "message"),
     [
         (["--general", "general"], "--general without --tolerance"),
-        (["--max", "code"], "--max code: no number"),
-        (["--max", "code=x"], "'x' is not a"),
+        (["--max", "code"], "--max code: not a number"),
+        (["--max", "code=x"], "--max code=x: not a number"),
         (["--max", "code=0.1", "--max", "code=0.2"], "'code' is given twice"),
         (["--min", "code=0.6", "--min", "web=0.6"], "sum to 1.2"),
         (["--max", "code=0.2", "--max", "web=0.2", "--max", "books=0.2"], "the caps leave no mixture"),
         (["--freeze", "code"], "one domain has no proportions"),
         (["--general", "target", "--tolerance", "0"], "named as general and as target"),
-        (["--supply", "code=1X"], "is not a"),
+        (["--supply", "code=1X"], "--supply code=1X: not a number"),
     ],
 )
 def test_bad_flags_are_one_line(
@@ -162,3 +162,21 @@ def test_nothing_within_the_tolerance_is_not_yet(runs: str, capsys: pytest.Captu
     out = capsys.readouterr().out
     assert "Not yet: these runs cannot support a mixture" in out
     assert "the least increment is +0.12 nats" in out
+
+
+def test_figures_that_cannot_be_written_cost_no_work(
+    runs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert decide(runs, "--target", "target", "--figures", str(folder)) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "cannot be written to" in err
+
+
+def test_sets_with_weights_are_one_loss_and_others_their_own() -> None:
+    assert table._losses(["a=1", "b=3", "c"]) == {"c": {"c": 1.0}, "a+b": {"a": 1.0, "b": 3.0}}
+    assert table._losses(["a", "b"]) == {"a": {"a": 1.0}, "b": {"b": 1.0}}
+    with pytest.raises(InputError, match="given twice"):
+        table._losses(["a", "a=2"])

@@ -223,7 +223,7 @@ def test_regions_without_a_mixture_name_the_constraint(asked: dict[str, object],
 
 
 def test_a_least_share_beyond_the_trained_ones() -> None:
-    with pytest.raises(InputError, match="no run went beyond") as error:
+    with pytest.raises(InputError, match="as far as runs went") as error:
         make_region(("a", "b"), np.array([[0.2, 0.8], [0.4, 0.6]]), low={"a": 0.5})
     assert "Train runs there" in error.value.hint
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from mixing.errors import InputError, MixlawError
-from mixing.runs import RunTable, load_runs, make_table
+from mixing.runs import RunTable, left_out, load_runs, make_table
 
 STEP = 4096 * 256
 
@@ -372,3 +372,18 @@ def test_standard_errors_of_a_wide_table(tmp_path: Path) -> None:
         ("y", "a", 3.0, None),
         ("y", "b", 4.0, 0.2),
     ]
+
+
+def test_losses_beyond_floating_point_and_columns_that_were_not_found() -> None:
+    with pytest.raises(InputError, match="'a' has a loss of 1e\\+300, too large to fit"):
+        make_table(changed("a", loss=1e300), "t.csv")
+    with pytest.raises(InputError, match="columns as read: run, eval, loss"):
+        make_table(frame([{"run": "a", "eval": "web", "loss": 2.0}]), "t.csv")
+
+
+def test_runs_that_lack_a_set_are_named() -> None:
+    table = make_table(frame([row for row in rows() if (row["run"], row["eval"]) != ("b", "code")]), "t.csv")
+    assert table.lacking({"web": 1.0, "code": 1.0}) == ["b"]
+    (warning,) = left_out(table, {"web": 1.0, "code": 1.0})
+    assert "without losses on web, code: b; evaluate" in warning
+    assert left_out(table, {"web": 1.0}) == []

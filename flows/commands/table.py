@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import sys
 from pathlib import Path
@@ -45,6 +46,13 @@ def weights(options: list[str], name: str) -> dict[str, float]:
     return found
 
 
+def _is_amount(text: str) -> bool:
+    try:
+        return 0 <= float(text) < math.inf
+    except ValueError:
+        return False
+
+
 def _pair(option: str, name: str) -> tuple[str, float]:
     key, equals, text = option.rpartition("=")
     if not equals:
@@ -70,7 +78,8 @@ def _from_file(path: str, name: str) -> dict[str, float]:
     for key, weight in content.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 <= weight < math.inf:
             raise InputError(
-                f"--{name} @{path}: weight of {key!r} is {weight!r}", "Weights are numbers of 0 or more"
+                f"--{name} @{path}: {key!r} is {str(weight)[:60]}",
+                "It holds {NAME: NUMBER, ...}, numbers of 0 or more",
             )
     return {key: float(weight) for key, weight in content.items()}
 
@@ -83,7 +92,9 @@ def token_count(text: str | None, option: str = "tokens") -> int | None:
     scale = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
     number = float(match[1].replace("_", "")) * scale[match[2].lower()] if match else 0.0
     if not 1 <= number < 1e18:
-        raise InputError(f"--{option} {text!r} is not a number of tokens", "Write 500000, 2e6 or 20B")
+        raise InputError(
+            f"--{option} {text!r} is not a number of tokens from 1 to 1e18", "Write 500000, 2e6 or 20B"
+        )
     return round(number)
 
 
@@ -109,7 +120,9 @@ def fit(
         typer.Option("--eval", metavar="NAME", help="A validation set, or NAME=WEIGHT; repeatable."),
     ],
     law: Annotated[str, typer.Option(help="auto, or the name of a law.")] = "auto",
-    params: Annotated[int | None, typer.Option(help="Model size asked about; default: the table's.")] = None,
+    params: Annotated[
+        int | None, typer.Option(min=1, help="Model size asked about; default: the table's.")
+    ] = None,
     tokens: Tokens = None,
     test: Annotated[
         str | None, typer.Option(metavar="RUNS", help="Score on this table too, which no fit sees.")
@@ -134,18 +147,16 @@ def fit(
 ) -> None:
     """Fit and cross-validate the laws, and choose one for each validation set.
 
-    With weights the sets are one loss, their weighted mean.
+    Sets with weights are one loss, their weighted mean; the others are losses of their own.
     """
     from flows.answer_view import print_laws, print_warnings
     from flows.commands import output
     from flows.progress import bar
     from mixing.fitting.fit_laws import fit_laws
 
-    weighted = weights(evals, "eval")
-    asked: dict[str, dict[str, float]] | list[str] = list(weighted)
-    if any("=" in option or option.startswith("@") for option in evals):
-        asked = {"+".join(weighted) if len(weighted) <= 4 else "weighted": weighted}
+    asked = _losses(evals)
     budget = token_count(tokens)
+    _check_folder(figures)
     table = load(runs)
     held_out = load(test) if test is not None else None
     with bar("fits") as on_progress:
@@ -172,6 +183,26 @@ def fit(
             print(f"wrote {path}", file=sys.stderr)
 
 
+def _losses(evals: list[str]) -> dict[str, dict[str, float]]:
+    """Losses by name: one of all sets that have weights, and one of every other set."""
+    every = weights(evals, "eval")
+    alone = [option for option in evals if "=" not in option and not option.startswith("@")]
+    together = {name: weight for name, weight in every.items() if name not in alone}
+    losses = {name: {name: 1.0} for name in alone}
+    if together:
+        losses["+".join(together) if len(together) <= 4 else "weighted"] = together
+    return losses
+
+
+def _check_folder(folder: Path | None) -> None:
+    """Whether figures can be written there, before work is spent on them. Raises InputError."""
+    if folder is None:
+        return
+    parent = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError(f"--figures {folder}: {parent} cannot be written to", "Give a folder that can")
+
+
 def amounts(options: list[str] | None, name: str) -> dict[str, float]:
     """`NAME=NUMBER` (repeated; counts may be 20B) or `@numbers.json`. Raises InputError naming the option."""
     found: dict[str, float] = {}
@@ -181,10 +212,12 @@ def amounts(options: list[str] | None, name: str) -> dict[str, float]:
             entries = _from_file(option[1:], name)
         elif equals and key and text[-1:] in "kKmMbBtT" and text:
             entries = {key: float(token_count(text, name) or 0)}
-        elif equals and key:
-            entries = dict([_pair(option, name)])
+        elif equals and key and _is_amount(text):
+            entries = {key: float(text)}
         else:
-            raise InputError(f"--{name} {option}: no number", f"Write --{name} NAME=NUMBER or @file.json")
+            raise InputError(
+                f"--{name} {option}: not a number of 0 or more", f"Write --{name} NAME=NUMBER or @file.json"
+            )
         for domain, number in entries.items():
             if domain in found:
                 raise InputError(f"--{name}: {domain!r} is given twice", "Give it once")
@@ -213,7 +246,7 @@ def decide(
         list[str] | None,
         typer.Option(metavar="NAME", help="Share columns that are target, where --target does not tell."),
     ] = None,
-    params: Annotated[int | None, typer.Option(help="Model size asked about.")] = None,
+    params: Annotated[int | None, typer.Option(min=1, help="Model size asked about.")] = None,
     most: Annotated[
         list[str] | None, typer.Option("--max", metavar="NAME=SHARE", help="A domain's largest share.")
     ] = None,
@@ -271,6 +304,7 @@ def decide(
             "--general without --tolerance", "Say how many nats may be lost, e.g. --tolerance 0.02"
         )
     budget = token_count(tokens)
+    _check_folder(figures)
     limits = Limits(
         low=amounts(least, "min"),
         high=amounts(most, "max"),
@@ -294,12 +328,12 @@ def decide(
         level=level,
     )
     if single_ratio(table, question, limits):
-        caps = limits.caps(question.tokens)
         decision = decide_on(
             table,
             question,
-            max_shares=caps,
-            natural_shares=dict(limits.prior or limits.supply) or None,
+            max_shares=limits.caps(question.tokens),
+            bounds=dict(limits.high),
+            natural_shares=limits.given_prior(table.domains) or None,
             seed=seed,
         )
     else:

@@ -50,12 +50,14 @@ def decide(
     question: Question,
     *,
     max_shares: dict[str, float] | None = None,
+    bounds: dict[str, float] | None = None,
     natural_shares: dict[str, float] | None = None,
     seed: int = 0,
 ) -> Decision:
     """The largest target share that the question allows, or "not yet" with the runs to add.
 
-    `max_shares` caps domains by what repetition allows (max epochs * tokens / budget); `natural_shares` adds the
+    `max_shares` caps domains by what repetition allows (max epochs * tokens / budget), `bounds` by what the user
+    wants; `natural_shares` adds the
     corpora's own proportions to the baselines. Raises InputError for a table without base rows, without the named
     validation sets, or whose shares within a role vary between runs.
     """
@@ -121,11 +123,12 @@ def decide(
         found_all, base, notes = extended
         data = replace(data, base=base)
         warnings += notes
-    low_cap, high_cap = _caps(max_shares or {}, within, question)
+    repeated, asked = _caps(max_shares or {}, within, question), _caps(bounds or {}, within, question)
+    low_cap, high_cap = max(repeated[0], asked[0]), min(repeated[1], asked[1])
     if low_cap > high_cap:
         raise InputError(
-            "the caps on repetition leave no mixture: every domain together may not fill the budget",
-            "Raise max_epochs, add text, or lower the token budget",
+            "the caps leave no mixture: every domain together may not fill the budget",
+            "Raise max_epochs or --max, add text, or lower the token budget",
         )
     reachable = (trained[0] / 2, (1 + trained[-1]) / 2)
     found = found_all.one
@@ -133,7 +136,7 @@ def decide(
         # The scarce general text sets a least target share, which must be allowed and within reach of the runs.
         allowed = found >= low_cap
         decision = not_yet(
-            f"not yet: the caps on repeating general text need a target share of at least {low_cap:.3g}, and "
+            f"not yet: the caps on general text need a target share of at least {low_cap:.3g}, and "
             + (
                 f"the largest trained is {trained[-1]:g}; train higher shares"
                 if allowed
@@ -155,13 +158,13 @@ def decide(
     if found_all.turning_one is not None and found_all.turning_one < found_all.tolerance_one:
         binding = "turning_point"
     if found > ceiling:
-        binding = "repetition" if high_cap < reachable[1] else "bound"
+        binding = "repetition" if repeated[1] < min(reachable[1], asked[1]) else "bound"
     edges = np.quantile(
         np.clip(found_all.both_b, 0.0, ceiling), [(1 - question.level) / 2, (1 + question.level) / 2]
     )
     interval = (float(min(edges[0], ratio)), float(max(edges[1], ratio)))
     next_runs: list[float] = []
-    if binding == "bound":
+    if binding == "bound" and asked[1] >= reachable[1]:
         warnings.append(
             f"both tests pass at every trained target share, the largest being {trained[-1]:g}; the answer is a bound"
         )

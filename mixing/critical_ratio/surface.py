@@ -163,12 +163,27 @@ def fitted(points: Points, losses_n: Floats, tokens: float, rng: np.random.Gener
         smooth, law = fit(RATIO, points, losses_n[None, :])[0], RATIO
     later = CMR_STEADY if law is CMR else law
     solution = smooth if later is law else fit(later, points, losses_n[None, :])[0]
+    if law is CMR and _turns_up(solution, points, tokens):
+        later, solution = CMR_MONOTONE, fit(CMR_MONOTONE, points, losses_n[None, :])[0]
     plain = levels_only(points, losses_n, smooth)
     draws_bn = plain.noise.draw(points.run_n, points.tokens_n, REPLICATES, rng)
     replicates = refit(solution, points, solution.predict(points)[0] + draws_bn)
     beyond = tokens > 1.001 * float(points.tokens_n.max()) and law.token_powers
     drift = _drift(points, losses_n, later) if beyond else 0.0
     return replace(plain, fit=solution, replicates=replicates, drift=drift)
+
+
+def _turns_up(solution: Solution, points: Points, tokens: float) -> bool:
+    """Whether a fit carries a loss that still falls at the last checkpoint to a rise before the asked budget."""
+    last = float(points.tokens_n.max())
+    if tokens <= 1.001 * last:
+        return False
+    shares_g = np.unique(points.target_n.round(9))
+    before, now, then = (
+        solution.predict(points.at(shares_g, np.full(len(shares_g), t)))[0]
+        for t in (0.8 * last, last, tokens)
+    )
+    return bool(((now < before) & (then > now)).any())
 
 
 def _drift(points: Points, losses_n: Floats, law: Cmr) -> float:

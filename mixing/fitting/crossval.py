@@ -19,7 +19,8 @@ LEAVE_ONE_UP_TO, MANY = 20, 200
 @dataclass(frozen=True)
 class Score:
     """Errors on rows a fit has not seen: `mae` in nats, `mre` relative, `mse` in nats^2, correlations at the largest
-    budget, `regret` in nats: the loss at the mixture predicted best less the best observed one.
+    budget that (almost) all mixtures reach, `regret` in nats: the loss at the mixture predicted best less the best
+    observed one, there.
 
     `standard_error` is that of `mae`, over mixtures.
     """
@@ -37,7 +38,7 @@ def score(predicted_n: Floats, observed_n: Floats, points: Points, offset: float
     """Score predictions; `offset` is the base loss where losses are increments (it enters only `mre`)."""
     error_n = np.abs(predicted_n - observed_n)
     by_mixture = np.array([error_n[points.mixture_n == m].mean() for m in np.unique(points.mixture_n)])
-    last = points.tokens_n == points.tokens_n.max()
+    last = points.tokens_n == _common_budget(points)
     spearman = pearson = regret = None
     if last.sum() >= 3 and np.ptp(predicted_n[last]) > 0 and np.ptp(observed_n[last]) > 0:
         spearman = float(spearmanr(predicted_n[last], observed_n[last])[0])
@@ -57,6 +58,12 @@ def score(predicted_n: Floats, observed_n: Floats, points: Points, offset: float
         regret,
         float(by_mixture.std(ddof=1) / np.sqrt(len(by_mixture))) if len(by_mixture) > 1 else 0.0,
     )
+
+
+def _common_budget(points: Points) -> float:
+    """The largest budget that at least 0.8 times as many rows are at as at any."""
+    budgets, counts = np.unique(points.tokens_n, return_counts=True)
+    return float(budgets[counts >= 0.8 * counts.max()][-1])
 
 
 def folds(points: Points, kind: Kind) -> list[np.ndarray]:

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from mixing.errors import InputError
 from mixing.fitting.crossval import Kind, Score, score
 from mixing.fitting.fit import Solution, identifiability
-from mixing.fitting.select import MODELS, Candidate, candidates, choose
+from mixing.fitting.select import BLEND, MODELS, Candidate, candidates, choose
 from mixing.laws import LAWS
 from mixing.laws.base import Fitted, Floats, Model, NotApplicable, Points, Regressor
 from mixing.question import make_points
 from mixing.regressors.repetition import Repeated
-from mixing.runs import SHARE, RunTable
+from mixing.runs import SHARE, RunTable, left_out
 
 ILL_CONDITIONED = 1e6
 """A law whose standardised columns are this close to dependent has parameters that mean nothing one by one."""
@@ -139,6 +139,10 @@ def fit_laws(
             "no validation set named", f"Give --eval NAME; the table has: {', '.join(table.evals[:30])}"
         )
     named = evals if isinstance(evals, dict) else {name: {name: 1.0} for name in evals}
+    if law == BLEND:
+        raise InputError("law 'blend' is made of the others", "Use --law auto")
+    if params is not None and params < 1:
+        raise InputError(f"params {params}: not a model size", "Give non-embedding parameters, e.g. 70000000")
     if law not in ("auto", *MODELS):
         raise InputError(f"no law {law!r}", f"Choose among: auto, {', '.join(MODELS)}")
     wanted = [m for n, m in MODELS.items() if law in ("auto", n) or n in ("constant", "linear")]
@@ -156,6 +160,7 @@ def fit_laws(
     done = 0
     for name, weights in named.items():
         rows, kind = _rows(table, weights, params, tokens, warnings)
+        warnings += left_out(table, weights)
         held = None if test is None else _test_rows(_aligned(test, table), weights)
         shares = [SHARE + d for d in table.domains]
         targets = _targets(table, name, target_domains)
@@ -249,7 +254,13 @@ def _rows(
             f"{table.source}: no trained rows of {', '.join(weights)}", "The table holds base rows only"
         )
     largest = float(rows["tokens"].max())  # type: ignore[arg-type]
-    kind: Kind = "leave-largest-T" if tokens and tokens > BEYOND * largest else "leave-mixture-out"
+    kind: Kind = "leave-mixture-out"
+    if tokens and tokens > BEYOND * largest:
+        kind = "leave-largest-T"
+        warnings.append(
+            f"{tokens:,} tokens are {tokens / largest:.2g} times the largest trained budget: laws are chosen by how "
+            "they predict later checkpoints from earlier ones"
+        )
     sizes = rows["params"].drop_nulls().unique().sort().to_list()
     if params is None or params in sizes:
         if len(sizes) > 1:
@@ -266,6 +277,10 @@ def _rows(
         )
         return rows, kind
     if len(sizes) >= 3 and params > sizes[-1]:
+        warnings.append(
+            f"no runs of {params:,} parameters: laws are fitted to all {len(sizes)} sizes and chosen by how they "
+            f"predict the largest, {sizes[-1]:,}, from the others"
+        )
         return rows.filter(pl.col("params").is_not_null()), "leave-largest-N"
     warnings.append(
         f"no runs of {params:,} parameters: laws are fitted to all {len(sizes)} sizes and chosen on mixtures left out; "
@@ -330,14 +345,22 @@ def _choose(
     """The least held-out error; ties within one standard error go to fewer parameters."""
     pick = choose(found, points, losses_n, formula_in_size=other_size)
     if pick is None:
-        warnings.append(f"{name}: too few mixtures to cross-validate; the constant is all that can be said")
+        warnings.append(
+            f"{name}: too few mixtures to cross-validate; the constant is all that can be said: "
+            "train at least 4 different ones"
+        )
         return "constant"
     if pick.name == "constant":
-        warnings.append(f"{name}: no law beats the constant on held-out mixtures")
+        warnings.append(
+            f"{name}: no law beats the constant on held-out mixtures: train mixtures further apart, or longer"
+        )
     if isinstance(pick.fitted, Solution) and pick.name not in ("constant", "linear"):
         condition, at_bounds = identifiability(pick.fitted, points.take(pick.fitted.law.usable(points)))
         if at_bounds:
-            warnings.append(f"{name}: {pick.name} ended with {', '.join(at_bounds[:5])} on a bound")
+            warnings.append(
+                f"{name}: {pick.name} ended with {', '.join(at_bounds[:5])} on a bound: read its predictions, not its "
+                "parameters"
+            )
         if condition > ILL_CONDITIONED:
             warnings.append(
                 f"{name}: the parameters of {pick.name} are not identified one by one (condition {condition:.1g}); its "

@@ -69,7 +69,7 @@ def decide_sources(
         data.points.shares_nd,
         low=limits.low,
         high=limits.high,
-        caps={d: limits.max_epochs * t / question.tokens for d, t in limits.supply.items()},
+        caps=limits.caps(question.tokens),
         frozen=limits.frozen,
         within=natural,
     )
@@ -161,6 +161,7 @@ def sources_json(decision: Decision) -> dict[str, Any]:
 
     return {
         **decision_json(decision),
+        "tokens": decision.question.tokens,
         "share_intervals": {d: list(i) for d, i in decision.share_intervals.items()},
         "limits": decision.limits,
         "regret": decision.regret,
@@ -290,7 +291,8 @@ def _gates(decision: Decision, scored: _Scored, region: Region, answer: Optimum,
     if wide:
         worst = sorted(wide, key=lambda d: -wide[d])
         shown = ", ".join(f"{d} {_span(decision.share_intervals[d])}" for d in worst[:4])
-        out.append(f"{len(wide)} shares are known no better than +-{WIDE:g}, e.g. {shown}")
+        some = "one share is" if len(wide) == 1 else f"{len(wide)} shares are"
+        out.append(f"{some} known no better than +-{WIDE:g}, e.g. {shown}")
     if "general" in decision.predicted:
         increment = decision.predicted["general"].increment
         noise = scored.fitted.noise["general"]
@@ -408,7 +410,7 @@ def _no_answer(
         n_runs=len(np.unique(data.points.run_n)),
         predicted={},
         baselines=[],
-        next_runs=[_named(data.domains, shares_d) for shares_d in following],
+        next_runs=[_named(data.domains, shares_d.round(3)) for shares_d in following],
         warnings=[*warnings, f"not yet: {reason}"],
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -39,9 +39,14 @@ class Limits:
     worst_case: bool = False
 
     def caps(self, tokens: float) -> dict[str, float]:
-        """The largest share of each domain that bounds and repetition allow in that many tokens, where one is set."""
-        found = {d: self.max_epochs * at_hand / tokens for d, at_hand in self.supply.items()}
-        return {d: min(found.get(d, 1.0), self.high.get(d, 1.0)) for d in {**found, **self.high}}
+        """The largest share of each domain that repetition allows in that many tokens, where a supply is known."""
+        return {d: self.max_epochs * at_hand / tokens for d, at_hand in self.supply.items()}
+
+    def given_prior(self, domains: Iterable[str]) -> dict[str, float]:
+        """Natural shares as given, or those of the supply where it covers every domain; empty otherwise."""
+        if self.prior:
+            return dict(self.prior)
+        return dict(self.supply) if set(self.supply) >= set(domains) else {}
 
     def check(self, domains: tuple[str, ...]) -> None:
         """Raises InputError for a domain that is none of these, and for what is not a number."""
@@ -65,13 +70,14 @@ class Limits:
 
 
 def single_ratio(table: RunTable, question: Question, limits: Limits | None = None) -> bool:
-    """Whether one target share describes every run: two sources, or fixed proportions within each role.
+    """Whether one target share describes every run, over a base model: two sources, or fixed proportions within each
+    role. Without base rows no increment is known, and the mixture is sought against the mean trained one.
 
     Raises InputError for limits that one share cannot respect.
     """
     if limits is not None:
         limits.check(table.domains)
-    if len(table.domains) == 2:
+    if len(table.domains) == 2 and table.base.height:
         if limits is not None and limits.needs_mixture():
             raise InputError(
                 "--min, --freeze, --kl, --protect and --worst-case are for more than two sources",
@@ -113,7 +119,7 @@ def named_losses(table: RunTable, question: Question, limits: Limits) -> dict[st
 def natural_shares(domains: tuple[str, ...], data: Slice, limits: Limits) -> tuple[dict[str, float], bool]:
     """The prior mixture, and whether it was given rather than the mean of what was trained."""
     limits.check(domains)
-    given = limits.prior or limits.supply
+    given = limits.given_prior(domains)
     total = math.fsum(given.values())
     if given and total <= 0:
         raise InputError("--prior: all shares are 0", "Give at least one domain a share")
@@ -140,7 +146,7 @@ def build_problem(
         count = model.count
         reference[name] = model.losses(natural_d[None])[:, 0] if before is None else np.full(count, before)
     if assumed and (question.general or limits.protect):
-        which = "given" if limits.prior or limits.supply else "mean trained"
+        which = "given" if limits.given_prior(region.domains) else "mean trained"
         warnings.append(
             f"no base rows (tokens 0): increments and tolerances are over the losses predicted at the {which} mixture"
         )

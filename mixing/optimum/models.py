@@ -23,7 +23,7 @@ from mixing.laws.base import Floats, Ints, NotApplicable, Points
 from mixing.laws.cmr import Cmr
 from mixing.optimum.solve import LossModel, numeric_gradients
 from mixing.question import known_standard_errors, make_points
-from mixing.runs import SHARE, RunTable
+from mixing.runs import SHARE, RunTable, left_out
 
 REPLICATES = 200
 SAME_BUDGET = 0.1
@@ -145,7 +145,7 @@ def slice_runs(table: RunTable, question: Question, losses: dict[str, dict[str, 
 
     Raises InputError for a size that the table says nothing of, and where no run has all the losses.
     """
-    warnings: list[str] = []
+    warnings = left_out(table, {name: 1.0 for weights in losses.values() for name in weights})
     sizes = table.trained["params"].drop_nulls().unique().sort().to_list()
     size = question.params
     across = size is not None and bool(sizes) and size not in sizes

@@ -185,7 +185,7 @@ def _words(why: Why) -> str:
     return {
         "bound": "as asked",
         "repetition": "its text would be repeated too often",
-        "trained": "no run went beyond",
+        "trained": "as far as runs went",
         "": "a share",
     }[why]
 
