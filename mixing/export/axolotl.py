@@ -8,7 +8,7 @@ from typing import Any
 from mixing.errors import InputError
 from mixing.export.convert import Plan, StagePlan, apportion, items_of
 from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, run_length, steps
-from mixing.export.text import parse_yaml, take, yaml_text
+from mixing.export.text import count, parse_yaml, take, yaml_text
 from mixing.spec import MixSpec
 
 
@@ -23,7 +23,7 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
         run_length(spec, "rows cannot be counted without it", batch=False)
     items = items_of(spec, stage, plan.unit) or 0
     rows = apportion(stage.weights, items)
-    kept = {name: count for name, count in rows.items() if count}
+    kept = {name: number for name, number in rows.items() if number}
     datasets: list[dict[str, Any]] = []
     for name in kept:
         entry: dict[str, Any] = {"path": folder(stage, name), "ds_type": "arrow"}
@@ -39,7 +39,7 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     }
     if spec.sequence_length:
         values["sequence_len"] = spec.sequence_length
-    count = steps(spec, stage.first_token + stage.tokens)
+    last = steps(spec, stage.first_token + stage.tokens)
     kind = "windows" if plan.unit == "window" else "documents"
     comments = (
         f"Rows that each folder must hold ({kind}; a domain read more than once holds them more than once):",
@@ -50,7 +50,7 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
         yaml_text(values, comments),
         (
             "axolotl train CONFIG.yml, with these values of {file}"
-            + (f" and max_steps: {count}" if count else ""),
+            + (f" and max_steps: {last}" if last else ""),
         ),
         {"rows": kept},
         notes,
@@ -74,13 +74,13 @@ def read(text: str) -> Reading:
             "Axolotl's files have no weights: give one that mixlaw wrote",
         )
     documents = any("type" in dataset for dataset in datasets)
-    length = data.get("sequence_len")
+    length = count(data, "sequence_len")
     return Reading(
         "document" if documents else "window",
         (FileStage(0, tuple(Entry(None, (path,), rows[path]) for path in paths)),),
         total_tokens=sum(rows.values()) * length if length and not documents else None,
         sequence_length=length,
-        seed=data.get("seed"),
+        seed=count(data, "seed", 0),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from mixing.export.convert import Plan, StagePlan, apportion, document_mean, document_weights, items_of
 from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, common_dtype, shard_paths
-from mixing.export.text import json_rows, parse_json, take, weight
+from mixing.export.text import count, json_rows, parse_json, take, weight
 from mixing.spec import MixSpec
 
 TOKEN_SIZE = {"uint16": 2, "int32": 4}
@@ -60,22 +60,26 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
 def read(text: str) -> Reading:
     """Inverse of `render`."""
     data = parse_json(text)
-    entries = tuple(
-        Entry(
-            name=take(domain, "name", str),
-            paths=tuple(str(path).removesuffix(".bin") for path in domain.get("files", [])),
-            weight=weight(take(domain, "share", (int, float)), f"domains.{index}.share"),
-            max_epochs=domain.get("max_epochs"),
+    entries = []
+    for index, domain in enumerate(take(data, "domains", list)):
+        name, share = take(domain, "name", str), take(domain, "share", (int, float))
+        files = take(domain, "files", list) if "files" in domain else []
+        cap = domain.get("max_epochs")
+        entries.append(
+            Entry(
+                name=name,
+                paths=tuple(str(path).removesuffix(".bin") for path in files),
+                weight=weight(share, f"domains.{index}.share"),
+                max_epochs=None if cap is None else weight(cap, f"domains.{index}.max_epochs"),
+            )
         )
-        for index, domain in enumerate(take(data, "domains", list))
-    )
     return Reading(
         "window",
-        (FileStage(0, entries),),
-        total_tokens=data.get("tokens"),
-        sequence_length=data.get("sequence_length"),
-        global_batch_tokens=data.get("global_batch_tokens"),
-        seed=data.get("seed"),
+        (FileStage(0, tuple(entries)),),
+        total_tokens=count(data, "tokens"),
+        sequence_length=count(data, "sequence_length"),
+        global_batch_tokens=count(data, "global_batch_tokens"),
+        seed=count(data, "seed", 0),
         dtype=data.get("dtype"),
     )
 

@@ -17,7 +17,7 @@ from mixing.export.target import (
     shard_paths,
     steps,
 )
-from mixing.export.text import parse_yaml, take, weight, yaml_text
+from mixing.export.text import count, parse_yaml, take, weight, yaml_text
 from mixing.spec import MixSpec, Shard
 
 
@@ -43,9 +43,9 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
         values["eval_iters"] = 0
     if spec.sequence_length:
         values["seq_length"] = spec.sequence_length
-    count = steps(spec, stage.first_token + stage.tokens)
-    if count and spec.sequence_length and spec.global_batch_tokens:
-        values |= {"train_batch_size": spec.global_batch_tokens // spec.sequence_length, "train_iters": count}
+    last = steps(spec, stage.first_token + stage.tokens)
+    if last and spec.sequence_length and spec.global_batch_tokens:
+        values |= {"train_batch_size": spec.global_batch_tokens // spec.sequence_length, "train_iters": last}
     notes = (
         () if heldout else ("no held-out shards: valid and test name the training files, with eval_iters 0",)
     )
@@ -65,20 +65,20 @@ def read(text: str) -> Reading:
         raise InputError(f"train_data_weights: {len(weights)} weights for {len(paths)} paths")
     if data.get("weight_by_num_documents"):
         raise InputError("weight_by_num_documents: is true, so the file's weights are not used")
-    length, batch = data.get("seq_length"), data.get("train_batch_size")
+    length, batch = count(data, "seq_length"), count(data, "train_batch_size")
     entries = tuple(
         Entry(None, (str(path),), weight(value, "train_data_weights"))
         for path, value in zip(paths, weights, strict=True)
     )
     tokens = length * batch if length and batch else None
-    iterations = data.get("train_iters")
+    iterations = count(data, "train_iters")
     return Reading(
         "window",
         (FileStage(0, entries),),
         total_tokens=tokens * iterations if tokens and iterations else None,
         sequence_length=length,
         global_batch_tokens=tokens,
-        seed=data.get("seed"),
+        seed=count(data, "seed", 0),
         # train_iters counts from the start of the run, whatever the stage.
         cumulative=True,
     )

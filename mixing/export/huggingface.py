@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mixing.errors import InputError
 from mixing.export.convert import Plan, StagePlan, Unit, items_of, passes
 from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, common_dtype, shard_paths
-from mixing.export.text import json_text, parse_json, take, weight
+from mixing.export.text import count, json_text, parse_json, take, weight
 from mixing.spec import MixSpec
 
 ROW_UNITS: dict[Unit, str] = {"window": "packed_sequence", "document": "document"}
@@ -64,19 +65,23 @@ def read(text: str) -> Reading:
     data = parse_json(text)
     names, weights = take(data, "datasets", list), take(data, "probabilities", list)
     shards = data.get("shards") or {}
+    if not isinstance(shards, dict) or not all(isinstance(paths, list) for paths in shards.values()):
+        raise InputError("shards: is not a list of paths for each dataset", "Give the file that mixlaw wrote")
+    if len(names) != len(weights):
+        raise InputError(f"probabilities: {len(weights)} for {len(names)} datasets")
     units: dict[str, Unit] = {label: unit for unit, label in ROW_UNITS.items()}
     unit = units.get(str(data.get("row_unit", "packed_sequence")), "window")
     entries = tuple(
-        Entry(str(name), tuple(shards.get(name, ())), weight(value, f"probabilities.{index}"))
-        for index, (name, value) in enumerate(zip(names, weights, strict=False))
+        Entry(str(name), tuple(map(str, shards.get(str(name), ()))), weight(value, f"probabilities.{index}"))
+        for index, (name, value) in enumerate(zip(names, weights, strict=True))
     )
-    rows, length = data.get("rows"), data.get("sequence_length")
+    rows, length = count(data, "rows"), count(data, "sequence_length")
     return Reading(
         unit,
         (FileStage(0, entries),),
         total_tokens=rows * length if unit == "window" and rows and length else None,
         sequence_length=length,
-        seed=data.get("seed"),
+        seed=count(data, "seed", 0),
         dtype=data.get("dtype"),
     )
 

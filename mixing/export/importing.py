@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -55,7 +55,9 @@ def import_spec(
         if unit is not None and unit != reading.unit:
             # Items were counted as windows; the lengths of documents are not in the file.
             reading = replace(reading, unit=unit, total_tokens=None)
-        if any(not any(entry.weight > 0 for entry in stage.entries) for stage in reading.stages):
+        if not reading.stages or any(
+            not any(entry.weight > 0 for entry in stage.entries) for stage in reading.stages
+        ):
             where = f"file {number}: " if len(texts) > 1 else ""
             raise InputError(f"{where}no item has a positive weight", "Give the trainer's own file")
         readings.append(reading)
@@ -128,13 +130,13 @@ def _owner(entry: Entry, owners: Mapping[str, str]) -> str:
     for path in entry.paths:
         # A folder may have a pattern after it; token files may lie in another folder than the spec's.
         parts = PurePosixPath(path).parts
-        parts = parts[:-1] if "*" in parts[-1] else parts
+        parts = parts[:-1] if parts and "*" in parts[-1] else parts
         keys += [path, *("/".join(parts[start:]) for start in range(1, len(parts)))]
     for key in keys:
         if key in owners:
             return owners[key]
     raise InputError(
-        f"{(entry.name or entry.paths[0])[:80]!r} is none of the domains or files of the spec given as --like",
+        f"{(entry.name or ' '.join(entry.paths))[:80]!r} is none of the domains or files of the spec given as --like",
         "Give the spec that the file was exported from, or leave --like out",
     )
 
@@ -186,6 +188,12 @@ def _run(reading: Reading, like: MixSpec | None) -> dict[str, Any]:
 def _shares(domains: Mapping[str, Domain], stages: Sequence[Stage], total: int) -> dict[str, Any]:
     """Stages, and the domains with the shares and epochs that follow from them."""
     # A spec whose shares are not consistent yet, only for their mean over the stages.
+    starts = [stage.from_token for stage in stages]
+    if starts[0] != 0 or any(first >= second for first, second in pairwise([*starts, total])):
+        raise InputError(
+            f"stages that start at {', '.join(map(str, starts))} do not fit into {total} tokens",
+            "Give --tokens N, or a spec of that run as --like",
+        )
     draft = MixSpec.model_construct(domains=dict(domains), stages=tuple(stages), total_tokens=total)
     means = mean_shares(draft)
     return {

@@ -21,7 +21,7 @@ from mixing.export.target import (
     run_length,
     steps,
 )
-from mixing.export.text import parse_yaml, take, weight, yaml_text
+from mixing.export.text import count, parse_yaml, take, weight, yaml_text
 from mixing.spec import MixSpec
 from mixing.spec_check import stage_tokens
 
@@ -162,7 +162,7 @@ def read(text: str) -> Reading:
             Entry(name, _caches(configs, name), weight(value, f"data.train_weights.{index}.{name}"))
             for name, value in stage[1].items()
         )
-        stages.append(FileStage(int(stage[0]), entries))
+        stages.append(FileStage(count({"step": stage[0]}, "step", 0) or 0, entries))
     return Reading("window", tuple(stages))
 
 

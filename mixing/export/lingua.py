@@ -7,7 +7,7 @@ from typing import Any
 
 from mixing.export.convert import Plan, StagePlan, items_of
 from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, refuse_text, steps
-from mixing.export.text import parse_yaml, take, weight, yaml_text
+from mixing.export.text import count, parse_yaml, take, weight, yaml_text
 from mixing.spec import MixSpec
 
 
@@ -27,8 +27,8 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     }
     if spec.sequence_length:
         data["seq_len"] = spec.sequence_length
-    count = steps(spec, stage.first_token + stage.tokens)
-    values = {**({"steps": count} if count else {}), "data": data}
+    last = steps(spec, stage.first_token + stage.tokens)
+    values = {**({"steps": last} if last else {}), "data": data}
     return Rendered(
         yaml_text(values),
         ("python -m lingua.stool config=CONFIG.yaml, with these values of {file}",),
@@ -45,7 +45,10 @@ def read(text: str) -> Reading:
         for name, value in take(data, "sources", dict).items()
     )
     return Reading(
-        "document", (FileStage(0, entries),), sequence_length=data.get("seq_len"), seed=data.get("seed")
+        "document",
+        (FileStage(0, entries),),
+        sequence_length=count(data, "seq_len"),
+        seed=count(data, "seed", 0),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mixing.export.convert import Plan, StagePlan, items_of, passes
 from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, run_length
-from mixing.export.text import json_rows, parse_json, take, weight
+from mixing.export.text import count, json_rows, parse_json, take, weight
 from mixing.spec import MixSpec
 
 
@@ -57,13 +57,13 @@ def read(text: str) -> Reading:
         part = weight(take(stream, "weight", (int, float)), f"streams.{index}.weight")
         sofar = found[name].weight if name in found else 0.0
         found[name] = Entry(name, (path,), sofar + part)
-    blocks, length = data.get("blocks"), data.get("block_size")
+    blocks, length = count(data, "blocks"), count(data, "block_size")
     return Reading(
         "window",
         (FileStage(0, tuple(found.values())),),
         total_tokens=blocks * length if blocks and length else None,
         sequence_length=length,
-        seed=data.get("seed"),
+        seed=count(data, "seed", 0),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from mixing.errors import InputError
 from mixing.export.convert import Plan, StagePlan, items_of
 from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, steps
-from mixing.export.text import parse_yaml, take, weight, yaml_text
+from mixing.export.text import count, parse_yaml, take, weight, yaml_text
 from mixing.files import folder_name
 from mixing.spec import MixSpec
 
@@ -36,9 +36,9 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     }
     if spec.sequence_length:
         values["cutoff_len"] = spec.sequence_length
-    count = steps(spec, stage.first_token + stage.tokens)
-    if count:
-        values["max_steps"] = count
+    last = steps(spec, stage.first_token + stage.tokens)
+    if last:
+        values["max_steps"] = last
     comments = ("dataset_info.json:", *json.dumps(info, indent=1, ensure_ascii=False).splitlines())
     return Rendered(
         yaml_text(values, comments),
@@ -58,7 +58,10 @@ def read(text: str) -> Reading:
         Entry(name, (), weight(value, "interleave_probs")) for name, value in zip(names, weights, strict=True)
     )
     return Reading(
-        "document", (FileStage(0, entries),), sequence_length=data.get("cutoff_len"), seed=data.get("seed")
+        "document",
+        (FileStage(0, entries),),
+        sequence_length=count(data, "cutoff_len"),
+        seed=count(data, "seed", 0),
     )
 
 

@@ -18,7 +18,7 @@ from mixing.export.target import (
     run_length,
     steps,
 )
-from mixing.export.text import parse_yaml, take, weight, yaml_text
+from mixing.export.text import count, parse_yaml, take, weight, yaml_text
 from mixing.spec import MixSpec
 
 TOKEN_SIZE = {"uint16": 2, "int32": 4}
@@ -69,8 +69,8 @@ def read(text: str) -> Reading:
             Entry(None, (str(path),), weight(value, f"data_stages.{index}.dataset_weights"))
             for path, value in zip(folders, weights, strict=True)
         )
-        stages.append(FileStage(take(stage, "start_training_step", int) - 1, entries))
-        seeds.append(data.get("seed"))
+        stages.append(FileStage((count(stage, "start_training_step") or 1) - 1, entries))
+        seeds.append(count(data, "seed", 0))
     return Reading("window", tuple(stages), seed=seeds[0] if seeds else None)
 
 

@@ -84,11 +84,12 @@ def read(text: str) -> Reading:
     """Inverse of `render`; the settings that are not in the file are None."""
     entries = []
     for index, source in enumerate(take(parse_yaml(text), "sources", list)):
+        name = take(source, "source_name", str)
         cap = weight(source.get("max_repetition_ratio", 1.0), f"sources.{index}.max_repetition_ratio")
         fraction = weight(source.get("max_source_fraction", 1.0), f"sources.{index}.max_source_fraction")
         entries.append(
             Entry(
-                name=take(source, "source_name", str),
+                name=name,
                 paths=tuple(str(path).removesuffix(".bin") for path in take(source, "paths", list)),
                 weight=weight(take(source, "target_ratio", (int, float)), f"sources.{index}.target_ratio"),
                 max_epochs=cap * fraction,

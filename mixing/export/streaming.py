@@ -7,7 +7,7 @@ from typing import Any
 
 from mixing.export.convert import Plan, StagePlan, items_of
 from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, refuse_text, steps
-from mixing.export.text import parse_yaml, take, weight, yaml_text
+from mixing.export.text import count, parse_yaml, take, weight, yaml_text
 from mixing.spec import MixSpec
 
 
@@ -30,13 +30,13 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
         "streams": streams,
     }
     dataset = {key: value for key, value in dataset.items() if value is not None}
-    count = steps(spec, stage.tokens)
     settings = {key: value for key, value in dataset.items() if key != "streams"}
+    last = steps(spec, stage.first_token + stage.tokens)
     return Rendered(
         yaml_text({"train_loader": {"name": "text", "dataset": dataset}}),
         (
             "composer scripts/train/train.py CONFIG.yaml, with train_loader from {file}"
-            + (f" and max_duration: {steps(spec, stage.first_token + stage.tokens)}ba" if count else ""),
+            + (f" and max_duration: {last}ba" if last else ""),
         ),
         settings,
     )
@@ -53,13 +53,13 @@ def read(text: str) -> Reading:
         )
         for name, stream in take(dataset, "streams", dict).items()
     )
-    size, length = dataset.get("epoch_size"), dataset.get("max_seq_len")
+    size, length = count(dataset, "epoch_size"), count(dataset, "max_seq_len")
     return Reading(
         "window",
         (FileStage(0, entries),),
         total_tokens=size * length if size and length else None,
         sequence_length=length,
-        seed=dataset.get("shuffle_seed"),
+        seed=count(dataset, "shuffle_seed", 0),
     )
 
 

@@ -84,6 +84,16 @@ def take(values: Any, key: str, kind: type | tuple[type, ...]) -> Any:
     return value
 
 
+def count(values: Any, key: str, least: int = 1) -> int | None:
+    """`values[key]`, a whole number of at least `least`; None where it is not given. InputError names the key."""
+    value = values.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= 10**18:
+        raise InputError(f"{key}: {str(value)[:40]!r} is not a whole number", "Give the trainer's own file")
+    return value
+
+
 def weight(value: Any, where: str) -> float:
     """A weight of 0 or more, as a number or as text. Raises InputError naming `where`."""
     try:
