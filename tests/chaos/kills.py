@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from flows import home as homes
 from flows.reaping import study_tag
 from tests.chaos.tally import DoneWatch, Reference, Tally, events, log_size, settle
 from tests.stack.services import Stack
@@ -96,11 +97,13 @@ def kill_round(
             else:
                 if status == 0:
                     break
-                # A run whose worker was killed three times ends the flow; so may a server that is away.
-                tally.faults["flow ended with an error, started again"] += 0
+                # A run whose worker was killed three times ends the flow; a start beside a living one is refused.
                 assert "Traceback" not in run.log.read_text()
-                run = start(home, study, variables)
-                continue
+                while _owner(home) is not None and not (disturb and rng.random() < 0.1):
+                    time.sleep(0.5)
+                if _owner(home) is None:
+                    run = start(home, study, variables)
+                    continue
             if what == "second start":
                 second_start(tally, home, study, variables)
                 tally.faults["second start"] += 1
@@ -125,7 +128,8 @@ def _kill(tally: Tally, what: str, home: Path, run: Started) -> threading.Thread
         name = _run_of(victim)
         kind = "kill -9 of a proxy"
     else:
-        victim, name, kind = run.process.pid, "", "kill -9 of the flow"
+        # A second start may have become the one that runs.
+        victim, name, kind = _owner(home) or run.process.pid, "", "kill -9 of the flow"
     tally.faults[kind] += 1
     struck = time.monotonic()
     with contextlib.suppress(ProcessLookupError):
@@ -149,6 +153,11 @@ def _kill(tally: Tally, what: str, home: Path, run: Started) -> threading.Thread
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
     return thread
+
+
+def _owner(home: Path) -> int | None:
+    found = homes.owner(homes.StudyFolder.of("tiny", home))
+    return found.pid if found else None
 
 
 def _run_of(pid: int) -> str:
