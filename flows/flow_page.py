@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -83,10 +84,13 @@ def links(outcome: Outcome) -> list[str]:
 
 
 def mlflow_link(found: Publication, path: str) -> str:
-    """A page of MLflow's UI; empty where MLflow is no server."""
+    """A page of MLflow's UI; empty where MLflow is no server.
+
+    Where browsers call the server by another address than workers do, that is `MIXLAW_MLFLOW_UI_URL`.
+    """
     if not found.uri.startswith(("http://", "https://")):
         return ""
-    parts = urlsplit(found.uri)
+    parts = urlsplit(os.environ.get("MIXLAW_MLFLOW_UI_URL") or found.uri)
     # Never with a login.
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/#/{path}"
 

@@ -297,3 +297,15 @@ def test_the_environment_says_what_runs_train_on(given: str, device: str) -> Non
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(InputError, match=r"MIXLAW_DEVICE is 'gpu'.*cuda"):
         home.device({"MIXLAW_DEVICE": "gpu"})
+
+
+def test_links_name_mlflow_as_browsers_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers in compose.yaml call it mlflow:5000, which no browser knows."""
+    from flows.flow_page import mlflow_link
+
+    class Published:
+        uri = "http://me:secret@mlflow:5000"
+
+    assert mlflow_link(Published(), "models/tiny") == "http://mlflow:5000/#/models/tiny"  # type: ignore[arg-type]
+    monkeypatch.setenv("MIXLAW_MLFLOW_UI_URL", "http://localhost:5000")
+    assert mlflow_link(Published(), "models/tiny") == "http://localhost:5000/#/models/tiny"  # type: ignore[arg-type]
