@@ -147,6 +147,8 @@ def _baselines(axes: Axes, decision: Decision) -> None:
             fontsize=9,
             color=GREY,
             va="center",
+            zorder=7,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.8},
             arrowprops={"arrowstyle": "-", "color": GREY, "lw": 0.6, "shrinkA": 0, "shrinkB": 3},
         )
 
