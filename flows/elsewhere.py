@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 
 from flows import home
+from flows.log import redacted
 
 
 def seen_elsewhere(study: str, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
@@ -16,7 +17,7 @@ def seen_elsewhere(study: str, environment: Mapping[str, str] = os.environ) -> t
         lines.append(f"Prefect at {url}: " + _said(lambda: _prefect(study)))
     uri = environment.get("MLFLOW_TRACKING_URI", "")
     if uri.startswith(("http://", "https://")):
-        lines.append(f"MLflow at {uri}: " + _said(lambda: _mlflow(study, uri)))
+        lines.append(f"MLflow at {redacted(uri)}: " + _said(lambda: _mlflow(study, uri)))
     if lines:
         lines.insert(0, f"nothing of this study in {home.home()} (MIXLAW_HOME); from the servers:")
     return tuple(lines)

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from mixing.errors import InputError, MixlawError
 from proxies import claims
@@ -27,16 +28,32 @@ def home(environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def tracking_uri(root: Path, environment: Mapping[str, str] = os.environ) -> str:
-    """`MLFLOW_TRACKING_URI`, or the SQLite database in the home `root`."""
-    return environment.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+    """`MLFLOW_TRACKING_URI` (a server's without a login), or the SQLite database in the home `root`."""
+    given = environment.get("MLFLOW_TRACKING_URI")
+    return _login_apart(given)[0] if given else f"sqlite:///{root / 'mlflow.db'}"
+
+
+def _login_apart(uri: str) -> tuple[str, str, str]:
+    """The address of a server without the user and password in it, and these (empty where there are none)."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
+        return uri, "", ""
+    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return bare, unquote(parts.username or ""), unquote(parts.password or "")
 
 
 def set_defaults(root: Path) -> None:
     """Set what Prefect and MLflow read from the environment at import; whatever the user has set stays.
 
     Call it before either is imported. No telemetry; Prefect's log goes to files, not to the terminal; an
-    MLflow server that does not answer is given up in seconds instead of minutes.
+    MLflow server that does not answer is given up in seconds instead of minutes. A login in MLflow's address
+    moves to the variables for it: addresses are shown in errors, logs and pages.
     """
+    bare, user, password = _login_apart(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    if user or password:
+        os.environ["MLFLOW_TRACKING_URI"] = bare
+        os.environ.setdefault("MLFLOW_TRACKING_USERNAME", user)
+        os.environ.setdefault("MLFLOW_TRACKING_PASSWORD", password)
     defaults = {
         "DO_NOT_TRACK": "1",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",

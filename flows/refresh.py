@@ -80,8 +80,8 @@ def look(job: Job, token_change: float = TOKEN_CHANGE, report: Report | None = N
 
 def last_published(job: Job) -> Last | None:
     """The newest version of the study's mix in MLflow; None where there is none."""
-    uri = home.tracking_uri(job.root)
     home.set_defaults(job.root)
+    uri = home.tracking_uri(job.root)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         return None
     from flows.registry import answering
