@@ -18,11 +18,11 @@ from tests.tiny_study import mixlaw, write_study
 
 pytestmark = [
     pytest.mark.stack,
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(540),
     pytest.mark.skipif(postgres_binaries() is None, reason=MISSING),
 ]
 
-RUN_TIMEOUT = 300.0
+RUN_TIMEOUT = 400.0
 """Seconds from the deployment to the end of the run: up to 60 until the minute is full, then the study."""
 
 
