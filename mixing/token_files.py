@@ -29,6 +29,8 @@ TYPES = {1: "<u1", 2: "<i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}
 """Megatron's codes; 6 and 7 are floats."""
 CHUNK = 1 << 21
 """Tokens that are read and checked at once."""
+SUSPECT = 16
+"""Documents from which on one id at the end of all of them is no chance."""
 LOOKED_AT = 1 << 16
 """Tokens at the start of a raw file that must not look like a wider type."""
 
@@ -158,6 +160,8 @@ def _documents(
         chunk = np.asarray(tokens[first : int(bounds[after])])
         _check_ids(path, chunk, bounds[document : after + 1] - first, document, files)
         ids = chunk.astype(np.int32)
+        if document == 0:
+            _check_end(path, ids, bounds[: after + 1], files.eos_id)
         for start, end in zip(
             (bounds[document:after] - first).tolist(),
             (bounds[document + 1 : after + 1] - first).tolist(),
@@ -188,6 +192,19 @@ def _check_ids(
         "Give the tokenizer (or vocab_size) these ids are of"
         + (", or correct token_dtype" if files.kind == "olmo" else ""),
     )
+
+
+def _check_end(path: Path, ids: NDArray[np.int32], bounds: NDArray[np.int64], eos_id: int) -> None:
+    """Refuse another id that ends every document and is nowhere else: it is what ends documents here."""
+    lengths = np.diff(bounds)
+    last = ids[bounds[1:][lengths > 0] - 1]
+    if len(last) < SUSPECT or last[0] == eos_id or np.any(last != last[0]):
+        return
+    if np.count_nonzero(ids == last[0]) == len(last):
+        raise InputError(
+            f"{shown(path)}: every document ends with id {int(last[0])}, and {eos_id} is given as the id that does",
+            "Correct tokenizer.eos_id (or tokenizer.eos), or give the tokenizer these ids are of",
+        )
 
 
 def _raw(path: Path, files: TokenFiles) -> NDArray[np.integer]:

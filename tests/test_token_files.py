@@ -218,6 +218,16 @@ def test_wrong_ids_and_types_are_named(tmp_path: Path) -> None:
         built([source("web", tmp_path / "endless.npy", "olmo", dtype="uint16")], tmp_path / "tokens")
 
 
+def test_another_end_of_documents_is_noticed(tmp_path: Path) -> None:
+    other = [np.append(document, 3) for document in ids(50)]
+    write_megatron(tmp_path / "web", other)
+    with pytest.raises(InputError, match=r"web\.bin: every document ends with id 3, and 7 is given"):
+        built([source("web", tmp_path / "web")], tmp_path / "tokens")
+    # A line break, say: it is inside documents too.
+    write_megatron(tmp_path / "lines", [np.insert(document, 0, 3) for document in other])
+    built([source("lines", tmp_path / "lines")], tmp_path / "tokens")
+
+
 def test_one_vocabulary_for_all(tmp_path: Path) -> None:
     write_megatron(tmp_path / "a", ids(50))
     other = source("b", tmp_path / "a", vocab_size=600)

@@ -71,10 +71,10 @@ def check(
 
 @contextlib.contextmanager
 def _aside() -> Iterator[None]:
-    """Whatever a loader prints goes to stderr: stdout is for results. Its warnings are not the user's."""
+    """What a loader prints on stdout, which is for results, and what it warns of are not the user's."""
     sys.stdout.flush()
-    kept = os.dup(1)
-    os.dup2(2, 1)
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -83,6 +83,7 @@ def _aside() -> Iterator[None]:
         sys.stdout.flush()
         os.dup2(kept, 1)
         os.close(kept)
+        os.close(nowhere)
 
 
 def _print(found: Check) -> None:

@@ -121,6 +121,10 @@ def check(
     loader = loader_of(target)
     if spec.sequence_length is None:
         raise InputError("sequence_length: is missing, so there are no windows to draw", "Add it to the spec")
+    if data is not None and target.data == "store":
+        raise InputError(
+            f"--data: {target.name} reads the token files as they are", "Leave it out; --data-root says where"
+        )
     exported = export(spec, to, work / target.filename, unit=unit, data=data)
     files = _files(exported, work, file, target)
     _require_data(exported, target)
@@ -142,7 +146,7 @@ def check(
             reason = " ".join(str(error).split())[:300] or "no reason given"
             raise MixlawError(
                 f"{path}: {loader.package} refuses it ({type(error).__name__}: {reason})",
-                "Export it again; --debug shows where",
+                "Export it (and its data) again; --debug shows where",
             ) from error
         stages.append(StageCheck(stage.number, drawn.items, _lines(drawn, request, target, loader)))
     if on_progress:
