@@ -36,6 +36,7 @@ def open_flow_runs(folder: Path) -> list[str]:
         return [run["id"] for run in json.load(reply)]
 
 
+@pytest.mark.timeout(900)
 def test_a_study_under_kill_9(finished: Finished, tmp_path: Path) -> None:
     tally = Tally()
     folder = tmp_path / "chaos"
@@ -45,9 +46,9 @@ def test_a_study_under_kill_9(finished: Finished, tmp_path: Path) -> None:
         Reference.of(finished.folder),
         {},
         np.random.default_rng(1),
-        kills=4,
-        deadline=time.monotonic() + 30,
-        pause=(0.5, 6.0),
+        kills=3,
+        deadline=time.monotonic() + 25,
+        pause=(1.0, 8.0),
     )
     assert given >= 1
     assert not tally.failed(), tally.table()
@@ -55,6 +56,7 @@ def test_a_study_under_kill_9(finished: Finished, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_studies_start_at_once_in_a_fresh_home(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished: Finished
 ) -> None:
