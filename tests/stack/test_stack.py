@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.stack.services import MISSING, Stack, postgres_binaries
+from tests.stack.services import ENTRY, MISSING, Stack, postgres_binaries
 from tests.tiny_study import mixlaw, write_study
 
 pytestmark = [
@@ -107,6 +109,17 @@ def test_databases_are_postgresql(ran: Ran) -> None:
 @pytest.mark.parametrize("path", ["/api/flow_runs/filter", "/api/admin/settings"])
 def test_prefect_asks_for_the_login(ran: Ran, path: str) -> None:
     assert status(ran.stack.api_url.removesuffix("/api") + path) == 401
+
+
+@pytest.mark.parametrize("name", ["PREFECT_API_AUTH_STRING", "MLFLOW_TRACKING_PASSWORD"])
+def test_a_worker_with_a_wrong_login_says_so(ran: Ran, name: str) -> None:
+    environment = ran.stack.environment(**{**ran.stack.client(), name: "mixlaw:wrong"})
+    command = [sys.executable, str(ENTRY / "worker.py")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    ran.screens.append(done.stderr)
+    assert done.returncode == 2
+    assert name in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_mlflow_asks_for_the_login(ran: Ran) -> None:
