@@ -9,12 +9,13 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from mixing.errors import InputError
+from mixing.files import folder_name
 from mixing.versions import check_version, version_in
 from proxies.shards import Shard
 
 VERSION = 1
 MANIFEST = "manifest.json"
-PREFIX = r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}/(train|heldout)-[0-9]{5,}"
+PREFIX = r"[A-Za-z0-9_-]{1,73}/(train|heldout)-[0-9]{5,}"
 """Of a shard: it lies in the folder of its domain, and nowhere else."""
 
 
@@ -90,7 +91,7 @@ def read_manifest(store: Path) -> Manifest:
         ) from error
     for name, domain in manifest.domains.items():
         for shard in (*domain.train.shards, *domain.heldout.shards):
-            if not re.fullmatch(PREFIX, shard.prefix) or shard.prefix.split("/")[0] != name:
+            if not re.fullmatch(PREFIX, shard.prefix) or shard.prefix.split("/")[0] != folder_name(name):
                 raise InputError(
                     f"{path}: domains.{name}: {shard.prefix[:60]!r} is no shard of this domain in the store",
                     "Delete this file and run again: finished shards are kept",

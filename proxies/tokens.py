@@ -94,9 +94,10 @@ class TokenSplit:
         windows = np.empty((len(ids_n), context + 1), dtype=np.int64)
         shard_n = np.searchsorted(first, ids_n, side="right") - 1
         if len(ids_n) < FEW:
-            starts_n = ((ids_n - first[shard_n]) * context).tolist()
-            for row, (shard, start) in enumerate(zip(shard_n.tolist(), starts_n, strict=True)):
-                windows[row] = self._arrays[shard][start : start + context + 1]
+            arrays, length = self._arrays, context + 1
+            starts = ((ids_n - first[shard_n]) * context).tolist()
+            for window, shard, start in zip(windows, shard_n.tolist(), starts, strict=True):
+                window[:] = arrays[shard][start : start + length]
             return windows
         for shard in np.unique(shard_n):
             rows = shard_n == shard
