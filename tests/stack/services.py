@@ -112,11 +112,12 @@ class Stack:
         self._entry("databases.sh", **self._superuser())
         self.prefect.start()
         self.mlflow.start()
+        self.mlflow.wait()
+        # Before the workers: they refuse to start with a login that a server does not know.
+        self._entry("mlflow_account.py", MLFLOW_AUTH_ADMIN_PASSWORD=self.secrets["admin"], **self.client())
         self.prefect.wait()
         for index in range(self.wanted_workers):
             self.add_worker(f"worker-{index + 1}", wait=False)
-        self.mlflow.wait()
-        self._entry("mlflow_account.py", MLFLOW_AUTH_ADMIN_PASSWORD=self.secrets["admin"], **self.client())
         for worker in self.workers:
             worker.wait()
         return self
