@@ -61,7 +61,7 @@ def main() -> None:
 def compare(root: Path, folder: Path | None, threads: int) -> None:
     """Tokenising beside tokenizers, and how fast windows are gathered."""
     if folder is None:
-        from flows.demo_text import collect
+        from flows.demo.text import collect
 
         folder = root / "text"
         print(f"collecting the demo's text: {seconds(collect, folder)[0]:.1f} s")

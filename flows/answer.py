@@ -62,7 +62,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Observations:
-    """For tables and figures (the columns are those of `flows.figures`), in nats over the base model.
+    """For tables and figures (the columns are those of `flows.figures.ratio`), in nats over the base model.
 
     `observed` has a row per run and checkpoint, `predicted` one per run and role; `base` the base's losses.
     """

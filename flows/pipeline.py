@@ -73,7 +73,7 @@ def _meanwhile(job: Job) -> None:
     import mlflow  # noqa: F401
     import prefect  # noqa: F401
 
-    import flows.figures  # noqa: F401
+    import flows.figures.ratio  # noqa: F401
     import proxies.train  # noqa: F401
     from flows.tracking import Tracker
 

@@ -90,7 +90,7 @@ def _rule(outcome: Outcome, gain: float) -> Rule:
 
 def draw(outcome: Outcome) -> list[Path]:
     """The study's figures as PNG files, drawn afresh."""
-    from flows.figures import draw_all
+    from flows.figures.ratio import draw_all
 
     seen = outcome.seen
     return draw_all(outcome.given.decision, seen.observed, seen.predicted, outcome.job.folder.figures)

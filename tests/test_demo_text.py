@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from flows import demo_text
-from flows.demo_prose import FUNCTION_WORDS, module_prose, paragraphs
-from flows.demo_python import code_only
-from flows.demo_text import collect
+from flows.demo import text as demo_text
+from flows.demo.prose import FUNCTION_WORDS, module_prose, paragraphs
+from flows.demo.python import code_only
+from flows.demo.text import collect
 from mixing.corpus import Source, Tally, documents
 from mixing.errors import MixlawError
 

@@ -14,8 +14,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from flows.figure_style import amount
-from flows.figures import (
+from flows.figures.ratio import (
     OBSERVED,
     PREDICTED,
     critical_ratio_over_tokens,
@@ -24,6 +23,7 @@ from flows.figures import (
     increment_over_share,
     predicted_over_observed,
 )
+from flows.figures.style import amount
 from mixing.decision import CurvePoint, Decision, Question
 from mixing.errors import MixlawError
 
@@ -219,7 +219,7 @@ def test_unwritable_folder(tmp_path: Path) -> None:
 
 
 def test_no_pyplot() -> None:
-    code = "import sys, flows.figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, flows.figures.ratio; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

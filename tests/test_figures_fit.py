@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from matplotlib.image import imread
 
-from flows.figures_fit import draw_fits
+from flows.figures.fit import draw_fits
 from mixing.errors import MixlawError
 from mixing.fitting.fit_laws import FitReport, fit_laws
 from mixing.runs import make_table

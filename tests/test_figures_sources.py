@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from matplotlib.text import Text
 
-from flows.figures_sources import draw_sources, mixture, pareto_front
+from flows.figures.mixture import draw_sources, mixture, pareto_front
 from mixing.decision import Baseline, Decision, FrontPoint, Prediction, Question
 from mixing.errors import MixlawError
 

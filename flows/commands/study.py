@@ -19,7 +19,7 @@ def demo(
     workers: Workers = None,
 ) -> None:
     """The whole job on real text that is already on this machine; five to eight minutes on 2 cores."""
-    from flows.demo import run_demo
+    from flows.demo.run import run_demo
 
     run_demo(out, workers)
 

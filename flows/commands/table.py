@@ -177,7 +177,7 @@ def fit(
         print_laws(report, output.console())
         print_warnings(report.warnings, output.console())
     if figures is not None:
-        from flows.figures_fit import draw_fits
+        from flows.figures.fit import draw_fits
 
         for path in draw_fits(report, figures):
             print(f"wrote {path}", file=sys.stderr)
@@ -356,8 +356,8 @@ def decide(
 def _draw(decision: Decision, table: RunTable, folder: Path) -> list[Path]:
     import polars as pl
 
-    from flows.figures import PREDICTED, draw_all
-    from flows.figures_sources import draw_sources
+    from flows.figures.mixture import draw_sources
+    from flows.figures.ratio import PREDICTED, draw_all
     from mixing.question import increments
 
     if decision.share_intervals or not decision.ratio_curves:

@@ -14,7 +14,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from flows.figure_style import (
+from flows.figures.style import (
     COLOURS,
     GREY,
     STYLE,

@@ -14,7 +14,7 @@ from mixing.errors import MixlawError
 def run_demo(out: Path, workers: int | None = None) -> None:
     """Collect the texts into `out`, put the study file next to them, and run it as `mixlaw run` would."""
     from flows.commands import output
-    from flows.demo_text import collect
+    from flows.demo.text import collect
     from flows.pipeline import run_study
     from flows.progress import board
     from flows.report import closing
@@ -43,8 +43,8 @@ def run_demo(out: Path, workers: int | None = None) -> None:
 
 
 def example(name: str) -> Path:
-    """A file of the examples: in the wheel they are in this package, in a checkout next to it."""
-    package = Path(__file__).parent
+    """A file of the examples: in the wheel they are in the package `flows`, in a checkout next to it."""
+    package = Path(__file__).parents[1]
     for folder in (package / "examples", package.parent / "examples"):
         if (folder / name).exists():
             return folder / name

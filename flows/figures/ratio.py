@@ -23,7 +23,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 
-from flows.figure_style import (
+from flows.figures.style import (
     COLOURS,
     CRITICAL,
     DIRECT_LABELS,

@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 
-from flows.demo_prose import module_prose, paragraphs
-from flows.demo_python import code_only
+from flows.demo.prose import module_prose, paragraphs
+from flows.demo.python import code_only
 from mixing.atomic import replace_files
 from mixing.errors import MixlawError
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from flows.figure_style import COLOURS, CRITICAL, GREY, STYLE, amount, headline, legend, save, side_by_side
+from flows.figures.style import COLOURS, CRITICAL, GREY, STYLE, amount, headline, legend, save, side_by_side
 from mixing.decision import Decision, Prediction
 
 SHOWN = 24
