@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -193,14 +193,16 @@ def _alone(job: Job) -> Iterator[State[Any] | None]:
     """Hold the study, after closing what a killed flow run left open; or the state that says who holds it."""
     from flows.reaping import reap, study_tag
 
-    running = home.owner(job.folder)
-    if running is not None:
-        yield skipped(job, running)
-        return
-    log.to_files(job.folder.path, job.study.study, terminal=True)
-    log.of_flow_run(flow_run.id)
-    tag = study_tag(job.folder.path)
-    with home.exclusive(job.folder), tags(tag):
+    with ExitStack() as held:
+        try:
+            held.enter_context(home.exclusive(job.folder))
+        except home.AlreadyRunning as running:
+            yield skipped(job, running.holder)
+            return
+        log.to_files(job.folder.path, job.study.study, terminal=True)
+        log.of_flow_run(flow_run.id)
+        tag = study_tag(job.folder.path)
+        held.enter_context(tags(tag))
         _tag(tag, job.study.study)
         reap(job.folder.path, own=UUID(flow_run.id))
         yield None
@@ -234,10 +236,11 @@ def _run(job: Job, workers: int | None, spread: int, gain: float, note: str = ""
     return said(outcome)
 
 
-def skipped(job: Job, holder: Holder) -> State[Any]:
+def skipped(job: Job, holder: Holder | None) -> State[Any]:
     """Neither done nor failed: nobody needs to be told."""
+    who = holder or "process unknown"
     return State(
-        type=StateType.CANCELLED, name=SKIPPED, message=f"{job.study.study} is running already ({holder})"
+        type=StateType.CANCELLED, name=SKIPPED, message=f"{job.study.study} is running already ({who})"
     )
 
 

@@ -189,14 +189,22 @@ def exclusive(folder: StudyFolder) -> Iterator[None]:
         yield
 
 
-def already_running(folder: StudyFolder, holder: Holder | None) -> MixlawError:
+class AlreadyRunning(MixlawError):
+    """A second start of the same study; `holder` is who runs it, where that is known."""
+
+    def __init__(self, message: str, hint: str, holder: Holder | None) -> None:
+        super().__init__(message, hint)
+        self.holder = holder
+
+
+def already_running(folder: StudyFolder, holder: Holder | None) -> AlreadyRunning:
     """The error for a second start of the same study."""
     if holder is None or not holder.pid:
         who, step = "process unknown", "Wait for it"
     else:
         who, step = str(holder), f"Wait for it, or end it with: kill {holder.pid}"
         step += "" if holder.here else f" on {holder.host}"
-    return MixlawError(f"{folder.lock}: this study is already running ({who})", step)
+    return AlreadyRunning(f"{folder.lock}: this study is already running ({who})", step, holder)
 
 
 def owner(folder: StudyFolder) -> Holder | None:
