@@ -3,8 +3,8 @@
     python -m benchmarks.laws       (MIXLAW_BENCH_DATA names the folder of public tables; ../shared/data otherwise)
 
 Every model of ours is chosen by `mixing.fitting.select` from the training rows alone; rows scored here were seen
-by no fit and no choice. Peers' recipes are quoted with the scores they reach on the same rows; LightGBM, the Gaussian process and
-the linear law are run again here. Correlations are Spearman's x 100.
+by no fit and no choice. Peers' recipes are quoted with the scores they reach on the same rows; LightGBM, the
+Gaussian process and the linear law are run again here. Correlations are Spearman's x 100.
 """
 
 from __future__ import annotations
