@@ -26,7 +26,9 @@ RUNS_HEADER = ("run", "target share", "tokens", "general", "target")
 
 
 def signed(value: float) -> str:
-    return f"{value:+.4f}"
+    if abs(value) >= 1e4:
+        return f"{value:+.5g}"
+    return f"{value if abs(value) >= 5e-5 else 0.0:+.4f}"
 
 
 def span(low: float, high: float, digits: int = 3) -> str:

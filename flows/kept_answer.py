@@ -36,16 +36,17 @@ class Kept:
     laws: list[LawFit]
     chosen: dict[str, str]
     warnings: list[str]
+    domains: tuple[str, ...]
     decision: Decision
     left_out: list[LeftOut]
 
     @classmethod
     def of(cls, key: str, fits: FitReport, decision: Decision, left_out: list[LeftOut]) -> Kept:
-        return cls(key, fits.laws, fits.chosen, fits.warnings, decision, left_out)
+        return cls(key, fits.laws, fits.chosen, fits.warnings, fits.domains, decision, left_out)
 
     @property
     def fits(self) -> FitReport:
-        return FitReport(self.laws, self.chosen, self.warnings)
+        return FitReport(self.laws, self.chosen, self.warnings, domains=self.domains)
 
 
 _KEPT = TypeAdapter(Kept)

@@ -56,7 +56,8 @@ def numbers(found: Any) -> Iterator[float]:
 def test_the_json_is_that_of_the_interface() -> None:
     out = report().to_json()
     assert json.loads(json.dumps(out, allow_nan=False)) == out
-    assert set(out) == {"laws", "chosen", "warnings"}
+    assert set(out) == {"laws", "chosen", "domains", "warnings"}
+    assert out["domains"] == ["general", "target"]
     assert all(map(math.isfinite, numbers(out)))
     for one in out["laws"]:
         assert set(one) >= {

@@ -68,16 +68,25 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class FitReport:
-    """All fits, the law chosen for each loss, and how that one predicted rows left out, where it could be scored."""
+    """All fits, the law chosen for each loss, and how that one predicted rows left out, where it could be scored.
+
+    `domains` are in the order of the numbers in parameters' names (`g0` is of the first).
+    """
 
     laws: list[LawFit]
     chosen: dict[str, str]
     warnings: list[str] = field(default_factory=list)
     held_out: dict[str, HeldOut] = field(default_factory=dict)
+    domains: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The object that `mixlaw fit --json` prints (interfaces.md)."""
-        return {"laws": [_law_json(f) for f in self.laws], "chosen": self.chosen, "warnings": self.warnings}
+        return {
+            "laws": [_law_json(f) for f in self.laws],
+            "chosen": self.chosen,
+            "domains": list(self.domains),
+            "warnings": self.warnings,
+        }
 
 
 def _law_json(found: LawFit) -> dict[str, Any]:
@@ -208,7 +217,7 @@ def fit_laws(
         scored_rows = _held_out(chosen[name], found, points, losses_n)
         if scored_rows is not None:
             held_out[name] = scored_rows
-    return FitReport(fits, chosen, list(dict.fromkeys(warnings)), held_out)
+    return FitReport(fits, chosen, list(dict.fromkeys(warnings)), held_out, table.domains)
 
 
 def _unique(table: RunTable, supply: dict[str, float]) -> tuple[float, ...] | None:
