@@ -25,6 +25,8 @@ _SORTING, _SEARCH = 12, 60
 """Steps after which a third of the starts is left, and steps that those have."""
 _TOLERANCE, _REPLICATE_TOLERANCE = 1e-9, 1e-4
 """Relative gains below which a problem is solved; replicates need no more digits than their scatter has."""
+COMMON = 0.25
+"""Mean squared residuals below this part of the mean squared standard error show that rows share their errors."""
 HUBER = 3.0
 """Residuals beyond this many robust standard deviations are weighted down: only plain outliers are."""
 
@@ -225,11 +227,14 @@ def _exactness(points: Points, mean_square: float) -> Floats:
     """Weights 1 / (scatter + stderr^2), the most exact row's 1, for the mean square of the residuals (nats^2).
 
     The scatter is what runs have around a law besides the errors of their evaluation. Rows with equal errors, or
-    without any, count alike.
+    without any, count alike; so do all where residuals are far smaller than such errors: runs that were evaluated on
+    the same text have them in common.
     """
     if points.stderr_n is None:
         return np.ones(len(points))
     variance_n = points.stderr_n**2
+    if mean_square < COMMON * float(variance_n.mean()):
+        return np.ones(len(points))
     scatter = max(mean_square - float(variance_n.mean()), 0.01 * mean_square)
     least = scatter + float(variance_n.min())
     return np.asarray(least / (scatter + variance_n)) if least > 0 else np.ones(len(points))
