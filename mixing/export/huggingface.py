@@ -67,12 +67,19 @@ def read(text: str) -> Reading:
     shards = data.get("shards") or {}
     if not isinstance(shards, dict) or not all(isinstance(paths, list) for paths in shards.values()):
         raise InputError("shards: is not a list of paths for each dataset", "Give the file that mixlaw wrote")
+    folders = [str(path) for path in take(data, "folders", list)] if data.get("folders") else []
+    if folders and len(folders) != len(names):
+        raise InputError(f"folders: {len(folders)} for {len(names)} datasets")
     if len(names) != len(weights):
         raise InputError(f"probabilities: {len(weights)} for {len(names)} datasets")
     units: dict[str, Unit] = {label: unit for unit, label in ROW_UNITS.items()}
     unit = units.get(str(data.get("row_unit", "packed_sequence")), "window")
     entries = tuple(
-        Entry(str(name), tuple(map(str, shards.get(str(name), ()))), weight(value, f"probabilities.{index}"))
+        Entry(
+            str(name),
+            (folders[index],) if folders else tuple(map(str, shards.get(str(name), ()))),
+            weight(value, f"probabilities.{index}"),
+        )
         for index, (name, value) in enumerate(zip(names, weights, strict=True))
     )
     rows, length = count(data, "rows"), count(data, "sequence_length")

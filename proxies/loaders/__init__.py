@@ -5,9 +5,11 @@ A loader is a file here and a line in `LOADERS`; those of other targets cannot b
 
 from __future__ import annotations
 
+import glob
 import importlib.metadata
 import importlib.util
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,7 +129,11 @@ def check(
         )
     exported = export(spec, to, work / target.filename, unit=unit, data=data)
     files = _files(exported, work, file, target)
-    _require_data(exported, target)
+    if file is None or data is not None:
+        _require_data(exported, target)
+    if file is not None:
+        for path in files:
+            _require_target(path, target)
     stages = []
     for number, (stage, path, rendered) in enumerate(
         zip(exported.plan.stages, files, exported.files, strict=True)
@@ -148,6 +154,7 @@ def check(
                 f"{path}: {loader.package} refuses it ({type(error).__name__}: {reason})",
                 "Export it (and its data) again; --debug shows where",
             ) from error
+        _require_length(drawn, request)
         stages.append(StageCheck(stage.number, drawn.items, _lines(drawn, request, target, loader)))
     if on_progress:
         on_progress(len(files), len(files))
@@ -171,6 +178,30 @@ def _files(exported: Exported, work: Path, file: Path | None, target: Target) ->
     return paths
 
 
+def _require_target(file: Path, target: Target) -> None:
+    """InputError for a file that is not the target's, or that names data (not token files) that is not here."""
+    if target.read is None:
+        return
+    try:
+        reading = target.read(file.read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise InputError(f"{file}: is not UTF-8 text", f"Give a file of {target.name}") from None
+    except InputError as error:
+        raise InputError(
+            f"{file}: is not a file of {target.name} ({error.message})",
+            f"Give what `mixlaw export --to {target.name}` was given with --out",
+        ) from None
+    if target.data == "store":
+        # A missing token file is the loader's to refuse.
+        return
+    for path in dict.fromkeys(path for stage in reading.stages for e in stage.entries for path in e.paths):
+        if not (glob.glob(path) or os.path.exists(path) or os.path.exists(f"{path}.idx")):
+            raise InputError(
+                f"{file}: {path} does not exist",
+                f"Write it: mixlaw export SPEC --to {target.name} --data DIR --out FILE",
+            )
+
+
 def _require_data(exported: Exported, target: Target) -> None:
     for data in exported.data:
         if not Path(data.folder).is_dir() or not any(Path(data.folder).iterdir()):
@@ -178,6 +209,17 @@ def _require_data(exported: Exported, target: Target) -> None:
                 f"{data.folder}: there is no {target.data} data of {data.domain}",
                 f"Write it: mixlaw export SPEC --to {target.name} --data DIR, and give the same --data here",
             )
+
+
+def _require_length(drawn: Drawn, request: Request) -> None:
+    """Shares of windows of another length may be right, and the run is not."""
+    others = drawn.tokens_n[drawn.tokens_n != request.length]
+    if request.unit == "window" and len(others):
+        raise MixlawError(
+            f"{request.file}: windows of {others[0]} tokens are drawn, not of the spec's sequence_length "
+            f"{request.length}",
+            "Give the spec that the file and its data were exported from, or export it with --data elsewhere",
+        )
 
 
 def _lines(drawn: Drawn, request: Request, target: Target, loader: Loader) -> tuple[Line, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -39,6 +40,7 @@ def training_dataset(request: Request) -> Any:
         torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
         blend = json.loads(request.file.read_text(encoding="utf-8"))["train"]
+        _require_files(blend[1::2])
         end = request.end_of_document()
         config = GPTDatasetConfig(
             random_seed=int(request.settings.get("seed", request.stage.seed + 1)),
@@ -57,6 +59,13 @@ def training_dataset(request: Request) -> Any:
     finally:
         if started:
             torch.distributed.destroy_process_group()
+
+
+def _require_files(prefixes: list[str]) -> None:
+    """Megatron's dataset, half made over a missing file, would print a traceback when it is collected."""
+    for path in (f"{prefix}{extension}" for prefix in prefixes for extension in (".idx", ".bin")):
+        if not os.path.exists(path):
+            raise FileNotFoundError(f"{path} does not exist")
 
 
 MEGATRON = Loader("megatron.core", "megatron-core", "megatron-core==0.16.1", draw, shards_read)

@@ -1,7 +1,8 @@
 """The token store in the formats of trainers that don't read it as it is, by those formats' own writers.
 
 A domain's folder is written part by part, a part per shard of the store. A part is complete or absent, so a kill
-at any moment costs one part; what is there already and belongs to the same tokens is kept.
+at any moment costs one part; what is there already and belongs to the same rows is kept. A folder that holds other
+rows is refused: a file that was exported before points at it.
 
     <folder>/...                   the trainer's data
     <folder>/.mixlaw/00000.json    written last: what part 0 was made of
@@ -98,14 +99,20 @@ def write_data(
 
     `length` is the number of tokens of a window; None: rows are documents, where the format has those.
 
-    Raises as `format_named`, InputError for a shard that is missing or damaged, MixlawError where a folder cannot
-    be written or another process is writing it.
+    Raises as `format_named`, InputError for a shard that is missing or damaged and for a folder with data of
+    another window length or other tokens (then nothing is written), MixlawError where a folder cannot be written or
+    another process is writing it.
     """
     form = format_named(format_name)
     if length is None and not form.documents:
         raise InputError(
             f"{format_name} data is written as windows of one length", "Leave out --unit document"
         )
+    length = None if form.whole else length
+    for job in jobs:
+        if (job.folder / OWN).is_dir():
+            with _writing(job.folder):
+                _refuse_others(form, _parts(job, length), job.folder)
     total = sum(tokens for job in jobs for _, tokens in job.shards)
     done = new = kept = 0
     for job in jobs:
@@ -119,7 +126,6 @@ def write_data(
                     kept += 1
                 done += tokens
                 _tell(on_progress, done, total)
-            _remove_surplus(job.folder, len(parts))
             form.join(job.folder, parts)
     return Written(new, kept)
 
@@ -162,7 +168,8 @@ def _write_part(form: Format, part: Part, folder: Path, on_tokens: OnTokens) -> 
             os.replace(scratch / name, folder / name)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    replace_files({record: json.dumps({"key": key, "files": names}).encode()})
+    content = {"key": key, "files": names, "format": form.name, "length": part.length}
+    replace_files({record: json.dumps(content).encode()})
     return True
 
 
@@ -182,13 +189,28 @@ def _read(record: Path) -> dict:
     return found if isinstance(found, dict) and isinstance(found.get("files"), list) else {}
 
 
-def _remove_surplus(folder: Path, parts: int) -> None:
-    """Parts of a time when there were more shards: readers would take them too."""
-    for record in (folder / OWN).glob("*.json"):
-        if record.stem.isdigit() and int(record.stem) >= parts:
-            for name in _read(record).get("files", []):
-                _remove(folder / name)
-            record.unlink()
+def _refuse_others(form: Format, parts: Sequence[Part], folder: Path) -> None:
+    """Raise InputError where `folder` holds rows that are not those of `parts`."""
+    own = {f"{part.number:05d}": part for part in parts}
+    for record in sorted((folder / OWN).glob("*.json")):
+        known, part = _read(record), own.get(record.stem)
+        if not any((folder / name).exists() for name in known.get("files", [])):
+            continue
+        if part is None or known.get("key") != _key(form, part):
+            raise InputError(
+                f"{folder} holds {_other(known, form, parts[0])}", "Give another folder, or delete this one"
+            )
+
+
+def _other(known: dict, form: Format, part: Part) -> str:
+    """What a record says of its rows, as far as they differ in kind from those of `part`."""
+    was, length = known.get("format"), known.get("length")
+    if was not in (None, form.name):
+        return f"{was} data, not {form.name}"
+    if "length" in known and length != part.length:
+        kinds = ["documents" if n is None else f"windows of {n} tokens" for n in (length, part.length)]
+        return f"{kinds[0]}, not {kinds[1]}"
+    return "data of other token files or of another mix, or the token files have changed since"
 
 
 def _remove(path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from proxies.writers.part import Format, OnTokens, Part
@@ -13,7 +12,6 @@ def write(part: Part, folder: Path, on_tokens: OnTokens) -> None:
     """The part's tokens as they are: the documents of a `.ds` are those of the store."""
     from datatrove.pipeline.tokens.tokenizer import TokenizedFile
 
-    part = replace(part, length=None)
     if not part.rows:
         return
     size = part.tokens.dtype.itemsize
@@ -30,4 +28,4 @@ def join(folder: Path, parts: Sequence[Part]) -> None:
     """Nothing: readers take all files of a folder."""
 
 
-DS = Format("ds", "datatrove", "datatrove>=0.10", write, join)
+DS = Format("ds", "datatrove", "datatrove>=0.10", write, join, whole=True)

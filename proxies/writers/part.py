@@ -95,7 +95,8 @@ class Format:
 
     `module` is what must be importable and `package` what pip is asked for. `write` writes a part into an empty
     folder, under names that no other part uses; `join` then makes one dataset of a folder that holds all parts
-    (it may run again). `documents`: rows may be documents. `version` rises when the same tokens are written
+    (it may run again). `documents`: rows may be documents; `whole`: tokens are written as they are, for windows of any
+    length. `version` rises when the same tokens are written
     differently.
     """
 
@@ -105,4 +106,5 @@ class Format:
     write: Callable[[Part, Path, OnTokens], None]
     join: Callable[[Path, Sequence[Part]], None]
     documents: bool = False
+    whole: bool = False
     version: int = 1

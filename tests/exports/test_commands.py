@@ -90,6 +90,48 @@ def test_data_is_written_and_the_file_points_at_it(mixlaw: Mixlaw, spec: Path, t
     assert "there is no array_record data of web" in elsewhere.stderr
 
 
+@pytest.mark.parametrize(("target", "module"), [("huggingface", "datasets"), ("maxtext", "grain")])
+def test_data_of_another_length_is_not_written_over(
+    mixlaw: Mixlaw, store: Store, spec: Path, tmp_path: Path, target: str, module: str
+) -> None:
+    pytest.importorskip(module)
+    export = ("--to", target, "--data", "data", "--out", "mix.json")
+    assert mixlaw("export", str(spec), *export).returncode == 0
+    save_spec(spec_over(store).model_copy(update={"sequence_length": 256}), tmp_path / "half.yaml")
+    written = (tmp_path / "mix.json").read_bytes()
+    done = mixlaw("export", "half.yaml", *export)
+    assert done.returncode == 2
+    assert "data/web holds windows of 512 tokens, not windows of 256 tokens" in done.stderr
+    assert "Give another folder, or delete this one" in done.stderr
+    assert (tmp_path / "mix.json").read_bytes() == written
+    done = mixlaw("check", "half.yaml", "--to", target, "--file", "mix.json")
+    assert done.returncode == 1
+    assert "windows of 512 tokens are drawn, not of the spec's sequence_length 256" in done.stderr
+    # The folders are those that the file names, whether --data is given or not.
+    assert mixlaw("check", str(spec), "--to", target, "--file", "mix.json").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"a": ', "mix.json: is not a file of maxtext (not JSON"),
+        ('{"train": ["1", "/web"]}', "mix.json: is not a file of maxtext"),
+        (
+            '{"web": {"path": "/nowhere/web/*.array_record", "weight": 1}}',
+            "/nowhere/web/*.array_record does not",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_checked(
+    mixlaw: Mixlaw, spec: Path, tmp_path: Path, text: str, said: str
+) -> None:
+    pytest.importorskip("grain")
+    (tmp_path / "mix.json").write_text(text)
+    done = mixlaw("check", str(spec), "--to", "maxtext", "--file", "mix.json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
 def test_killed_and_run_again(mixlaw: Mixlaw, spec: Path, tmp_path: Path) -> None:
     pytest.importorskip("datasets")
     command = [sys.executable, "-m", "flows.cli", "export", str(spec), "--to", "huggingface"]

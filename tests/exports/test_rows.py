@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mixing.errors import InputError
 from mixing.export import export
 from proxies.writers import jobs_of, write_data
 from tests.exports.corpus import WINDOW, WINDOWS, Store, shares_of, spec_over
@@ -55,7 +56,11 @@ def test_a_domain_that_is_read_more_than_once(store: Store, tmp_path: Path) -> N
     assert set(counts.values()) <= {2, 3}
 
 
-def test_another_count_writes_again(store: Store, tmp_path: Path) -> None:
+def test_another_count_is_refused(store: Store, tmp_path: Path) -> None:
+    """The rows are the mix of a file that was exported before."""
     pytest.importorskip("datasets")
     assert len(written(store, tmp_path, SHARES, WINDOWS)["web"]) == 140
-    assert len(written(store, tmp_path, SHARES, 2 * WINDOWS)["web"]) == 280
+    with pytest.raises(InputError, match="web holds data of other token files or of another mix"):
+        written(store, tmp_path, SHARES, 2 * WINDOWS)
+    assert len(written(store, tmp_path, SHARES, WINDOWS)["web"]) == 140
+    assert len(written(store, tmp_path / "other", SHARES, 2 * WINDOWS)["web"]) == 280

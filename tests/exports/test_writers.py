@@ -154,12 +154,31 @@ def test_a_second_time_writes_nothing(store: Store, tmp_path: Path, name: str) -
     again = write_data(jobs(store, tmp_path), name, WINDOW)
     assert (again.new, again.kept) == (0, 4)
     assert {path: stamps(tmp_path)[path] for path in data} == before
-    # Another length is another part; one shard less is one part less.
-    half = write_data(jobs(store, tmp_path), name, WINDOW // 2)
-    assert (half.new, half.kept) == (4, 0)
+
+
+@formats
+def test_a_folder_with_other_rows_is_refused(store: Store, tmp_path: Path, name: str) -> None:
+    """A file that was exported before reads that folder."""
+    need(name)
+    write_data(jobs(store, tmp_path), name, WINDOW)
+    before = stamps(tmp_path)
+    if FORMATS[name].whole:
+        again = write_data(jobs(store, tmp_path), name, WINDOW // 2)
+        assert (again.new, again.kept) == (0, 4)
+    else:
+        with pytest.raises(InputError, match="web holds windows of 512 tokens, not windows of 256 tokens"):
+            write_data(jobs(store, tmp_path), name, WINDOW // 2)
     fewer = [Job(job.domain, job.shards[:1], job.folder) for job in jobs(store, tmp_path)]
-    write_data(fewer, name, WINDOW)
-    assert len(READERS[name](tmp_path / "web")) == len(store.tokens("web")[0]) // WINDOW
+    with pytest.raises(InputError, match="web holds data of other token files"):
+        write_data(fewer, name, WINDOW)
+    others = [Job(job.domain, job.shards[::-1], job.folder) for job in jobs(store, tmp_path)]
+    with pytest.raises(InputError, match="web holds data of other token files"):
+        write_data(others, name, WINDOW)
+    after = stamps(tmp_path)
+    for stamp in (before, after):
+        for path in [path for path in stamp if path.endswith("lock")]:
+            del stamp[path]
+    assert after == before
 
 
 KILLED = """
