@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from flows.commands import check, deployments, mix, spec, study, table
-from mixing.errors import MixlawError
+from mixing.errors import InputError, MixlawError
 
 # Fits are many small solves: a second BLAS thread only waits for the first, and for whoever else uses the core.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -65,8 +65,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(_run([argument for argument in arguments if argument != "--debug"], debug))
 
 
+def _without_login(name: str, instead: str) -> None:
+    """Refuse an address with a login in it: it would be shown wherever the address is."""
+    address = os.environ.get(name, "")
+    if "@" in address.partition("://")[2].partition("/")[0]:
+        raise InputError(f"{name} has a login in it", f"Take it out, and set {instead}")
+
+
 def _run(arguments: list[str], debug: bool) -> int:
     try:
+        _without_login("PREFECT_API_URL", "PREFECT_API_AUTH_STRING=USER:PASSWORD")
         status = app(args=arguments, prog_name="mixlaw", standalone_mode=False)
         sys.stdout.flush()
         if status == INTERRUPTED:

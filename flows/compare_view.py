@@ -56,7 +56,10 @@ def print_comparison(found: Comparison, console: Console) -> None:
             "losses on other text or tokens cannot be subtracted; increments over the base can be compared"
         )
     console.print(
-        Text(f"by the rule B would {'' if found.takes_over else 'not '}take over from A: {found.verdict}")
+        Text(
+            f"by these specs alone B would {'' if found.takes_over else 'not '}take over from A: {found.verdict} (a study "
+            "run also weighs, by its own law, what staying would cost)"
+        )
     )
 
 

@@ -98,8 +98,8 @@ def deploy(wanted: Wanted) -> Deployed:
     server does not answer or refuses.
     """
     environment = job_environment(wanted.root)
-    for cron in (wanted.cron, wanted.refresh_cron):
-        check_cron(cron, wanted.timezone)
+    check_cron(wanted.cron, wanted.timezone)
+    check_cron(wanted.refresh_cron, wanted.timezone, "--refresh-cron")
     api = api_url()
     with _answering(api) as client:
         pools = dict.fromkeys([wanted.pool, *([wanted.proxy_pool] if wanted.spread else [])])
@@ -123,21 +123,23 @@ def job_environment(root: Path) -> dict[str, str]:
     return found
 
 
-def check_cron(cron: str, timezone: str) -> None:
-    """Raises InputError for what Prefect would not schedule."""
+def check_cron(cron: str, timezone: str, option: str = "--cron") -> None:
+    """Raises InputError for what Prefect would not schedule, and for a sixth field, which would count seconds."""
     from prefect.client.schemas.schedules import CronSchedule
     from pydantic import ValidationError
 
+    wrong = InputError(
+        f"{option} {cron!r}: not a cron schedule", 'Minute, hour, day, month, weekday: "0 2 * * *" is 2 a.m.'
+    )
+    if len(cron.split()) > 5:
+        raise wrong
     try:
         CronSchedule(cron=cron or "0 0 * * *", timezone=timezone)
     except ValidationError as error:
         field_name = str(error.errors()[0]["loc"][-1]) if error.errors()[0]["loc"] else "cron"
         if field_name == "timezone":
             raise InputError(f"--timezone {timezone}: not a time zone", "Such as Europe/Berlin") from None
-        raise InputError(
-            f"--cron {cron!r}: not a cron schedule",
-            'Minute, hour, day, month, weekday: "0 2 * * *" is 2 a.m.',
-        ) from None
+        raise wrong from None
 
 
 def api_url() -> str:

@@ -94,7 +94,12 @@ class Spread:
                 "Deploy the study with --spread, or without spread",
             ) from error
         with get_client(sync_client=True) as client:
-            taken = self._wait(client, flow_run, folder, report)
+            try:
+                taken = self._wait(client, flow_run, folder, report)
+            finally:
+                # However it ended, no worker has it any more: others must not wait for that one's sake.
+                with self._lock:
+                    self._taken.discard(flow_run.id)
         if not taken:
             from flows.steps import train_here
 

@@ -157,3 +157,15 @@ def test_ui_before_anything_is_logged(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "nothing is logged here yet" in done.stderr
     assert not (tmp_path / "home").exists()
+
+
+def test_a_login_in_prefects_address_is_refused_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://user:hush@127.0.0.1:4200/api")
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["status", "study.yaml"])
+    assert ended.value.code == 2
+    err = capsys.readouterr().err
+    assert "PREFECT_API_AUTH_STRING" in err
+    assert "hush" not in err

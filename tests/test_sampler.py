@@ -115,7 +115,7 @@ def test_a_domain_offers_every_window_once_per_epoch() -> None:
 def test_mixtures_share_slots_and_candidate_windows() -> None:
     store = memory_store(train_tokens=65536)
     tokens = 200 * 64
-    changes = {"kind": "proxy", "base": "b", "tokens": tokens, "budgets": log_budgets(tokens, 64)}
+    changes = {"kind": "proxy", "base": "b" * 16, "tokens": tokens, "budgets": log_budgets(tokens, 64)}
     low, high = (
         Sampler.of(proxy_spec(store, mixture={"general": 1 - share, "target": share}, **changes), store)
         for share in (0.3, 0.4)
@@ -165,9 +165,9 @@ def test_order_of_the_mixture_is_irrelevant() -> None:
 def test_seed_and_kind_change_the_stream_but_the_heldout_windows_stay() -> None:
     store = memory_store()
     mixture = {"general": 0.5, "target": 0.5}
-    spec = proxy_spec(store, kind="proxy", base="b", mixture=mixture)
+    spec = proxy_spec(store, kind="proxy", base="b" * 16, mixture=mixture)
     for other in (
-        proxy_spec(store, kind="proxy", base="b", mixture=mixture, seed=2),
+        proxy_spec(store, kind="proxy", base="b" * 16, mixture=mixture, seed=2),
         proxy_spec(store, mixture=mixture),
     ):
         assert not np.array_equal(Sampler.of(spec, store).window_mb, Sampler.of(other, store).window_mb)
