@@ -57,8 +57,8 @@ def print_comparison(found: Comparison, console: Console) -> None:
         )
     console.print(
         Text(
-            f"by these specs alone B would {'' if found.takes_over else 'not '}take over from A: {found.verdict} (a study "
-            "run also weighs, by its own law, what staying would cost)"
+            f"by these specs alone B would {'' if found.takes_over else 'not '}take over from A: {found.verdict} "
+            "(a study run also weighs, by its own law, what staying would cost)"
         )
     )
 

@@ -73,6 +73,7 @@ def test_deploy_registers_and_updates(prefect_server: None, tmp_path: Path) -> N
 def test_what_deploy_refuses(prefect_server: None, tmp_path: Path) -> None:
     study = write_study(tmp_path)
     refused(deploy(study, "--cron", "every night"), 2, "--cron", "not a cron schedule", "0 2 * * *")
+    refused(deploy(study, "--refresh-cron", "0 * * * * *"), 2, "--refresh-cron", "not a cron schedule")
     refused(deploy(study, "--timezone", "Mars/Olympus"), 2, "not a time zone")
     refused(deploy(tmp_path / "none.yaml"), 2, "no such study file")
     refused(
