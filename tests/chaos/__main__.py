@@ -56,7 +56,7 @@ def main() -> int:
         if asked.only and name not in asked.only:
             return False
         if time.monotonic() > end - 120 and name != "kills":
-            tally.notes.append(f"{name}: left out, {asked.minutes:g} minutes are over")
+            tally.not_done.append(f"{name}: left out, {asked.minutes:g} minutes are over")
             return False
         say(name)
         return True
@@ -109,7 +109,7 @@ def _inject(
         given += kill_round(tally, study, reference, client, rng, wanted, end - 90)
         tally.unreaped += open_flow_runs(stack, study / "home" / "tiny")
     if given < asked.kills and (not asked.only or "kills" in asked.only):
-        tally.notes.append(
+        tally.not_done.append(
             f"{given} of {asked.kills} kills in {asked.minutes:g} minutes: the machine is slow"
         )
 

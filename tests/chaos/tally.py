@@ -31,6 +31,7 @@ class Tally:
     recovery: list[float] = field(default_factory=list)
     recovery_by: dict[str, list[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    not_done: list[str] = field(default_factory=list)
 
     def recovered(self, fault: str, seconds: float) -> None:
         self.recovery.append(seconds)
@@ -45,6 +46,7 @@ class Tally:
             "orphan": self.orphans,
             "half file": self.half_files,
             "flow run not reaped": self.unreaped,
+            "not done": self.not_done,
         }
         return [f"{kind}: {what}" for kind, found in kinds.items() for what in found]
 
@@ -66,7 +68,7 @@ class Tally:
             by = ", ".join(f"{name} {sorted(found)[-1]:.1f} s" for name, found in self.recovery_by.items())
             rows.append(("recovery", f"{middle:.1f} s", f"median; at most {worst:.1f} s ({by})"))
         lines = [f"{name:<28}{number:>8}  {said}".rstrip() for name, number, said in rows]
-        return "\n".join([*lines, *(f"note: {note}" for note in self.notes)])
+        return "\n".join([*lines, *(f"note: {note}" for note in [*self.notes, *self.not_done])])
 
 
 def _counts(found: Counter[str]) -> str:
