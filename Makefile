@@ -43,6 +43,7 @@ $(EXPORTS)/.ready: constraints-exports.txt
 	@test -x $(EXPORTS)/bin/python || $(PYTHON) -m venv $(EXPORTS)
 	@echo "installing trainers' loaders into $(EXPORTS) (one to two minutes the first time)"
 	@$(INTO) $(EXPORTS)/bin/python constraints-exports.txt
+	@$(EXPORTS)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --editable .
 	@touch $@
 
 test-exports: $(EXPORTS)/.ready  ## exports, read by the trainers' own loaders
@@ -54,6 +55,7 @@ $(STREAMING)/.ready: constraints-streaming.txt
 	@test -x $(STREAMING)/bin/python || $(PYTHON) -m venv $(STREAMING)
 	@echo "installing mosaicml-streaming into $(STREAMING) (a minute or two the first time, 1 GB)"
 	@$(INTO) $(STREAMING)/bin/python constraints-streaming.txt
+	@$(STREAMING)/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --editable .
 	@touch $@
 
 test-streaming: $(STREAMING)/.ready  ## MDS, read by mosaicml-streaming; for the night

@@ -139,6 +139,13 @@ class MixSpec(_Part):
         check_consistency(self)
         return self
 
+    def epochs_of(self, name: str) -> float | None:
+        """How often the run reads a domain: as the spec says, else from its share and tokens; None without those."""
+        domain = self.domains[name]
+        if domain.epochs is None and domain.tokens:
+            return domain.share * self.total_tokens / domain.tokens
+        return domain.epochs
+
     def with_data_root(self, data_root: str) -> MixSpec:
         """The same spec over token files in another folder. Raises InputError where it is not absolute."""
         try:

@@ -55,6 +55,7 @@ def moved_share(first: MixSpec, second: MixSpec) -> float:
 def _mix(first: MixSpec, second: MixSpec) -> Iterable[Difference]:
     for name in dict.fromkeys([*first.domains, *second.domains]):
         old, new = first.domains.get(name), second.domains.get(name)
+        times = [None if name not in spec.domains else spec.epochs_of(name) for spec in (first, second)]
         if old is None or new is None:
             share = (old or new).share  # type: ignore[union-attr]
             verb = "leaves" if new is None else "is new"
@@ -71,9 +72,9 @@ def _mix(first: MixSpec, second: MixSpec) -> Iterable[Difference]:
             )
             reads = [_reads(spec, name) for spec in (first, second)]
             yield Difference(f"domains.{name}.share", old.share, new.share, f"{words}; {' -> '.join(reads)}")
-        elif old.epochs and new.epochs and abs(old.epochs / new.epochs - 1) > 1e-6:
-            words = f"{name}: read {old.epochs:.3g} -> {new.epochs:.3g} times, at the same share"
-            yield Difference(f"domains.{name}.epochs", old.epochs, new.epochs, words)
+        elif times[0] and times[1] and abs(times[0] / times[1] - 1) > 1e-6:
+            words = f"{name}: read {times[0]:.3g} -> {times[1]:.3g} times, at the same share"
+            yield Difference(f"domains.{name}.epochs", times[0], times[1], words)
         if old.max_epochs != new.max_epochs:
             words = f"{name}: may be read {old.max_epochs:g} -> {new.max_epochs:g} times"
             yield Difference(f"domains.{name}.max_epochs", old.max_epochs, new.max_epochs, words)
@@ -89,7 +90,8 @@ def _points(change: float) -> str:
 def _reads(spec: MixSpec, name: str) -> str:
     domain = spec.domains[name]
     text = f"{domain.share * spec.total_tokens:,.0f} tokens"
-    return text if domain.epochs is None else f"{text} ({domain.epochs:.3g} epochs)"
+    epochs = spec.epochs_of(name)
+    return text if epochs is None else f"{text} ({epochs:.3g} epochs)"
 
 
 def _stages(first: MixSpec, second: MixSpec) -> Iterable[Difference]:

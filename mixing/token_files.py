@@ -220,6 +220,8 @@ def _raw(path: Path, files: TokenFiles) -> NDArray[np.integer]:
             f"{shown(path)} was written by numpy.save; OLMo-core's .npy are raw ids without a header",
             "Write the array with tofile()",
         )
+    if size == 0:
+        raise InputError(f"{shown(path)} is empty", "Give a file with tokens, or leave it out")
     if size % dtype.itemsize:
         raise InputError(
             f"{shown(path)}: {size} bytes are no whole number of {dtype.name} ids", "Correct token_dtype"

@@ -202,6 +202,34 @@ def test_missing_token_files_are_said(tmp_path: Path) -> None:
     assert export(spec, "megatron").notes == ()
 
 
+def test_missing_data_is_said(tmp_path: Path) -> None:
+    spec = example_spec(data_root=str(tmp_path))
+    for name in ("maxtext", "litdata", "streaming", "nanotron", "axolotl"):
+        note = export(spec, name).notes[-1]
+        assert "not there yet: web, code, math" in note
+        assert f"e.g. {tmp_path}/{name}/web" in note
+        assert "write them with --data DIR" in note
+    for name in ("levanter", "lingua", "llama-factory", "energon"):
+        assert "write them with its own tools" in export(spec, name).notes[-1]
+    assert "its own tools" in export(spec, "axolotl", unit="document").notes[-1]
+    for name in ("web", "math"):
+        (tmp_path / "maxtext" / name).mkdir(parents=True)
+    assert "not there yet: code (e.g." in export(spec, "maxtext").notes[-1]
+    (tmp_path / "maxtext" / "code").mkdir()
+    assert not any("not there yet" in note for note in export(spec, "maxtext").notes)
+    # --data says it itself, before it writes.
+    assert not any("not there yet" in note for note in export(spec, "maxtext", data="/gone").notes)
+
+
+@pytest.mark.parametrize("target", ["streaming", "levanter"])
+def test_a_domain_whose_name_would_be_filled_in(target: str) -> None:
+    data = example_spec().model_dump()
+    data["domains"]["${web}"] = data["domains"].pop("web")
+    data["stages"][0]["shares"]["${web}"] = data["stages"][0]["shares"].pop("web")
+    with pytest.raises(InputError, match=r"domains\.\$\{web\}: has .* in its name.*Rename the domain"):
+        export(MixSpec.model_validate(data), target)
+
+
 def test_unknown_target_and_unit() -> None:
     with pytest.raises(InputError, match=r"'megatrn' is not an export target\. Targets: megatron, olmo-core"):
         export(example_spec(), "megatrn")

@@ -81,6 +81,31 @@ def test_diff_says_nothing_of_equal_specs(folder: Path, capsys: pytest.CaptureFi
     assert json.loads(capsys.readouterr().out) == {"identical": True, "moved_share": 0.0, "differences": []}
 
 
+def test_epochs_that_a_spec_leaves_out_are_computed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, spec in (("a", example_spec()), ("b", with_shares({"web": 0.6, "code": 0.3, "math": 0.1}))):
+        data = yaml.safe_load(dump_spec(spec))
+        for domain in data["domains"].values():
+            del domain["epochs"]
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(data))
+    assert status_of("show", "a.yaml") == 0
+    shown = capsys.readouterr().out
+    assert "0.179" in shown
+    assert "?" not in shown
+    assert status_of("diff", "a.yaml", "b.yaml") == 0
+    assert "71,680 tokens (0.179 epochs) -> 61,440" in capsys.readouterr().out
+
+
+def test_export_names_the_options_that_are_wrong(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, said in (
+        (("--json",), "--json: export prints the trainer's own file"),
+        (("--data-root", "rel"), "--data-root: 'rel' is not an absolute path"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["export", "a.yaml", "--to", "megatron", *arguments])
+        assert ended.value.code == 2
+        assert said in capsys.readouterr().err
+
+
 def test_diff_in_words_and_numbers(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save_spec(with_shares({"web": 0.6, "code": 0.3, "math": 0.1}), folder / "b.yaml")
     assert status_of("diff", "a.yaml", "b.yaml") == 0

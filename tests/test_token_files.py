@@ -210,6 +210,9 @@ def test_wrong_ids_and_types_are_named(tmp_path: Path) -> None:
     np.save(tmp_path / "saved.npy", raw)
     with pytest.raises(InputError, match=r"written by numpy\.save"):
         built([source("web", tmp_path / "saved.npy", "olmo", dtype="uint16")], tmp_path / "tokens")
+    (tmp_path / "empty.npy").touch()
+    with pytest.raises(InputError, match=r"empty\.npy is empty"):
+        built([source("web", tmp_path / "empty.npy", "olmo", dtype="uint16")], tmp_path / "tokens")
     (tmp_path / "odd.npy").write_bytes(b"123")
     with pytest.raises(InputError, match="3 bytes are no whole number of uint16"):
         built([source("web", tmp_path / "odd.npy", "olmo", dtype="uint16")], tmp_path / "tokens")

@@ -36,7 +36,7 @@ def check(
 ) -> None:
     """Draw from an exported file with the trainer's own loader: asked against realised shares."""
     from flows.commands import output
-    from flows.commands.mix import load_mix
+    from flows.commands.mix import load_mix, moved
     from flows.progress import bar
     from proxies import loaders
 
@@ -44,7 +44,7 @@ def check(
         raise InputError(f"--unit {unit} is not a unit", "Units: window, document")
     mix = load_mix(spec)
     if data_root is not None:
-        mix = mix.with_data_root(data_root)
+        mix = moved(mix, data_root)
     with tempfile.TemporaryDirectory(prefix="mixlaw-check-") as work, bar("loader") as report, _aside():
         found = loaders.check(
             mix,

@@ -53,6 +53,10 @@ def export(
         else:
             print(targets_table())
         return
+    if json:
+        raise InputError(
+            "--json: export prints the trainer's own file", "Use it with --list, or leave it out"
+        )
     if not spec:
         raise InputError(
             "export: no SPEC given", "Name a mixspec.yaml or models:/NAME@champion, and --to TARGET"
@@ -63,7 +67,7 @@ def export(
         raise InputError(f"--unit {unit} is not a unit", "Units: window, document")
     mix = load_mix(spec)
     if data_root is not None:
-        mix = mix.with_data_root(data_root)
+        mix = moved(mix, data_root)
     folder = None
     if data is not None:
         folder = str(data.absolute())
@@ -72,6 +76,14 @@ def export(
     if out is None:
         sys.stdout.write(export_text(done))
     print(export_summary(mix, done), file=sys.stderr)
+
+
+def moved(mix: MixSpec, data_root: str) -> MixSpec:
+    """The mix over token files in the folder given with --data-root. Raises InputError, naming the option."""
+    try:
+        return mix.with_data_root(data_root)
+    except InputError as error:
+        raise InputError(error.message.replace("data_root", "--data-root", 1), error.hint) from None
 
 
 def write_tokens(mix: MixSpec, to: str, folder: str, unit: str | None) -> None:
@@ -83,8 +95,7 @@ def write_tokens(mix: MixSpec, to: str, folder: str, unit: str | None) -> None:
     """
     from flows.progress import bar
     from mixing.export import export as render
-    from mixing.export import target_named
-    from mixing.export.target import NOT_WRITTEN
+    from mixing.export import is_written, target_named
     from proxies.writers import format_named, jobs_of, write_data
 
     target = target_named(to)
@@ -96,7 +107,7 @@ def write_tokens(mix: MixSpec, to: str, folder: str, unit: str | None) -> None:
         raise InputError(f"--data: {target.name}'s datasets are configured in its own code", "Leave it out")
     # Whatever is wrong with the mix or the installation is found before anything is written.
     planned = render(mix, to, unit=unit, data=folder)  # type: ignore[arg-type]
-    if target.data in NOT_WRITTEN or (target.exact and planned.plan.unit == "document"):
+    if not is_written(target, planned.plan.unit):
         expected = [Path(item.folder).name for item in planned.data if not Path(item.folder).is_dir()]
         there = f"; not there yet: {', '.join(expected)}" if expected else ""
         print(f"{folder}: a folder of {target.data} data per domain is expected{there}", file=sys.stderr)

@@ -68,7 +68,7 @@ def _mix_table(mix: MixSpec) -> Any:
             row += [f"{stage.shares.get(name, 0.0):.4g}" for stage in mix.stages]
         row += [
             "?" if domain.tokens is None else count(domain.tokens),
-            "?" if domain.epochs is None else f"{domain.epochs:.3g}",
+            "?" if (epochs := mix.epochs_of(name)) is None else f"{epochs:.3g}",
             f"{domain.max_epochs:g}",
             str(len(domain.shards)),
         ]
@@ -154,9 +154,9 @@ def validate(
 
     mix = load_mix(spec)
     warnings = [
-        f"domains.{name}: {domain.epochs:.2f} epochs, above its max_epochs of {domain.max_epochs:g}"
+        f"domains.{name}: {epochs:.2f} epochs, above its max_epochs of {domain.max_epochs:g}"
         for name, domain in mix.domains.items()
-        if domain.epochs is not None and exceeds_cap(domain.epochs, domain.max_epochs)
+        if (epochs := mix.epochs_of(name)) is not None and exceeds_cap(epochs, domain.max_epochs)
     ]
     warnings += [
         f"domains.{name}: its tokens are not given, so its repetition cannot be checked"

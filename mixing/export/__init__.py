@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from mixing.export.megatron import MEGATRON
 from mixing.export.nanotron import NANOTRON
 from mixing.export.olmo_core import OLMO_CORE
 from mixing.export.streaming import STREAMING
-from mixing.export.target import Rendered, Target, absolute_prefix
+from mixing.export.target import NOT_WRITTEN, Rendered, Target, absolute_prefix
 from mixing.export.torchtitan import TORCHTITAN
 from mixing.spec import MixSpec, Shard
 
@@ -160,7 +160,8 @@ def export(
     reads_store = target.data == "store" or (target.store_too and data is None)
     missing = _missing_shards(spec, planned) if reads_store else []
     written = () if reads_store or target.data == "own" else _data(spec, target, planned)
-    return Exported(target.name, planned, files, (*notes, *missing), written)
+    absent = _absent_data(target, planned, written) if data is None else []
+    return Exported(target.name, planned, files, (*notes, *missing, *absent), written)
 
 
 def _data_folder(spec: MixSpec, target: Target, data: str | None) -> str | None:
@@ -183,6 +184,26 @@ def _data(spec: MixSpec, target: Target, planned: Plan) -> tuple[DomainData, ...
         for name, path in (stage.folders or {}).items():
             found.setdefault(path, DomainData(name, stage.number, path, stage.shards[name], rows.get(name)))
     return tuple(found.values())
+
+
+def is_written(target: Target, unit: Unit) -> bool:
+    """Whether `mixlaw export --data` writes the target's data, or only points at it."""
+    return target.data not in NOT_WRITTEN and not (target.exact and unit == "document")
+
+
+def _absent_data(target: Target, planned: Plan, data: Sequence[DomainData]) -> list[str]:
+    """A note for folders that are not here: right for a trainer elsewhere, wrong where nobody wrote them."""
+    names = dict.fromkeys(item.domain for item in data if not Path(item.folder).is_dir())
+    if not names:
+        return []
+    how = (
+        "write them with --data DIR" if is_written(target, planned.unit) else "write them with its own tools"
+    )
+    absent = [item.folder for item in data if item.domain in names]
+    return [
+        f"{target.name} reads a folder of {target.data} data per domain; not there yet: {', '.join(names)} "
+        f"(e.g. {absent[0]}); {how}"
+    ]
 
 
 def _start(file: Rendered, path: str) -> tuple[str, ...]:

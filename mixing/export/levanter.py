@@ -105,7 +105,7 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     for stage, mix in zip(stages, mixes, strict=True):
         for name in mix:
             caches.setdefault(name, {"cache_dir": folder(stage, name)})
-    refuse_text([*caches, *(cache["cache_dir"] for cache in caches.values())], "${", "which is filled in")
+    refuse_text([cache["cache_dir"] for cache in caches.values()], "${", "which is filled in", caches)
     starts = [stage.first_token // length for stage in stages[1:]]
     block, _ = _block(mixes, starts, plan.tokens // length, batch // length or 1)
     notes = [note for stage, mix in zip(stages, mixes, strict=True) for note in _coarse(stage, mix, block)]

@@ -21,7 +21,7 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     streams = {
         name: {"local": folder(stage, name), "proportion": share} for name, share in stage.weights.items()
     }
-    refuse_text([*streams, *(stage.folders or {}).values()], "${", "which LLM Foundry would fill in")
+    refuse_text(list((stage.folders or {}).values()), "${", "which LLM Foundry would fill in", streams)
     dataset: dict[str, Any] = {
         "max_seq_len": spec.sequence_length,
         "shuffle": True,

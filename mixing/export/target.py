@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -169,8 +169,13 @@ def run_length(spec: MixSpec, why: str, batch: bool = True) -> tuple[int, int]:
     return spec.sequence_length or 1, spec.global_batch_tokens or 1
 
 
-def refuse_text(texts: Sequence[str], forbidden: str, why: str) -> None:
-    """Raise InputError for the first path or name that has `forbidden` in it."""
+def refuse_text(texts: Sequence[str], forbidden: str, why: str, domains: Iterable[str] | None = None) -> None:
+    """Raise InputError for the first of `domains`, or of the paths, that has `forbidden` in it."""
+    for name in domains or ():
+        if forbidden in name:
+            raise InputError(
+                f"domains.{name}: has {forbidden!r} in its name, {why}", "Rename the domain in the spec"
+            )
     for text in texts:
         if forbidden in text:
             raise InputError(

@@ -29,6 +29,7 @@ from proxies.loaders.maxtext import MAXTEXT
 from proxies.loaders.megatron import MEGATRON
 from proxies.loaders.olmo_core import OLMO_CORE
 from proxies.loaders.streaming import STREAMING
+from proxies.writers.part import ALONE
 
 LOADERS = {
     "megatron": MEGATRON,
@@ -95,7 +96,8 @@ def loader_of(target: Target) -> Loader:
         )
     if importlib.util.find_spec(loader.module.split(".")[0]) is None:
         raise MixlawError(
-            f"{target.name}: its loader is not installed here", f"Run: pip install {loader.install}"
+            f"{target.name}: its loader is not installed here",
+            f"Run: pip install {loader.install}" + ALONE * loader.alone,
         )
     return loader
 

@@ -104,7 +104,8 @@ class Loader:
 
     `module` must be importable, `package` is its distribution (for the version) and `install` what pip is asked
     for. `parts` is how many weighted items a domain is divided into, each of which a deterministic loader
-    rounds; `whole`: it always draws the whole run.
+    rounds; `whole`: it always draws the whole run; `alone`: it holds
+    packages of the other loaders back, so it wants an environment of its own.
     """
 
     module: str
@@ -113,6 +114,7 @@ class Loader:
     draw: Callable[[Request], Drawn]
     parts: Callable[[Request, str], int] = lambda request, name: 1
     whole: bool = False
+    alone: bool = False
 
 
 def shards_read(request: Request, name: str) -> int:

@@ -35,4 +35,4 @@ def dataset_of(request: Request) -> tuple[Any, list[str]]:
     return made, list(streams)
 
 
-STREAMING = Loader("streaming", "mosaicml-streaming", "mosaicml-streaming==0.13.0", draw)
+STREAMING = Loader("streaming", "mosaicml-streaming", "mosaicml-streaming==0.13.0", draw, alone=True)

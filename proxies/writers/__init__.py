@@ -33,7 +33,7 @@ from proxies.writers.arrow import ARROW
 from proxies.writers.ds import DS
 from proxies.writers.litdata import LITDATA
 from proxies.writers.mds import MDS
-from proxies.writers.part import Format, OnTokens, Part
+from proxies.writers.part import ALONE, Format, OnTokens, Part
 
 FORMATS = {form.name: form for form in (ARROW, ARRAY_RECORD, MDS, LITDATA, DS)}
 OWN = ".mixlaw"
@@ -84,7 +84,7 @@ def format_named(name: str) -> Format:
     if importlib.util.find_spec(form.module) is None:
         raise MixlawError(
             f"writing {name} data needs the package {form.package}",
-            f"Run: pip install '{form.package}'",
+            f"Run: pip install '{form.package}'" + ALONE * form.alone,
         )
     return form
 

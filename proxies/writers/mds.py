@@ -45,4 +45,4 @@ def _folder(part: Part) -> str:
     return f"part-{part.number:05d}"
 
 
-MDS = Format("mds", "streaming", "mosaicml-streaming==0.13.0", write, join)
+MDS = Format("mds", "streaming", "mosaicml-streaming==0.13.0", write, join, alone=True)

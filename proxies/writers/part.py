@@ -16,6 +16,9 @@ from mixing.token_files import read_index
 BLOCK = 1 << 22
 """Tokens that are in memory at once."""
 
+ALONE = " in an environment of its own (docs/exports.md, Loaders and writers)"
+"""Said of a package that holds others back."""
+
 OnTokens = Callable[[int], None]
 """Called with the tokens of a part that are written."""
 
@@ -96,7 +99,7 @@ class Format:
     `module` is what must be importable and `package` what pip is asked for. `write` writes a part into an empty
     folder, under names that no other part uses; `join` then makes one dataset of a folder that holds all parts
     (it may run again). `documents`: rows may be documents; `whole`: tokens are written as they are, for windows of any
-    length. `version` rises when the same tokens are written
+    length; `alone`: its package wants an environment of its own. `version` rises when the same tokens are written
     differently.
     """
 
@@ -107,4 +110,5 @@ class Format:
     join: Callable[[Path, Sequence[Part]], None]
     documents: bool = False
     whole: bool = False
+    alone: bool = False
     version: int = 1

@@ -226,6 +226,7 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         with pytest.raises(MixlawError, match="pip install") as caught:
             format_named(name)
         assert form.package in str(caught.value)
+        assert ("environment of its own" in str(caught.value)) == (name == "mds")
     with pytest.raises(InputError, match="'levanter' cannot be written here"):
         format_named("levanter")
 
