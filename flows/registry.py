@@ -161,6 +161,12 @@ def answering(what: str, uri: str) -> Iterator[MlflowClient]:
             raise InputError(
                 f"{what}: MLflow at {redacted(uri)} has no such mix", "See the Models page of `mixlaw ui`"
             ) from None
+        if code == "PERMISSION_DENIED":
+            # What an MLflow with logins also says of a mix that does not exist.
+            raise InputError(
+                f"{what}: MLflow at {redacted(uri)} has no such mix, or this login may not read it",
+                "See the Models page of `mixlaw ui`",
+            ) from None
         said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise MixlawError(
             f"{what}: MLflow at {redacted(uri)} did not answer ({redacted(said)})",
