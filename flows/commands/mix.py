@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 import sys
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.commands.output import print_json
-from mixing.errors import InputError
+from mixing.errors import InputError, MixlawError
 
 if TYPE_CHECKING:
     from mixing.spec import MixSpec
@@ -125,11 +126,19 @@ def write_tokens(mix: MixSpec, to: str, folder: str, unit: str | None) -> None:
 
 
 def load_mix(spec: str) -> MixSpec:
-    """The mix spec in a file, or of a chosen mix in MLflow (`models:/NAME@champion`). Raises InputError."""
+    """The mix spec in a file, or of a chosen mix in MLflow (`models:/NAME@champion`).
+
+    Raises InputError, MixlawError where MLflow is not installed.
+    """
     from mixing.spec import load_spec
 
     if not spec.startswith("models:/"):
         return load_spec(Path(spec))
+    if importlib.util.find_spec("mlflow") is None:
+        raise MixlawError(
+            f"{spec}: MLflow is not installed in this environment",
+            "Give the mixspec.yaml: it is an artifact of the chosen mix",
+        )
     from flows import home
 
     root = home.home()
