@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -202,3 +203,34 @@ def test_two_workers_share_a_swarm(finished: Finished, client: Any, tmp_path: Pa
     assert mine["critical_ratio"] == pytest.approx(theirs["critical_ratio"], abs=1e-3)
     logs = [(tmp_path / f"{name}.log").read_text() for name in ("one", "two")]
     assert all("submitting flow run" in log for log in logs)
+
+
+def test_a_flow_run_whose_wait_has_ended_keeps_no_worker_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen running once, then done or failed between two looks: others may still find that no worker is there."""
+    monkeypatch.setattr("prefect.deployments.run_deployment", lambda *_, **__: SimpleNamespace(id="flow-run"))
+    monkeypatch.setattr("prefect.client.orchestration.get_client", lambda **_: nullcontext())
+    monkeypatch.setattr("proxies.runs.write_spec", lambda *_: None)
+    monkeypatch.setattr("proxies.runs.check_done", lambda *_: None)
+    folder = SimpleNamespace(runs=tmp_path, path=tmp_path)
+    job = SimpleNamespace(study=SimpleNamespace(study="tiny"), folder=folder, base_checkpoint=None)
+    spreading = Spread(job, "parent", SimpleNamespace())  # type: ignore[arg-type]
+    spec = SimpleNamespace(run_id="0" * 16, adopted=False)
+
+    def seen_then(ended: Exception | None) -> None:
+        def wait(*_: object) -> bool:
+            spreading._taken.add("flow-run")  # type: ignore[arg-type]
+            if ended is not None:
+                raise ended
+            return True
+
+        monkeypatch.setattr(spreading, "_wait", wait)
+
+    seen_then(None)
+    spreading("proxy", spec, None, lambda _: None, False)  # type: ignore[arg-type]
+    assert not spreading._taken
+    seen_then(RuntimeError("died"))
+    with pytest.raises(RuntimeError):
+        spreading("proxy", spec, None, lambda _: None, False)  # type: ignore[arg-type]
+    assert not spreading._taken
