@@ -255,7 +255,22 @@ def _one(
         job_variables={"env": environment},
         entrypoint_type=EntrypointType.MODULE_PATH,
     )
+    deployment.storage = _nothing_to_pull()
     identity = str(deployment.apply())
     return Registered(
         flow.name, study.study, identity, pool, cron, parameters, url_for("deployment", identity) or ""
     )
+
+
+def _nothing_to_pull() -> Any:
+    """A pull step that stays where the flow run starts.
+
+    Without any, Prefect copies the folder in which the worker's process starts to a temporary one, whole.
+    """
+    from prefect.runner.storage import LocalStorage
+
+    class InPlace(LocalStorage):
+        def to_pull_step(self) -> dict[str, Any]:
+            return {"prefect.deployments.steps.set_working_directory": {"directory": "."}}
+
+    return InPlace(".")

@@ -23,6 +23,9 @@ def deploy(study: Path, *arguments: str, **more: str) -> subprocess.CompletedPro
     return mixlaw(study.parent / "home", "deploy", str(study), *arguments, **more)
 
 
+STAYS = {"prefect.deployments.steps.set_working_directory": {"directory": "."}}
+
+
 def refused(done: subprocess.CompletedProcess[str], status: int, *said: str) -> None:
     assert (done.returncode, done.stderr.count("\n")) == (status, 1), done.stderr
     for text in said:
@@ -49,7 +52,8 @@ def test_deploy_registers_and_updates(prefect_server: None, tmp_path: Path) -> N
     assert found["environment"] == environment_of
     first = registered("mixlaw study/tiny")
     assert first.entrypoint == "flows.deployed.study"
-    assert (first.path, first.pull_steps or []) == (None, [])
+    # Without a pull step Prefect copies the folder that the worker's process starts in.
+    assert (first.path, first.pull_steps) == (None, [STAYS])
     assert first.work_pool_name == "nights"
     assert first.job_variables == {"env": environment_of}
     assert first.parameters == {"study_file": str(study), "spread": 3, "promote_gain": 0.01}
@@ -202,6 +206,7 @@ def test_files_of_deploy_are_what_prefect_reads(tmp_path: Path) -> None:
 
     file = ROOT / "deploy" / "prefect.yaml"
     PrefectYamlModel.model_validate(yaml.safe_load(file.read_text()))
+    assert yaml.safe_load(file.read_text())["pull"] == [STAYS]
     for part in yaml.safe_load(file.read_text())["deployments"]:
         flow = getattr(deployed, part["entrypoint"].removeprefix("flows.deployed."))
         assert set(part["parameters"]) <= set(flow.parameters.properties)
