@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect import flow, get_run_logger, tags
-from prefect.client.schemas.objects import State, StateType
+from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
@@ -237,11 +237,9 @@ def _run(job: Job, workers: int | None, spread: int, gain: float, note: str = ""
 
 
 def skipped(job: Job, holder: Holder | None) -> State[Any]:
-    """Neither done nor failed: nobody needs to be told."""
+    """Not a failure, which somebody would be told of, and Prefect shows a cancelled one as an error in the log."""
     who = holder or "process unknown"
-    return State(
-        type=StateType.CANCELLED, name=SKIPPED, message=f"{job.study.study} is running already ({who})"
-    )
+    return Completed(name=SKIPPED, message=f"{job.study.study} is running already ({who})")
 
 
 def said(outcome: Outcome) -> State[Any]:

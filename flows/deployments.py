@@ -14,18 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from flows.prefect_server import refused
 from flows.study import Study
 from mixing.errors import InputError, MixlawError
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
 
 POOL = "mixlaw"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be registered. `cron` and `refresh_cron` are empty for flows that are started by hand.
+    """What is to be registered. `cron` and `refresh_cron` are None for flows that are started by hand.
 
     `spread` is how many runs are flow runs of their own at the same time (0: trained where the study runs), on
     `proxy_pool`. `token_change` is the relative change of a domain's tokens that a refresh takes no notice of,
@@ -34,8 +36,8 @@ class Wanted:
 
     study: Study
     root: Path
-    cron: str = ""
-    refresh_cron: str = ""
+    cron: str | None = None
+    refresh_cron: str | None = None
     timezone: str = "UTC"
     pool: str = POOL
     proxy_pool: str = POOL
@@ -52,7 +54,7 @@ class Registered:
     name: str
     id: str
     pool: str
-    cron: str
+    cron: str | None
     parameters: dict[str, Any]
     url: str = ""
 
@@ -63,11 +65,17 @@ class Registered:
 
 @dataclass(frozen=True)
 class Deployed:
-    """What `mixlaw deploy` did. `created_pools` are those that were not there."""
+    """What `mixlaw deploy` did. `created_pools` are those that were not there.
+
+    `changes` says in words what an earlier deploy had set and this one did not keep; `workers` how many poll
+    each pool now.
+    """
 
     api: str
     deployments: tuple[Registered, ...]
     created_pools: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+    workers: dict[str, int] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     timezone: str = "UTC"
 
@@ -79,7 +87,7 @@ class Deployed:
                     "name": found.full_name,
                     "id": found.id,
                     "pool": found.pool,
-                    "cron": found.cron or None,
+                    "cron": found.cron,
                     "timezone": self.timezone,
                     "parameters": found.parameters,
                     "url": found.url or None,
@@ -87,6 +95,8 @@ class Deployed:
                 for found in self.deployments
             ],
             "created_pools": list(self.created_pools),
+            "changes": list(self.changes),
+            "workers": self.workers,
             "environment": self.environment,
         }
 
@@ -104,12 +114,55 @@ def deploy(wanted: Wanted) -> Deployed:
     with _answering(api) as client:
         pools = dict.fromkeys([wanted.pool, *([wanted.proxy_pool] if wanted.spread else [])])
         created = tuple(pool for pool in pools if _ensure_pool(client, pool))
+        before = _before(client, wanted.study.study)
         registered = tuple(_register(wanted, environment))
-    return Deployed(api, registered, created, environment, wanted.timezone)
+        changes = _changes(before, registered, wanted)
+        workers = {pool: _polling(client, pool) for pool in pools}
+    return Deployed(api, registered, created, changes, workers, environment, wanted.timezone)
+
+
+def _before(client: SyncPrefectClient, study: str) -> dict[str, DeploymentResponse]:
+    """What is registered of the study, by full name."""
+    from prefect.exceptions import ObjectNotFound
+
+    found = {}
+    for flow in ("mixlaw study", "mixlaw refresh", "mixlaw proxy"):
+        with contextlib.suppress(ObjectNotFound):
+            found[f"{flow}/{study}"] = client.read_deployment_by_name(f"{flow}/{study}")
+    return found
+
+
+def _changes(
+    before: dict[str, DeploymentResponse], now: tuple[Registered, ...], wanted: Wanted
+) -> tuple[str, ...]:
+    said = []
+    for part in now:
+        if (earlier := before.get(part.full_name)) is None:
+            continue
+        times = [
+            f"{schedule.schedule.cron} ({schedule.schedule.timezone})"
+            for schedule in earlier.schedules
+            if hasattr(schedule.schedule, "cron")
+        ]
+        kept = [f"{part.cron} ({wanted.timezone})"] if part.cron else []
+        said += [f"{part.full_name}: schedule {time} is removed" for time in times if time not in kept]
+        if earlier.work_pool_name != part.pool:
+            said.append(f"{part.full_name}: moved from work pool {earlier.work_pool_name} to {part.pool}")
+    study = before.get(now[0].full_name)
+    if study is not None and not wanted.spread and study.parameters.get("spread"):
+        said.append(f"its runs are trained where it runs itself: --spread was {study.parameters['spread']}")
+    return tuple(said)
+
+
+def _polling(client: SyncPrefectClient, pool: str) -> int:
+    """How many workers ask the pool for work now."""
+    return sum(worker.status == "ONLINE" for worker in client.read_workers_for_work_pool(pool))
 
 
 def job_environment(root: Path) -> dict[str, str]:
-    """What workers must know of this home. Raises InputError where it would carry a password."""
+    """What workers must know of this home. Raises InputError where it is none, or would carry a password."""
+    if root.exists() and not root.is_dir():
+        raise InputError(f"MIXLAW_HOME={root} is not a folder", "Set it to the folder that all workers share")
     found = {"MIXLAW_HOME": str(root.absolute())}
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if uri:
@@ -123,7 +176,7 @@ def job_environment(root: Path) -> dict[str, str]:
     return found
 
 
-def check_cron(cron: str, timezone: str, option: str = "--cron") -> None:
+def check_cron(cron: str | None, timezone: str, option: str = "--cron") -> None:
     """Raises InputError for what Prefect would not schedule, and for a sixth field, which would count seconds."""
     from prefect.client.schemas.schedules import CronSchedule
     from pydantic import ValidationError
@@ -131,10 +184,10 @@ def check_cron(cron: str, timezone: str, option: str = "--cron") -> None:
     wrong = InputError(
         f"{option} {cron!r}: not a cron schedule", 'Minute, hour, day, month, weekday: "0 2 * * *" is 2 a.m.'
     )
-    if len(cron.split()) > 5:
+    if cron is not None and not 1 <= len(cron.split()) <= 5:
         raise wrong
     try:
-        CronSchedule(cron=cron or "0 0 * * *", timezone=timezone)
+        CronSchedule(cron="0 0 * * *" if cron is None else cron, timezone=timezone)
     except ValidationError as error:
         field_name = str(error.errors()[0]["loc"][-1]) if error.errors()[0]["loc"] else "cron"
         if field_name == "timezone":
@@ -170,10 +223,7 @@ def _answering(api: str) -> Iterator[SyncPrefectClient]:
     except PrefectHTTPStatusError as error:
         status = error.response.status_code
         if status in (401, 403):
-            raise MixlawError(
-                f"Prefect at {api} refused us (status {status})",
-                "Set PREFECT_API_AUTH_STRING as the server has it, or PREFECT_API_KEY for Prefect Cloud",
-            ) from None
+            raise refused(api, status) from None
         raise MixlawError(
             f"Prefect at {api} answered with status {status} ({_reason(error)})",
             "Is PREFECT_API_URL the address of its API (it ends with /api), and the server of version 3?",
@@ -223,7 +273,9 @@ def _register(wanted: Wanted, environment: dict[str, str]) -> Iterator[Registere
     again = {**shared, "token_change": wanted.token_change}
     yield _one(wanted, environment, deployed.refresh, again, wanted.pool, wanted.refresh_cron)
     if wanted.spread:
-        yield _one(wanted, environment, deployed.proxy, {"study": wanted.study.study}, wanted.proxy_pool, "")
+        yield _one(
+            wanted, environment, deployed.proxy, {"study": wanted.study.study}, wanted.proxy_pool, None
+        )
 
 
 def _one(
@@ -232,7 +284,7 @@ def _one(
     flow: Any,
     parameters: dict[str, Any],
     pool: str,
-    cron: str,
+    cron: str | None,
 ) -> Registered:
     import importlib.metadata
 

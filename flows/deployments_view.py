@@ -22,15 +22,18 @@ def print_deployed(done: Deployed, console: Console) -> None:
     console.print(table(f"Deployed to {done.api}", ("deployment", "schedule", "work pool"), rows, left=3))
     for pool in done.created_pools:
         console.print(f"work pool {pool} was created; it takes worker processes")
+    for change in done.changes:
+        console.print(Text(f"changed: {change}", "yellow"))
     for name, value in done.environment.items():
         console.print(Text(f"workers get {name}={value}"))
     if "MLFLOW_TRACKING_URI" not in done.environment:
         console.print("MLflow is the SQLite file in that home: for workers of one machine")
     pools = dict.fromkeys(found.pool for found in done.deployments)
     for pool in pools:
-        console.print(
-            Text.assemble("start a worker  ", (_line("prefect", "worker", "start", "--pool", pool), "bold"))
-        )
+        now = done.workers.get(pool, 0)
+        polling = f"   ({now or 'no'} {'worker polls' if now == 1 else 'workers poll'} it now)"
+        line = _line("prefect", "worker", "start", "--pool", pool)
+        console.print(Text.assemble("start a worker  ", (line, "bold"), polling))
     first = done.deployments[0]
     console.print(
         Text.assemble("run it now      ", (_line("prefect", "deployment", "run", first.full_name), "bold"))

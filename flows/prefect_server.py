@@ -116,11 +116,22 @@ def errors(root: Path) -> Iterator[None]:
         full = _disk_full(root)
         if full is not None:
             raise full from error
+        status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else 0
+        if status in (401, 403):
+            raise refused(str(os.environ.get("PREFECT_API_URL")), status) from None
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise MixlawError(
             f"Prefect at {os.environ.get('PREFECT_API_URL')} failed ({reason})",
             "Finished runs are kept: run again to resume",
         ) from error
+
+
+def refused(api: str, status: int) -> MixlawError:
+    """The error for a server that does not know our login."""
+    return MixlawError(
+        f"Prefect at {api} refused us (status {status})",
+        "Set PREFECT_API_AUTH_STRING as the server has it, or PREFECT_API_KEY for Prefect Cloud",
+    )
 
 
 def _disk_full(folder: Path) -> MixlawError | None:

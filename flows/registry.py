@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -137,6 +138,14 @@ def _list(now: Standing) -> str:
     return ", ".join(now.versions) or "none"
 
 
+def reason(error: Exception) -> str:
+    """What went wrong between us and MLflow, in a few words: the system's, where a connection failed."""
+    system = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
+    if system is not None:
+        return system.group(1).strip()
+    return redacted((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
+
+
 @contextlib.contextmanager
 def answering(what: str, uri: str) -> Iterator[MlflowClient]:
     """A client of the MLflow at `uri`, asked for `what` (a mix); its failures as one line.
@@ -167,8 +176,7 @@ def answering(what: str, uri: str) -> Iterator[MlflowClient]:
                 f"{what}: MLflow at {redacted(uri)} has no such mix, or this login may not read it",
                 "See the Models page of `mixlaw ui`",
             ) from None
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise MixlawError(
-            f"{what}: MLflow at {redacted(uri)} did not answer ({redacted(said)})",
+            f"{what}: MLflow at {redacted(uri)} did not answer ({reason(error)})",
             "Is the server running, and the login right (MLFLOW_TRACKING_USERNAME, MLFLOW_TRACKING_PASSWORD)?",
         ) from error

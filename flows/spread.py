@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 POLL = 1.0
 PATIENCE = 60.0
 """Seconds that a run may wait for a worker while none of the study's runs has one."""
+SHORT = 5.0
+"""The same once none has come for a run: the study's next ones do not each wait that long again."""
 SILENCE = 90.0
 """Seconds after which a flow run that says it is running, but trains nothing, is taken for dead."""
 OUTAGE = 600.0
@@ -55,6 +57,7 @@ class Spread:
         self.deployment = f"mixlaw proxy/{job.study.study}"
         self._attempts: Counter[str] = Counter()
         self._taken: set[UUID] = set()
+        self._patience = PATIENCE
         self._lock = threading.Lock()
 
     def __call__(self, name: str, spec: ProxySpec, weights: Path | None, report: Report, alone: bool) -> None:
@@ -129,9 +132,10 @@ class Spread:
             with self._lock:
                 if state.is_running() or state.is_pending():
                     self._taken.add(flow_run.id)
+                    self._patience = PATIENCE
                 elif state.is_final():
                     self._taken.discard(flow_run.id)
-                idle = not self._taken
+                idle, patience = not self._taken, self._patience
             if state.is_final():
                 if runs.done(folder) is not None:
                     return True
@@ -143,13 +147,15 @@ class Spread:
                 raise FlowRunDied(f"flow run {found.name}: its process is gone", "It is started again")
             elif state.is_scheduled() and state.name != "AwaitingConcurrencySlot":
                 heard = now
-                if idle and now - submitted > PATIENCE:
+                if idle and now - submitted > patience:
                     return self._no_worker(client, found, submitted)
             elif not state.is_running():
                 heard = now
             time.sleep(POLL)
 
     def _no_worker(self, client: SyncPrefectClient, found: FlowRun, submitted: float) -> bool:
+        with self._lock:
+            self._patience = SHORT
         pool = found.work_pool_name
         self.shown.say(
             f"{found.name}: no worker of pool {pool} has taken it in {time.monotonic() - submitted:.0f} s; "

@@ -24,7 +24,7 @@ from flows.home import first_use
 from flows.log import redacted
 from flows.mlflow_model import SPEC_NAME, write_model
 from flows.promotion import Rule
-from flows.registry import CHAMPION, HISTORY_TAG, REASON_TAG, aliases, answering, challenge, crown
+from flows.registry import CHAMPION, HISTORY_TAG, REASON_TAG, aliases, answering, challenge, crown, reason
 from mixing.errors import InputError, MixlawError
 
 if TYPE_CHECKING:
@@ -149,6 +149,19 @@ def _refused(error: Exception) -> bool:
     return 400 <= status < 500 and status not in BUSY
 
 
+def _create_database(path: Path) -> None:
+    """MLflow's tables, made aside and then put in place: it cannot go on with a database that was left half made."""
+    if path.exists():
+        return
+    from mlflow import MlflowClient
+
+    partial = path.with_name(f".{path.name}.partial")
+    for left in (partial, partial.with_name(f"{partial.name}-journal")):
+        left.unlink(missing_ok=True)
+    MlflowClient(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
+    partial.replace(path)
+
+
 def _complete(known: Run, digest: str) -> bool:
     """Whether MLflow has all of the run that `digest` is of."""
     return known.data.tags.get(DIGEST_TAG) == digest and known.info.status in ("FINISHED", "FAILED")
@@ -169,7 +182,9 @@ class Tracker:
 
             with contextlib.ExitStack() as alone:
                 if uri.startswith("sqlite:///"):
-                    alone.enter_context(first_use(Path(uri.removeprefix("sqlite:///"))))
+                    database = Path(uri.removeprefix("sqlite:///"))
+                    alone.enter_context(first_use(database))
+                    _create_database(database)
                 self.client: MlflowClient = MlflowClient(tracking_uri=uri, registry_uri=uri)
                 self.experiment = self._experiment()
 
@@ -183,15 +198,14 @@ class Tracker:
         try:
             yield
         except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-            reason = redacted((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
             if _refused(error):
                 raise MixlawError(
-                    f"MLflow at {redacted(self.uri)} refused the results ({reason})",
+                    f"MLflow at {redacted(self.uri)} refused the results ({reason(error)})",
                     "They are safe in the run store. Waiting will not help: change what MLflow names, then "
                     "`mixlaw run` sends them",
                 ) from error
             raise MixlawError(
-                f"MLflow at {redacted(self.uri)} did not take the results ({reason})",
+                f"MLflow at {redacted(self.uri)} did not take the results ({reason(error)})",
                 "They are safe in the run store: when MLflow can take them again, `mixlaw run` sends them",
             ) from error
 

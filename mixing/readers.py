@@ -10,6 +10,7 @@ import duckdb
 import polars as pl
 
 from mixing.errors import InputError
+from mixing.versions import RUNS, RUNS_OLDER, check_version, version_in
 
 TOKENS_PER_STEP = 4096 * 256
 """One step of the tables of Ye et al. (2403.16952): 4096 tokens x 256 sequences."""
@@ -78,6 +79,11 @@ def _folder(folder: Path) -> tuple[pl.DataFrame, list[str]]:
     finished = sorted(p.parent.name for p in folder.glob(f"*/{_DONE}"))
     if finished:
         runs, notes = _answered(folder, finished)
+        for run in runs:
+            marker = folder / run / _DONE
+            # Finished runs of other trainers may come without a version.
+            if (version := version_in(marker.read_bytes(), "version")) is not None:
+                check_version(marker, version, RUNS, RUNS_OLDER)
         paths = [_literal(folder / run / "losses.parquet") for run in runs]
         try:
             with duckdb.connect() as connection:

@@ -7,6 +7,10 @@ from typing import Any
 
 from mixing.errors import InputError
 
+RUNS = 1
+"""Of a run store's files: `spec.json`, `done.json`, `failed.json`."""
+RUNS_OLDER = "Set MIXLAW_HOME to a new folder, or delete this run's folder to train it again"
+
 
 class NewerState(InputError):
     """The file is of a later mixlaw. It may mean what this one cannot know, so it is not touched."""

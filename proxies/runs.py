@@ -26,6 +26,8 @@ from pydantic import ValidationError
 
 from mixing.atomic import replace_files
 from mixing.errors import InputError, MixlawError
+from mixing.versions import RUNS as VERSION
+from mixing.versions import RUNS_OLDER as OLDER
 from mixing.versions import check_version, version_in
 from proxies import claims
 from proxies.claims import Claimed, Held
@@ -33,8 +35,6 @@ from proxies.spec import ProxySpec
 
 __all__ = ["Claimed", "Held"]
 
-VERSION = 1
-OLDER = "Set MIXLAW_HOME to a new folder, or delete this run's folder to train it again"
 SPEC, LOCK, CHECKPOINT = "spec.json", "lock", "checkpoint.pt"
 LOSSES, PRETRAINING, WEIGHTS = "losses.parquet", "pretraining.parquet", "weights.pt"
 DONE, FAILED = "done.json", "failed.json"

@@ -68,6 +68,7 @@ def _train(given: argparse.Namespace) -> None:
     from proxies.train import train
 
     torch.set_num_threads(threads)
+    check_device(given.device)
     spec = read_spec(given.run_dir)
     # Who builds the store verifies it; hashing it again in every worker would cost more than small runs.
     store = TokenStore.open(given.store_dir, verify=False)
@@ -89,6 +90,16 @@ def _train(given: argparse.Namespace) -> None:
         device=given.device,
         claim_wait_s=CLAIM_SECONDS,
     )
+
+
+def check_device(device: str) -> None:
+    """Raises InputError for a GPU that PyTorch does not see."""
+    import torch
+
+    kind, _, index = device.partition(":")
+    if kind == "cuda" and int(index or 0) >= torch.cuda.device_count():
+        built = "PyTorch sees no such GPU here" if torch.version.cuda else "this PyTorch is built for the CPU"
+        raise InputError(f"MIXLAW_DEVICE is {device}: {built}", "Leave MIXLAW_DEVICE out to train on the CPU")
 
 
 def _fail(run_dir: Path, error: MixlawError) -> None:

@@ -10,16 +10,19 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import kubernetes_validate
 import pytest
+import torch
 import yaml
 
 from flows import home
 from mixing.errors import InputError
+from proxies.worker import check_device
 from tests.tiny_study import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -264,6 +267,17 @@ def test_entry_scripts_refuse_to_start_without(script: str, missing: str, given:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_worker_takes_no_login_in_an_address() -> None:
+    variables = {**COMPLETE["worker.py"], "PATH": os.environ["PATH"], "MIXLAW_HOME": tempfile.gettempdir()}
+    variables["PREFECT_API_URL"] = f"http://me:{SECRET}@127.0.0.1:9/api"
+    command = [sys.executable, str(ENTRY / "worker.py")]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "PREFECT_AUTH" not in done.stderr
+    assert "PREFECT_API_AUTH_STRING" in done.stderr
+    assert SECRET not in done.stderr
+
+
 def test_what_a_shell_starts_in_the_background_can_be_ended() -> None:
     """A worker that ignores SIGINT, as the children of `command &` do, would ignore SIGTERM as well."""
     program = "import signal; print(signal.getsignal(signal.SIGINT) is not signal.SIG_IGN)"
@@ -297,6 +311,13 @@ def test_the_environment_says_what_runs_train_on(given: str, device: str) -> Non
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(InputError, match=r"MIXLAW_DEVICE is 'gpu'.*cuda"):
         home.device({"MIXLAW_DEVICE": "gpu"})
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_said() -> None:
+    for device in ("cuda", "cuda:3"):
+        with pytest.raises(InputError, match=rf"MIXLAW_DEVICE is {device}: .*train on the CPU"):
+            check_device(device)
 
 
 def test_links_name_mlflow_as_browsers_do(monkeypatch: pytest.MonkeyPatch) -> None:

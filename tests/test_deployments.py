@@ -66,6 +66,10 @@ def test_deploy_registers_and_updates(prefect_server: None, tmp_path: Path) -> N
     assert again.returncode == 0, again.stderr
     for text in ("mixlaw refresh/tiny", "*/5 * * * * (UTC)", "prefect worker start --pool nights"):
         assert text in again.stdout
+    said = " ".join(again.stdout.split())
+    assert "changed: mixlaw study/tiny: schedule 0 2 * * * (Europe/Berlin) is removed" in said
+    assert "--spread was 3" in said
+    assert "(no workers poll it now)" in said
     second = registered("mixlaw study/tiny")
     assert (second.id, second.schedules) == (first.id, [])
     assert second.parameters["spread"] == 0
@@ -78,6 +82,8 @@ def test_what_deploy_refuses(prefect_server: None, tmp_path: Path) -> None:
     study = write_study(tmp_path)
     refused(deploy(study, "--cron", "every night"), 2, "--cron", "not a cron schedule", "0 2 * * *")
     refused(deploy(study, "--refresh-cron", "0 * * * * *"), 2, "--refresh-cron", "not a cron schedule")
+    refused(deploy(study, "--cron", ""), 2, "--cron ''", "not a cron schedule")
+    refused(deploy(study, MIXLAW_HOME=str(study)), 2, "MIXLAW_HOME", "is not a folder")
     refused(deploy(study, "--timezone", "Mars/Olympus"), 2, "not a time zone")
     refused(deploy(tmp_path / "none.yaml"), 2, "no such study file")
     refused(
@@ -121,6 +127,13 @@ def test_a_server_that_does_not_know_us(guarded: str, tmp_path: Path) -> None:
     done = deploy(write_study(tmp_path), PREFECT_API_URL=guarded, PREFECT_API_AUTH_STRING="me:hunter22")
     refused(done, 1, "refused us (status 401)", "PREFECT_API_AUTH_STRING")
     assert "hunter22" not in done.stdout + done.stderr
+
+
+def test_a_study_that_prefect_does_not_know(guarded: str, finished: Finished) -> None:
+    done = mixlaw(finished.home, "run", str(finished.study), PREFECT_API_URL=guarded)
+    assert done.returncode == 1
+    assert "refused us (status 401). Set PREFECT_API_AUTH_STRING" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def in_flow(code: str, home: Path, **more: str) -> subprocess.CompletedProcess[str]:
@@ -167,7 +180,7 @@ def test_flows_answer_from_what_is_done(finished: Finished) -> None:
     assert proxy == ["COMPLETED", "Completed", f"run {run} is done"]
     assert outside[0] == "FAILED"
     assert "not the name of a study" in outside[2]
-    assert held[:2] == ["CANCELLED", "Skipped"]
+    assert held[:2] == ["COMPLETED", "Skipped"]
     assert "is running already" in held[2]
     assert relative[0] == "FAILED"
     assert "not an absolute path" in relative[2]

@@ -104,6 +104,13 @@ def test_without_a_worker_it_is_trained_here(job: Job, monkeypatch: pytest.Monke
     again = (job.folder.runs / spec.run_id / "losses.parquet").read_bytes()
     assert again == (job.folder.path / "before" / "losses.parquet").read_bytes()
     assert seen[-1].tokens == spec.tokens
+    # The next one does not wait a minute again; a worker that comes is waited for as before.
+    own = trainer(job, said, "alone again")
+    assert own._patience == spread.PATIENCE
+    shutil.rmtree(job.folder.runs / spec.run_id)
+    own("a proxy", spec, weights, seen.append, False)
+    assert own._patience == spread.SHORT
+    said.pop()
     # What is done is not submitted.
     trainer(job, said, "again")("a proxy", spec, weights, seen.append, False)
     assert len(said) == 1

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from mixing.catalog import Catalog
 from mixing.errors import InputError
+from mixing.readers import read_layout
 from mixing.versions import NewerState, OlderState, check_version, version_in
 from proxies import runs
 from proxies.manifest import read_manifest
@@ -62,6 +63,12 @@ def test_a_newer_run_is_refused_and_left_alone(run: Path, name: str) -> None:
     with pytest.raises(InputError, match="Upgrade mixlaw"):
         runs.write_spec(run, spec) if name == runs.SPEC else runs.done(run)
     assert (run / name).read_bytes() == content
+
+
+def test_a_fit_refuses_a_newer_run(run: Path) -> None:
+    set_version(run / runs.DONE, 2)
+    with pytest.raises(NewerState, match=r"done\.json: written by a newer mixlaw.*Upgrade"):
+        read_layout(str(run.parent))
 
 
 @pytest.mark.parametrize("name", [runs.SPEC, runs.DONE])

@@ -7,10 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -163,6 +165,45 @@ def test_no_answer_is_one_line_in_seconds(tmp_path: Path) -> None:
     assert time.monotonic() - started < 30
     assert "\n" not in str(caught.value)
     assert "mixlaw run" in caught.value.hint
+    assert str(caught.value.message).endswith("did not take the results (Connection refused)")
+
+
+def test_a_database_whose_making_was_killed_is_made_again(tmp_path: Path) -> None:
+    """MLflow takes none that lacks some of its tables, nor can it add them."""
+    code = (
+        "import os, sys; from pathlib import Path; from sqlalchemy import Engine, event\n"
+        "from flows.tracking import Tracker\n"
+        "@event.listens_for(Engine, 'after_cursor_execute')\n"
+        "def die(connection, cursor, statement, *_):\n"
+        "    if 'ADD COLUMN step' in statement: os._exit(9)\n"
+        "folder = Path(sys.argv[1]); Tracker(f'sqlite:///{folder}/mlflow.db', folder, 'code')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 9, done.stderr
+    study, _ = study_record(tmp_path)
+    Tracker(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, "code").publish(study, RUNS, None, "")
+    assert not list(tmp_path.glob(".mlflow.db.partial*"))
+
+
+def test_a_login_that_may_not_read_a_mix(tmp_path: Path) -> None:
+    """MLflow with logins answers so for a mix that does not exist, too."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(403)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(b'{"error_code": "PERMISSION_DENIED", "message": "Permission denied"}')
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    uri = f"http://127.0.0.1:{server.server_port}"
+    with pytest.raises(InputError, match="has no such mix, or this login may not read it"):
+        fetch_spec("models:/code@champion", uri, tmp_path)
+    server.shutdown()
 
 
 def test_a_refusal_is_not_an_outage(tmp_path: Path) -> None:

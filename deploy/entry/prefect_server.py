@@ -7,6 +7,7 @@ POSTGRES_PREFECT_PASSWORD         of the role `prefect`; or the whole address in
 PREFECT_SERVER_API_AUTH_STRING    user:password that clients and the UI must give
 PREFECT_SERVER_API_HOST, _PORT    what to bind (127.0.0.1, 4200)
 PREFECT_SERVER_UI_API_URL         where *browsers* find the API (/api: on the host that served the page)
+PREFECT_UI_URL                    the page's address, for links in notifications (http://HOST:PORT)
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ def main() -> None:
         # Without it the page calls the address that the server binds, or PREFECT_API_URL, which a browser on
         # another machine, or one that says localhost for 127.0.0.1, cannot reach or may not read.
         "PREFECT_SERVER_UI_API_URL": os.environ.get("PREFECT_SERVER_UI_API_URL") or "/api",
+        "PREFECT_UI_URL": os.environ.get("PREFECT_UI_URL") or bound_url(),
         # The pages are copied when it starts, by default into the installation, which is not this user's to write.
         "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "ui"),
         "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
@@ -39,6 +41,13 @@ def main() -> None:
             "postgresql+asyncpg", "prefect", password, "prefect"
         )
     become([sys.executable, "-m", "prefect", "server", "start"], variables)
+
+
+def bound_url() -> str:
+    """The address that this server binds, as a browser on this machine has it."""
+    host = os.environ.get("PREFECT_SERVER_API_HOST") or "127.0.0.1"
+    port = os.environ.get("PREFECT_SERVER_API_PORT") or "4200"
+    return f"http://{'localhost' if host in ('0.0.0.0', '::') else host}:{port}"
 
 
 if __name__ == "__main__":

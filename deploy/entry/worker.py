@@ -35,6 +35,8 @@ def main() -> None:
     kind = os.environ.get("MIXLAW_WORKER_TYPE") or "process"
     if kind == "process":
         check_home(required("MIXLAW_HOME", "the folder that all workers share"))
+    if "@" in api.partition("://")[2].partition("/")[0]:
+        refuse("PREFECT_API_URL holds a login: give it as PREFECT_API_AUTH_STRING")
     wait_for(f"{api}/health")
     check_logins(api, tracking.rstrip("/"))
     command = [sys.executable, "-m", "prefect", "worker", "start"]

@@ -20,11 +20,13 @@ TokenChange = Annotated[
 def deploy(
     study: StudyFile,
     cron: Annotated[
-        str, typer.Option(metavar="CRON", help='When the study runs, such as "0 2 * * *"; left out: by hand.')
-    ] = "",
+        str | None,
+        typer.Option(metavar="CRON", help='When the study runs, such as "0 2 * * *"; left out: by hand.'),
+    ] = None,
     refresh_cron: Annotated[
-        str, typer.Option(metavar="CRON", help="When its corpora are looked at again; left out: by hand.")
-    ] = "",
+        str | None,
+        typer.Option(metavar="CRON", help="When its corpora are looked at again; left out: by hand."),
+    ] = None,
     timezone: Annotated[str, typer.Option(help="Of both, such as Europe/Berlin.")] = "UTC",
     pool: Annotated[
         str, typer.Option(help="Work pool; one for worker processes is created where there is none.")

@@ -48,7 +48,7 @@ def workers_killed(
                 tally.lost.append("deployed: the study does not end")
                 break
             last = _last(stack)
-            if last and last["state_type"] == "COMPLETED":
+            if last and last["state_type"] == "COMPLETED" and last["state_name"] != "Skipped":
                 break
             if homes.owner(homes.StudyFolder.of("tiny", stack.home)) is not None:
                 unowned = now
@@ -86,7 +86,7 @@ def _kill_one(tally: Tally, stack: Stack, rng: np.random.Generator) -> int:
         with contextlib.suppress(ProcessLookupError):
             os.kill(found[int(rng.integers(len(found)))], signal.SIGKILL)
         kind = f"kill -9 of a {what}" + (" (deployed)" if what == "proxy" else "")
-    tally.faults[kind] += 1
+    tally.injected(kind)
     while time.monotonic() - struck < LONGEST:
         if events(stack.home / "tiny", WORKS, size):
             tally.recovered(kind, time.monotonic() - struck)

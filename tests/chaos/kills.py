@@ -17,11 +17,13 @@ import numpy as np
 
 from flows import home as homes
 from flows.reaping import study_tag
-from tests.chaos.tally import DoneWatch, Reference, Tally, events, log_size, settle
+from tests.chaos.tally import DoneWatch, Pot, Reference, Tally, events, log_size, settle
 from tests.stack.services import Stack
 from tests.tiny_study import environment, workers, write_study
 
 WORKS = ("step_started", "run_started", "run_finished", "step_finished")
+PER_STUDY = 34
+"""Kills that one study gets before it may come to its end."""
 LONGEST = 300.0
 """Seconds after which a study that does not come to its end, undisturbed, is given up."""
 
@@ -68,11 +70,11 @@ def kill_round(
     reference: Reference,
     variables: Mapping[str, str],
     rng: np.random.Generator,
-    kills: int,
+    kills: Pot,
     deadline: float,
-    pause: tuple[float, float] = (0.2, 12.0),
-) -> int:
-    """One study from nothing to its end, killed at up to `kills` random moments; how many there were.
+    pause: tuple[float, float] = (0.2, 8.0),
+) -> None:
+    """One study from nothing to its end, killed at random moments, up to PER_STUDY of those that are left.
 
     After `deadline` (monotonic) it is left alone.
     """
@@ -83,8 +85,9 @@ def kill_round(
     with DoneWatch(home / "tiny" / "runs") as watch:
         run = start(home, study, variables)
         waiting: list[threading.Thread] = []
+        alone = 0
         while True:
-            disturb = given < kills and time.monotonic() < deadline
+            disturb = given < PER_STUDY and kills.left > 0 and time.monotonic() < deadline
             wait = float(rng.uniform(*pause)) if disturb else LONGEST
             what = str(rng.choice(["flow", "proxy", "flow", "proxy", "second start"]))
             try:
@@ -101,12 +104,18 @@ def kill_round(
                 assert "Traceback" not in run.log.read_text()
                 while _owner(home) is not None and not (disturb and rng.random() < 0.1):
                     time.sleep(0.5)
+                alone += not disturb
+                if alone > 3:
+                    tally.lost.append(f"{folder.name}: it does not end well: {run.log.read_text()[-300:]}")
+                    break
                 if _owner(home) is None:
                     run = start(home, study, variables)
                     continue
             if what == "second start":
                 second_start(tally, home, study, variables)
-                tally.faults["second start"] += 1
+                tally.injected("second start")
+                continue
+            if not kills.take():
                 continue
             given += 1
             waiting.append(_kill(tally, what, home, run))
@@ -115,7 +124,6 @@ def kill_round(
         for thread in waiting:
             thread.join(timeout=0.1)
     settle(tally, home, watch, reference, folder.name)
-    return given
 
 
 def _kill(tally: Tally, what: str, home: Path, run: Started) -> threading.Thread:
@@ -130,7 +138,7 @@ def _kill(tally: Tally, what: str, home: Path, run: Started) -> threading.Thread
     else:
         # A second start may have become the one that runs.
         victim, name, kind = _owner(home) or run.process.pid, "", "kill -9 of the flow"
-    tally.faults[kind] += 1
+    tally.injected(kind)
     struck = time.monotonic()
     with contextlib.suppress(ProcessLookupError):
         os.kill(victim, signal.SIGKILL)

