@@ -110,3 +110,23 @@ class Decision:
     limits: list[str] = field(default_factory=list)
     front: list[FrontPoint] = field(default_factory=list)
     regret: float | None = None
+
+
+def not_yet(
+    question: Question, reason: str, *, n_runs: int, next_runs: list[dict[str, float]], warnings: list[str]
+) -> Decision:
+    """No answer: the reason is the last of the warnings, and `next_runs` are the mixtures to train first."""
+    return Decision(
+        question=question,
+        status="not_yet",
+        shares={},
+        critical_ratio=None,
+        interval=None,
+        binding="none",
+        law="none",
+        n_runs=n_runs,
+        predicted={},
+        baselines=[],
+        next_runs=next_runs,
+        warnings=[*warnings, f"not yet: {reason}"],
+    )

@@ -28,7 +28,17 @@ from mixing.critical_ratio.evidence import (
 )
 from mixing.critical_ratio.sizes import sizes_to_extend
 from mixing.critical_ratio.surface import MIN_RATIOS
-from mixing.decision import Baseline, Binding, CurvePoint, Decision, Interval, Prediction, Question, Test
+from mixing.decision import (
+    Baseline,
+    Binding,
+    CurvePoint,
+    Decision,
+    Interval,
+    Prediction,
+    Question,
+    Test,
+    not_yet,
+)
 from mixing.errors import InputError
 from mixing.laws.base import Floats, NotApplicable
 from mixing.question import Increments, increments
@@ -72,34 +82,22 @@ def decide(
     if not inside.all():
         warnings.append("runs at target share 0 or 1 are outside the ratio law and were left out of its fit")
 
-    def not_yet(reason: str, ratios: list[float]) -> Decision:
+    n_runs = len(np.unique(points.run_n))
+
+    def refused(reason: str, ratios: list[float]) -> Decision:
         runs = [_mix(within, question, ratio) for ratio in ratios]
-        n_runs = len(np.unique(points.run_n))
-        return Decision(
-            question,
-            "not_yet",
-            {},
-            None,
-            None,
-            "none",
-            "none",
-            n_runs,
-            {},
-            [],
-            next_runs=runs,
-            warnings=[*warnings, reason],
-        )
+        return not_yet(question, reason, n_runs=n_runs, next_runs=runs, warnings=warnings)
 
     if len(trained) < MIN_RATIOS:
-        return not_yet(
-            f"not yet: the ratio law has three parameters and {len(trained)} target share(s) strictly between 0 and 1 "
+        return refused(
+            f"the ratio law has three parameters and {len(trained)} target share(s) strictly between 0 and 1 "
             "were trained; train the mixtures of next_runs",
             _spread(trained),
         )
     reach = question.tokens / float(points.tokens_n.max())
     if reach > REFUSE_BEYOND:
-        return not_yet(
-            f"not yet: {question.tokens:,} tokens are {reach:.1f} times the largest trained budget; train proxies for "
+        return refused(
+            f"{question.tokens:,} tokens are {reach:.1f} times the largest trained budget; train proxies for "
             f"at least {int(np.ceil(question.tokens / REFUSE_BEYOND)):,} tokens",
             trained,
         )
@@ -114,12 +112,12 @@ def decide(
     try:
         surfaces = surfaces_of(data, inside, question, rng)
     except NotApplicable as error:
-        return not_yet(f"not yet: no law fits these runs: {error}", _spread(trained))
+        return refused(f"no law fits these runs: {error}", _spread(trained))
     found_all = evidence(surfaces, question, question.tokens, DRAWS, seed)
     if sizes is not None:
         extended = across_sizes(table, question, sizes, found_all, seed)
         if extended is None:
-            return not_yet("not yet: one of the sizes has too few mixtures for a law of its own", trained)
+            return refused("one of the sizes has too few mixtures for a law of its own", trained)
         found_all, base, notes = extended
         data = replace(data, base=base)
         warnings += notes
@@ -135,8 +133,8 @@ def decide(
     if low_cap > min(max(found, reachable[0]), reachable[1]):
         # The scarce general text sets a least target share, which must be allowed and within reach of the runs.
         allowed = found >= low_cap
-        decision = not_yet(
-            f"not yet: the caps on general text need a target share of at least {low_cap:.3g}, and "
+        decision = refused(
+            f"the caps on general text need a target share of at least {low_cap:.3g}, and "
             + (
                 f"the largest trained is {trained[-1]:g}; train higher shares"
                 if allowed
@@ -146,8 +144,8 @@ def decide(
         )
         return _with_curves(decision, found_all, trained, seed)
     if found < reachable[0]:
-        decision = not_yet(
-            f"not yet: no trained target share keeps the general loss within {question.tolerance:g} nats; "
+        decision = refused(
+            f"no trained target share keeps the general loss within {question.tolerance:g} nats; "
             "train lower shares, or allow more forgetting",
             [round(trained[0] / 2, 3), round(trained[0] / 4, 3)],
         )
@@ -196,7 +194,7 @@ def decide(
         interval,
         binding,
         surfaces["general"].law.name,
-        len(np.unique(points.run_n)),
+        n_runs,
         predicted,
         _baselines(found_all, data, question, within, natural_shares, rng),
         next_runs=[_mix(within, question, r) for r in next_runs],

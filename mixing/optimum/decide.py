@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from mixing.critical_ratio.decide import decision_json
-from mixing.decision import Baseline, Decision, FrontPoint, Interval, Prediction, Question, Test
+from mixing.decision import Baseline, Decision, FrontPoint, Interval, Prediction, Question
 from mixing.laws import LAWS
 from mixing.laws.base import Floats, NotApplicable
 from mixing.optimum import baselines
@@ -29,20 +29,16 @@ from mixing.optimum.limits import (
     what_binds,
 )
 from mixing.optimum.models import REPLICATES, FittedLosses, Slice, fit_losses, slice_runs
-from mixing.optimum.next_mixtures import most_telling, spread
+from mixing.optimum.next_mixtures import NEXT_RUNS, most_telling
+from mixing.optimum.not_yet import FAR_OUTSIDE, far_outside, no_mixture_allowed, too_little, train_a_spread
 from mixing.optimum.pareto import front
-from mixing.optimum.region import Region, make_region
-from mixing.optimum.solve import Optimum, Problem, Search, least_excess, optimise, replicate, search
+from mixing.optimum.region import Region, by_domain, make_region
+from mixing.optimum.solve import Optimum, Problem, Search, optimise, replicate, search
 from mixing.runs import RunTable
 
-REFUSE_BEYOND, WARN_BEYOND = 4.0, 2.0
-"""How far past the trained budget an increment over the base is followed, and followed without a warning."""
-OUTSIDE, FAR_OUTSIDE = 0.02, 0.3
-"""Share of a mixture (total variation) outside the hull of the trained ones: warned of, and refused."""
-RUNS_PER_PART = 3
-"""Mixtures per free share, and one more such lot, below which a decision is warned of (olmix, arXiv 2602.12237)."""
+OUTSIDE = 0.02
+"""Share of a mixture (total variation) outside the hull of the trained ones that is warned of."""
 WIDE = 0.05
-NEXT_RUNS = 3
 
 
 def decide_sources(
@@ -74,7 +70,7 @@ def decide_sources(
         within=natural,
     )
     rng = np.random.default_rng([seed, 0x50C5])
-    refused = _too_little(data, question, region, warnings)
+    refused = too_little(data, question, region, warnings)
     if refused is None:
         try:
             fitted = fit_losses(data, law, rng, step=progress.step)
@@ -86,14 +82,14 @@ def decide_sources(
                     "no law beats the constant on held-out mixtures: these runs do not tell mixtures apart"
                 )
     if refused is not None:
-        return _not_yet(question, data, region, warnings, refused, rng)
+        return train_a_spread(question, data, warnings, refused, rng)
     natural_d = np.array([natural[d] for d in table.domains])
     problem, reference = build_problem(question, limits, region, data, fitted, natural_d, warnings)
     centres = np.concatenate([data.mixtures_kd, natural_d[None]])
     found = search(problem, centres, rng)
     answer = optimise(problem, found)
     if not answer.feasible:
-        return _nothing_feasible(question, data, problem, found, fitted, reference, warnings)
+        return no_mixture_allowed(question, data, problem, found, fitted, reference, warnings)
     many = replicate(problem, found, answer, progress.step)
     many_bd = np.stack([o.shares_d for o in many])
     infeasible = sum(not o.feasible for o in many) / len(many)
@@ -104,24 +100,17 @@ def decide_sources(
         )
     outside = outside_hull(answer.shares_d, data.mixtures_kd)
     if outside > FAR_OUTSIDE:
-        refused = (
-            f"{outside:.0%} of the best mixture lies outside all mixtures of trained ones; train it first"
-        )
-        return replace(
-            _not_yet(question, data, region, warnings, refused, rng),
-            next_runs=[_named(table.domains, answer.shares_d)],
-            law=_law(fitted),
-        )
+        return far_outside(question, data, fitted, answer, outside, warnings)
     scored = _Scored(question, data, fitted, reference, rng)
     decision = Decision(
         question=question,
         status="decided",
-        shares=_named(table.domains, answer.shares_d),
+        shares=by_domain(table.domains, answer.shares_d),
         critical_ratio=None,
         interval=None,
         binding="none",
-        law=_law(fitted),
-        n_runs=len(np.unique(data.points.run_n)),
+        law=fitted.law,
+        n_runs=data.n_runs,
         predicted=scored.at(answer.shares_d),
         baselines=_baselines(scored, table.domains, natural, known, limits),
         share_intervals=_share_intervals(table.domains, answer.shares_d, many_bd, question.level),
@@ -136,7 +125,7 @@ def decide_sources(
     if question.general:
         general = next(g for g in problem.protected if g.name == "general")
         points = [
-            FrontPoint(_named(table.domains, o.shares_d), *scored.both(o.shares_d))
+            FrontPoint(by_domain(table.domains, o.shares_d), *scored.both(o.shares_d))
             for o in front(problem, found, general)
         ]
         decision = replace(decision, front=points)
@@ -216,43 +205,6 @@ class _Scored:
         return Prediction(value, interval, value - float(self.reference[role][0]))
 
 
-def _too_little(data: Slice, question: Question, region: Region, warnings: list[str]) -> str | None:
-    """Why these runs cannot carry a decision at all; warnings where they can, but barely."""
-    if len(data.mixtures_kd) < 2:
-        return "all runs have one mixture, so nothing is known about another"
-    fixed = [d for d, s in zip(data.domains, np.ptp(data.points.shares_nd, axis=0), strict=True) if s < 1e-6]
-    if fixed:
-        warnings.append(f"the share of {', '.join(fixed)} never varied: it stays as trained")
-    free, mixtures = int((region.high_q - region.low_q > 1e-9).sum()), len(data.mixtures_kd)
-    if mixtures <= free:
-        return (
-            f"{mixtures} different mixtures cannot tell {free} free shares apart and show how far a law misses; "
-            f"train at least {free + 1}"
-        )
-    if mixtures < RUNS_PER_PART * (free + 1):
-        warnings.append(
-            f"{mixtures} different mixtures for {free} free shares are few (rule of thumb: "
-            f"{RUNS_PER_PART * (free + 1)}): intervals know of the runs' scatter and of rival laws, but not of what "
-            "no run has tried"
-        )
-    if data.reached <= 1:  # a table without a tokens column
-        return None
-    reach = max(question.tokens / data.reached, data.reached / question.tokens)
-    if reach > REFUSE_BEYOND and data.base and question.general:
-        return (
-            f"the runs are at {int(data.reached):,} tokens and {question.tokens:,} are asked about: an increment over "
-            "the base model is not followed that far; train proxies nearer to it"
-        )
-    if reach > WARN_BEYOND and data.follows:
-        warnings.append(f"the budget asked about is {reach:.1f} times the trained one: extrapolated")
-    elif reach > WARN_BEYOND:
-        warnings.append(
-            f"the laws know {int(data.reached):,} tokens; that the best mixture is the same at {question.tokens:,} is "
-            "assumed (caps are those of the asked budget)"
-        )
-    return None
-
-
 def _baselines(
     scored: _Scored, domains: tuple[str, ...], natural: dict[str, float], known: bool, limits: Limits
 ) -> list[Baseline]:
@@ -269,7 +221,7 @@ def _baselines(
         within = seen["general"] <= float(scored.reference["general"][0]) + question.tolerance
         allowed_n = within if within.any() else seen["general"] <= seen["general"].min()
     at = int(np.where(allowed_n, seen["target"], np.inf).argmin())
-    mixes[f"best run ({data.runs[at]})"] = _named(domains, data.points.shares_nd[at])
+    mixes[f"best run ({data.runs[at]})"] = by_domain(domains, data.points.shares_nd[at])
     return [
         Baseline(name, mix, scored.at(np.array([mix[d] for d in domains]))) for name, mix in mixes.items()
     ]
@@ -319,7 +271,7 @@ def _next_runs(
     outside: float,
 ) -> list[dict[str, float]]:
     """The mixtures that narrow the answer most; the answer itself first where it is extrapolated."""
-    first = [_named(data.domains, answer.shares_d)] if outside > OUTSIDE else []
+    first = [by_domain(data.domains, answer.shares_d)] if outside > OUTSIDE else []
     best = found.best(0, 120)
     candidates = _apart(
         np.concatenate([answer.shares_d[None], region.shares(found.q_mq[best]), many_bd[:60]])
@@ -331,7 +283,7 @@ def _next_runs(
     losses = np.stack([scored.fitted.models[r].losses(candidates)[1:] for r in roles])
     noise_v = np.array([scored.fitted.noise[r] for r in roles])
     chosen, _ = most_telling(many_bd, losses, noise_v, NEXT_RUNS - len(first))
-    return first + [_named(data.domains, candidates[m]) for m in chosen]
+    return first + [by_domain(data.domains, candidates[m]) for m in chosen]
 
 
 def _apart(mixtures_md: Floats, least: float = 0.03) -> Floats:
@@ -341,78 +293,6 @@ def _apart(mixtures_md: Floats, least: float = 0.03) -> Floats:
         if all(np.abs(mix_d - other_d).sum() / 2 > least for other_d in kept):
             kept.append(mix_d)
     return np.stack(kept)
-
-
-def _not_yet(
-    question: Question,
-    data: Slice,
-    region: Region,
-    warnings: list[str],
-    reason: str,
-    rng: np.random.Generator,
-) -> Decision:
-    """No answer, and mixtures spread over the simplex (within what the user allows) that would give one."""
-    wide = make_region(data.domains, np.eye(len(data.domains)))
-    centre = np.full((1, len(data.domains)), 1 / len(data.domains))
-    options = wide.shares(np.concatenate([centre, wide.sample(centre, 400, rng)]))
-    wanted = max(NEXT_RUNS, 2 * len(data.domains) - len(data.mixtures_kd))
-    chosen = spread(options, data.mixtures_kd, min(wanted, 12))
-    return _no_answer(question, data, warnings, reason, [options[m] for m in chosen])
-
-
-def _nothing_feasible(
-    question: Question,
-    data: Slice,
-    problem: Problem,
-    found: Search,
-    fitted: FittedLosses,
-    reference: dict[str, Floats],
-    warnings: list[str],
-) -> Decision:
-    """No mixture keeps its tolerances: by how much at best, where, and what to allow."""
-    least = least_excess(problem, found)
-    over = []
-    for guarded in problem.protected:
-        key = "general" if guarded.name == "general" else f"protect:{guarded.name}"
-        loss = float(guarded.model.losses(least.shares_d[None])[0, 0])
-        if loss > guarded.limit_b[0] + 1e-6:
-            over.append(f"{guarded.name} {loss - float(reference[key][0]):+.4g}")
-    held = (
-        "; ".join(said for said in what_binds(problem, found, least)[1] if "tolerance" not in said)
-        or "no other limit"
-    )
-    reason = (
-        f"no mixture keeps every protected loss within its tolerance; the least increments within reach are "
-        f"{', '.join(over)} nats (there: {held}). Allow that much, relax the limits, or train mixtures nearer to it"
-    )
-    increment = float(least.excess) + question.tolerance
-    tests = (
-        [Test("tolerance", None, None, f"the least increment is {increment:+.4g} nats")]
-        if question.general
-        else []
-    )
-    silent = _no_answer(question, data, warnings, reason, [least.shares_d])
-    return replace(silent, binding="tolerance", law=_law(fitted), tests=tests)
-
-
-def _no_answer(
-    question: Question, data: Slice, warnings: list[str], reason: str, following: list[Floats]
-) -> Decision:
-    """ "Not yet", with the mixtures to train next."""
-    return Decision(
-        question=question,
-        status="not_yet",
-        shares={},
-        critical_ratio=None,
-        interval=None,
-        binding="none",
-        law="none",
-        n_runs=len(np.unique(data.points.run_n)),
-        predicted={},
-        baselines=[],
-        next_runs=[_named(data.domains, shares_d.round(3)) for shares_d in following],
-        warnings=[*warnings, f"not yet: {reason}"],
-    )
 
 
 def _regret(problem: Problem, answer: Optimum, many: list[Optimum]) -> float:
@@ -432,19 +312,6 @@ def _share_intervals(
 def _interval(values_b: Floats, value: float, level: float) -> Interval:
     low, high = np.quantile(values_b, [(1 - level) / 2, (1 + level) / 2])
     return min(float(low), value), max(float(high), value)
-
-
-def _law(fitted: FittedLosses) -> str:
-    names = {role: fitted.laws[role] for role in ("general", "target") if role in fitted.laws}
-    if len(set(names.values())) == 1:
-        return next(iter(names.values()))
-    return ", ".join(f"{law} ({role})" for role, law in names.items())
-
-
-def _named(domains: tuple[str, ...], shares_d: Floats) -> dict[str, float]:
-    """Shares by domain; a hair above 0 is 0."""
-    clean_d = np.where(shares_d < 1e-6, 0.0, shares_d)
-    return dict(zip(domains, (clean_d / clean_d.sum()).tolist(), strict=True))
 
 
 def _span(interval: Interval) -> str:

@@ -67,6 +67,10 @@ class Slice:
         """The different mixtures that were trained."""
         return np.asarray(np.unique(self.points.shares_nd.round(9), axis=0))
 
+    @property
+    def n_runs(self) -> int:
+        return len(np.unique(self.points.run_n))
+
 
 @dataclass(frozen=True)
 class SolutionModel:
@@ -137,6 +141,14 @@ class FittedLosses:
     models: dict[str, LossModel]
     laws: dict[str, str]
     noise: dict[str, float]
+
+    @property
+    def law(self) -> str:
+        """The law of the general and the target loss; each with its role where they differ."""
+        names = {role: self.laws[role] for role in ("general", "target") if role in self.laws}
+        if len(set(names.values())) == 1:
+            return next(iter(names.values()))
+        return ", ".join(f"{law} ({role})" for role, law in names.items())
 
 
 def slice_runs(table: RunTable, question: Question, losses: dict[str, dict[str, float]]) -> Slice:
@@ -278,7 +290,7 @@ def fit_losses(
     """
     if law != "auto" and law not in LAWS:
         raise InputError(f"no law {law!r}", f"Choose among: auto, {', '.join(LAWS)}")
-    runs = len(np.unique(data.points.run_n))
+    runs = data.n_runs
     found: list[tuple[list[Solution], Score | None, Points]] = []
     residual_vn, dof_v = np.zeros_like(data.losses_vn), np.zeros(len(data.names))
     for v, losses_n in enumerate(data.losses_vn):

@@ -12,6 +12,9 @@ import numpy as np
 
 from mixing.laws.base import Floats
 
+NEXT_RUNS = 3
+"""Mixtures that a decision asks for."""
+
 
 def most_telling(
     answers_bd: Floats, losses_vbm: Floats, noise_v: Floats, count: int

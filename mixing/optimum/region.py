@@ -222,3 +222,9 @@ def _listed(names: list[str], value_q: Floats, why: list[Why]) -> str:
         shown = ", ".join(f"{name} {value:.3g}" for value, name in order[:5])
         parts.append(f"{_words(reason)}: {shown}" + (", ..." if len(order) > 5 else ""))
     return "; ".join(parts)
+
+
+def by_domain(domains: tuple[str, ...], shares_d: Floats) -> dict[str, float]:
+    """A mixture's shares by domain; a hair above 0 is 0."""
+    clean_d = np.where(shares_d < 1e-6, 0.0, shares_d)
+    return dict(zip(domains, (clean_d / clean_d.sum()).tolist(), strict=True))
