@@ -1,4 +1,4 @@
-"""What several test modules share because it takes seconds to make."""
+"""Fixtures that several test modules share."""
 
 from __future__ import annotations
 
@@ -56,3 +56,15 @@ def finished(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> 
     done = mixlaw(folder / "home", "run", str(study))
     assert done.returncode == 0, done.stderr
     return Finished(study, folder / "home", done.stdout, done.stderr)
+
+
+@pytest.fixture
+def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Curves over tokens, for figures, are 40 % of the time of a critical ratio and no part of the answer."""
+    monkeypatch.setattr("mixing.critical_ratio.decide._with_curves", lambda decision, *rest: decision)
+
+
+@pytest.fixture
+def few_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fifth of the bootstrap behind the best mixture."""
+    monkeypatch.setattr("mixing.optimum.models.REPLICATES", 40)

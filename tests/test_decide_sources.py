@@ -1,10 +1,9 @@
-"""The decision with more than two sources: known optima, limits that bind, honest refusals, and bad tables."""
+"""The decision with more than two sources: known optima, limits that bind, and tables of any numbers."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,72 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
-from mixing.decision import Decision
 from mixing.errors import InputError
-from mixing.laws.base import Floats
 from mixing.optimum import models as source_models
 from mixing.optimum.baselines import tempered, unimax
 from mixing.optimum.decide import decide_sources, sources_json
 from mixing.optimum.limits import Limits, outside_hull, single_ratio
-from mixing.optimum.next_mixtures import most_telling, spread
 from mixing.question import make_question
 from mixing.runs import RunTable, make_table
+from tests.swarms import BASE, DOMAINS, LINEAR, Losses, corners, decide, drawn, swarm
 
-DOMAINS = ("web", "code", "books")
-Losses = dict[str, Callable[[Floats], float]]
-LINEAR: Losses = {
-    "general": lambda p: 3.0 + 0.4 * p[1] + 0.2 * p[2],
-    "target": lambda p: 2.0 - 0.5 * p[1] - 0.1 * p[2],
-}
-
-
-@pytest.fixture(autouse=True)
-def few_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_models, "REPLICATES", 40)
-
-
-def swarm(
-    mixtures_rd: Floats,
-    losses: Losses | None = None,
-    noise: float = 1e-4,
-    base: dict[str, float] | None = None,
-    domains: tuple[str, ...] = DOMAINS,
-    seed: int = 0,
-) -> RunTable:
-    losses = losses or LINEAR
-    rng = np.random.default_rng(seed)
-    rows: list[dict[str, Any]] = []
-    for name, loss in (base or {}).items():
-        rows.append({"run": "base", "tokens": 0, "eval": name, "loss": loss})
-    for r, mix in enumerate(mixtures_rd):
-        for name, law in losses.items():
-            shares = {f"share.{d}": float(s) for d, s in zip(domains, mix, strict=True)}
-            loss = law(mix) + noise * rng.standard_normal()
-            rows.append({"run": f"r{r}", **shares, "tokens": 1000, "eval": name, "loss": loss})
-    return make_table(pl.DataFrame(rows, infer_schema_length=None), "swarm.csv")
-
-
-def drawn(count: int, width: int = 3, seed: int = 1) -> Floats:
-    return np.random.default_rng(seed).dirichlet(np.ones(width), count)
-
-
-def corners(count: int = 12) -> Floats:
-    return np.concatenate([np.eye(3), drawn(count)])
-
-
-BASE = {"general": 3.1, "target": 2.0}
-
-
-def decide(
-    table: RunTable,
-    limits: Limits | None = None,
-    general: str | None = "general",
-    law: str = "linear",
-    **more: Any,
-) -> Decision:
-    asked = {"tolerance": 0.0} | more
-    question = make_question(table, {general: 1.0} if general else {}, {"target": 1.0}, **asked)
-    return decide_sources(table, question, limits, law=law)
+pytestmark = pytest.mark.usefixtures("few_replicates")
 
 
 def test_tolerance_binds_at_the_vertex_of_the_linear_programme() -> None:
@@ -171,31 +114,6 @@ def test_single_losses_are_protected_and_the_worst_target_counts() -> None:
     assert found.limits[0] == "keep loss at its tolerance"
 
 
-def test_no_mixture_within_the_tolerance_tells_the_least_increment() -> None:
-    found = decide(swarm(corners(), base={"general": 2.95, "target": 2.0}), Limits(low={"code": 0.5}))
-    assert found.status == "not_yet"
-    # At code 0.5, web 0.5: 3.2 against 2.95.
-    assert any("+0.25" in w and "least increments" in w for w in found.warnings)
-    assert found.tests[0].note.startswith("the least increment is +0.2")
-    assert found.next_runs[0]["web"] == pytest.approx(0.5, abs=1e-3)
-
-
-def test_caps_that_leave_no_mixture() -> None:
-    supply = dict.fromkeys(DOMAINS, 50.0)
-    with pytest.raises(InputError, match=r"may fill 0.6 of the budget.*repeated too often") as error:
-        decide(swarm(corners()), Limits(supply=supply))
-    assert "lower the token budget" in error.value.hint
-
-
-def test_one_mixture_is_not_yet() -> None:
-    found = decide(swarm(np.full((6, 3), 1 / 3)))
-    assert found.status == "not_yet"
-    assert "all runs have one mixture" in found.warnings[-1]
-    assert len(found.next_runs) >= 3
-    for mix in found.next_runs:
-        assert math.fsum(mix.values()) == pytest.approx(1)
-
-
 def test_a_domain_that_never_varied_stays() -> None:
     mixtures = np.array([[0.2, 0.5, 0.3], [0.5, 0.2, 0.3], [0.4, 0.3, 0.3], [0.1, 0.6, 0.3], [0.6, 0.1, 0.3]])
     found = decide(swarm(mixtures), general=None)
@@ -209,13 +127,6 @@ def test_the_end_of_the_trained_range_is_said() -> None:
     assert found.binding == "bound"
     assert found.shares["code"] == pytest.approx(0.6, abs=1e-6)
     assert any("code" in w and "end of the trained range" in w for w in found.warnings)
-
-
-def test_losses_that_no_mixture_moves_are_not_yet() -> None:
-    rng = np.random.default_rng(3)
-    found = decide(swarm(drawn(20), {"target": lambda p: rng.normal()}), general=None, law="constant")
-    assert found.status == "not_yet"
-    assert "no law beats the constant" in found.warnings[-1]
 
 
 def test_scales_do_not_matter() -> None:
@@ -240,33 +151,6 @@ def test_scales_do_not_matter() -> None:
         assert found.shares["code"] == pytest.approx(0.25, abs=5e-3)
 
 
-def test_missing_evals_and_far_budgets() -> None:
-    table = swarm(corners(), base=BASE)
-    rows = table.rows.filter(~((pl.col("run") == "r3") & (pl.col("eval") == "target")))
-    assert decide(RunTable(rows, "t.csv")).n_runs == 14
-    nowhere = table.rows.filter(
-        (pl.col("tokens") == 0) | (pl.col("eval") == "general") | (pl.col("run") == "none")
-    )
-    with pytest.raises(InputError, match="no run has all the named losses"):
-        decide(RunTable(nowhere, "t.csv"))
-    far = decide(table, tokens=5000)
-    assert far.status == "not_yet"
-    assert "not followed that far" in far.warnings[-1]
-    assert any("assumed" in w for w in decide(table, tokens=3000).warnings)
-
-
-def test_few_mixtures_are_said_and_too_few_refused() -> None:
-    # 6 mixtures of 3 free shares: fewer than 3 (3 + 1).
-    few = decide(swarm(corners(3), base=BASE))
-    assert few.status == "decided"
-    assert any("rule of thumb: 12" in w for w in few.warnings)
-    assert not any("rule of thumb" in w for w in decide(swarm(corners(), base=BASE)).warnings)
-    none = decide(swarm(np.eye(3), base=BASE))
-    assert none.status == "not_yet"
-    assert "3 different mixtures cannot tell 3 free shares apart" in none.warnings[-1]
-    assert none.next_runs
-
-
 def test_duplicated_rows_and_infinite_losses_change_nothing_else() -> None:
     table = swarm(corners(), base=BASE)
     twice = make_table(pl.concat([table.rows, table.rows]), "t.csv")
@@ -279,33 +163,6 @@ def test_duplicated_rows_and_infinite_losses_change_nothing_else() -> None:
     found = decide(make_table(broken, "t.csv"))
     assert found.shares == decide(table.without({"r3"})).shares
     assert "without a finite loss dropped (run r3)" in found.warnings[0]
-
-
-def test_weights_of_sets_that_the_table_lacks() -> None:
-    table = swarm(corners(), base=BASE)
-    with pytest.raises(InputError, match="no validation set 'german'"):
-        make_question(table, {"general": 0.5, "german": 0.5}, {"target": 1.0}, tolerance=0.0)
-    with pytest.raises(InputError, match="no validation set 'python'"):
-        make_question(table, {"general": 1.0}, {"python": 1.0}, tolerance=0.0)
-
-
-@pytest.mark.parametrize(
-    ("limits", "message"),
-    [
-        (Limits(prior={"x": 1}), "--prior x: no such domain"),
-        (Limits(supply={"x": 1}), "--supply x: no such domain"),
-        (Limits(prior={"web": math.nan}), "--prior web=nan"),
-        (Limits(prior={"web": 0.0}), "all shares are 0"),
-        (Limits(max_epochs=0), "--max-epochs 0: not above 0"),
-        (Limits(low={"x": 0.1}), "--min x: no such domain"),
-        (Limits(kl=-1.0), "--kl -1"),
-        (Limits(protect={"general": -1.0}), "--protect general=-1"),
-        (Limits(protect={"nothing": 0.1}), "no validation set 'nothing'"),
-    ],
-)
-def test_bad_limits(limits: Limits, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        decide(swarm(corners()), limits)
 
 
 def test_json_is_that_of_interfaces_and_more() -> None:
@@ -392,24 +249,6 @@ def test_outside_the_hull() -> None:
     assert outside_hull(np.array([1.0, 0.0, 0.0]), trained) == pytest.approx(0.5)
 
 
-def test_the_most_telling_run_is_the_one_that_explains_the_answer() -> None:
-    rng = np.random.default_rng(0)
-    hidden = rng.standard_normal((5000, 3))
-    answers = np.stack([hidden[:, 0], -hidden[:, 0]], axis=1)
-    losses = np.stack([hidden[:, 0] + hidden[:, 1], hidden[:, 2], 0.1 * hidden[:, 0]], axis=1)[None]
-    chosen, left = most_telling(answers, losses, np.array([0.05]), 2)
-    # 0.1 h + noise 0.05 leaves 0.2 of the variance, h + another of its size 0.5.
-    assert chosen == [2, 0]
-    assert left[0] == pytest.approx(0.2, abs=0.02)
-    assert left[1] == pytest.approx(1 / 6, abs=0.02)
-    assert most_telling(np.zeros((10, 2)), np.zeros((1, 10, 3)), np.ones(1), 2) == ([], [])
-
-
-def test_spread_goes_where_nothing_is() -> None:
-    options = np.eye(3)
-    assert spread(options, np.array([[1.0, 0.0, 0.0]]), 2) == [1, 2]
-
-
 def test_most_runs_decide_the_budget() -> None:
     table = swarm(corners(), base=BASE)
     longer = table.rows.filter(pl.col("run") == "r4").with_columns(tokens=pl.lit(5000, dtype=pl.Int64))
@@ -463,10 +302,3 @@ def test_laws_that_tie_share_the_replicates(monkeypatch: pytest.MonkeyPatch) -> 
         assert np.allclose(model.only(b).losses(at)[0], values[b])
         assert np.allclose(model.only(b).gradients(at)[0], slopes[b])
     assert len({type(model.only(b).solution.law) for b in range(1, 6)}) > 1  # type: ignore[attr-defined]
-
-
-def test_sizes_that_the_table_says_nothing_of() -> None:
-    table = swarm(corners(), base=BASE)
-    sized = RunTable(table.rows.with_columns(params=pl.lit(7, dtype=pl.Int64)), "t.csv")
-    with pytest.raises(InputError, match="no runs of 9 parameters"):
-        decide(sized, params=9)
