@@ -9,11 +9,15 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from flows import home
 from tests.tiny_study import mixlaw, write_study
+
+if TYPE_CHECKING:
+    from mixing.corpus import Source
 
 # Prefect and MLflow read these when they are imported: this session's own, and nothing of the user's.
 for name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_"))]:
@@ -56,6 +60,25 @@ def finished(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> 
     done = mixlaw(folder / "home", "run", str(study))
     assert done.returncode == 0, done.stderr
     return Finished(study, folder / "home", done.stdout, done.stderr)
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> list[Source]:
+    """Two small corpora, `docs` and `code`."""
+    from tests.token_text import corpus, texts
+
+    return [corpus(tmp_path / "text" / "docs", texts(300)), corpus(tmp_path / "text" / "code", texts(200, 1))]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer of 400 tokens."""
+    from proxies.tokenizer import train_bpe
+    from tests.token_text import texts
+
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    train_bpe(texts(200, 2), 400, path)
+    return path
 
 
 @pytest.fixture

@@ -27,25 +27,13 @@ from proxies.tokenizer import (
     tokenizer_hash,
     train_bpe,
 )
-from proxies.tokens import TokenSplit, TokenStore, build
+from proxies.tokens import TokenSplit, TokenStore
 from tests.token_text import FRACTION, contents, corpus, rebuild, stamps, texts
 
 
 @pytest.fixture
-def sources(tmp_path: Path) -> list[Source]:
-    return [corpus(tmp_path / "text" / "docs", texts(300)), corpus(tmp_path / "text" / "code", texts(200, 1))]
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    train_bpe(texts(200, 2), 400, path)
-    return path
-
-
-@pytest.fixture
 def store(sources: list[Source], tokenizer: Path, tmp_path: Path) -> TokenStore:
-    return build(sources, tokenizer, tmp_path / "tokens", FRACTION, threads=2, shard_bytes=20_000)
+    return rebuild(sources, tokenizer, tmp_path / "tokens")
 
 
 class TestEncoder:

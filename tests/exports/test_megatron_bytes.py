@@ -10,24 +10,12 @@ import pytest
 from mixing.corpus import Source, documents, is_heldout
 from mixing.token_files import TokenFiles, token_documents
 from proxies.megatron import index_bytes, index_size, token_dtype
-from proxies.tokenizer import load_tokenizer, train_bpe
+from proxies.tokenizer import load_tokenizer
 from proxies.tokens import TokenStore
 from tests.test_token_files import EOS, VOCABULARY, built, ended, ids, source
-from tests.token_text import FRACTION, corpus, rebuild, texts
+from tests.token_text import FRACTION, rebuild
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
-
-
-@pytest.fixture
-def sources(tmp_path: Path) -> list[Source]:
-    return [corpus(tmp_path / "text" / "docs", texts(300)), corpus(tmp_path / "text" / "code", texts(200, 1))]
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    train_bpe(texts(200, 2), 400, path)
-    return path
 
 
 @pytest.fixture
