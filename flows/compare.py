@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from flows.promotion import judge, target_share
+from flows.tracking.promotion import judge, target_share
 from mixing.spec import MixSpec
 
 

@@ -13,7 +13,7 @@ from flows.progress import duration
 
 if TYPE_CHECKING:
     from flows.compare import Comparison, Side
-    from flows.registry import Standing
+    from flows.tracking.registry import Standing
 
 
 def print_comparison(found: Comparison, console: Console) -> None:

@@ -24,8 +24,8 @@ from flows.progress import PlainBoard
 from mixing.errors import InputError, MixlawError
 
 if TYPE_CHECKING:
+    from flows.outcome import Outcome
     from flows.stages import Job
-    from flows.steps import Outcome
     from proxies.claims import Holder
 
 # Fits are many small solves: a second BLAS thread only waits for the first.
@@ -60,7 +60,7 @@ def _named_by_study() -> str:
 
 def _on_cancelled(flow: Any, flow_run: Any, state: Any) -> None:
     """The runs that the study has spread are cancelled with it."""
-    from flows.spread import cancel_swarm
+    from flows.deployments.spread import cancel_swarm
 
     cancel_swarm(str(flow_run.id))
 
@@ -174,7 +174,7 @@ def _looked_at_again(
     job: Job, token_change: float, gain: float, workers: int | None, spread: int
 ) -> State[Any]:
     from flows import flow_page
-    from flows.refresh import look
+    from flows.deployments.refresh import look
 
     with _alone(job) as held:
         if held is not None:
@@ -225,7 +225,7 @@ def _run(job: Job, workers: int | None, spread: int, gain: float, note: str = ""
     shown = RunLogBoard(get_run_logger())
     with failures(job):
         if spread > 0:
-            from flows.spread import Spread
+            from flows.deployments.spread import Spread
 
             trainer = Spread(job, str(flow_run.id), shown)
             outcome = Steps(job, shown, spread, trainer, gain=gain, note=note).all()

@@ -10,7 +10,7 @@ import polars as pl
 from mixing.decision import Binding, Decision, Prediction, Test
 
 if TYPE_CHECKING:
-    from flows.steps import Outcome
+    from flows.outcome import Outcome
 
 BINDING: dict[Binding, str] = {
     "tolerance": "the general loss reaches its tolerance",

@@ -18,9 +18,8 @@ from flows.describe import decision_markdown, run_rows, shares
 from flows.log import redacted
 
 if TYPE_CHECKING:
-    from flows.publish import Publication
+    from flows.outcome import Outcome, Publication
     from flows.stages import Job
-    from flows.steps import Outcome
 
 DECISION, FAILED, UNCHANGED = "mixlaw.decision", "mixlaw.failed", "mixlaw.unchanged"
 LARGEST_FIGURE = 400_000

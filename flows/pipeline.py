@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from flows import home, log, prefect_server
+from flows.outcome import Outcome
 from flows.progress import Board, board
 from flows.report import run_command
 from flows.stages import Job
-from flows.steps import Outcome, Steps
+from flows.steps import Steps
 from mixing.errors import MixlawError
 
 
@@ -75,7 +76,7 @@ def _meanwhile(job: Job) -> None:
 
     import flows.figures.ratio  # noqa: F401
     import proxies.train  # noqa: F401
-    from flows.tracking import Tracker
+    from flows.tracking.tracker import Tracker
 
     uri = home.tracking_uri(job.root)
     if uri.startswith("sqlite:"):

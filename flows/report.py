@@ -23,11 +23,10 @@ from flows.answer_view import (
 )
 from flows.commands.output import table
 from flows.home import DEFAULT_HOME
-from flows.registry import CHALLENGER
+from flows.tracking.registry import CHALLENGER
 
 if TYPE_CHECKING:
-    from flows.publish import Publication
-    from flows.steps import Outcome
+    from flows.outcome import Outcome, Publication
 
 
 def closing(outcome: Outcome, console: Console) -> None:

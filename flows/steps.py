@@ -5,33 +5,26 @@ Where runs are trained is chosen by who starts the flow: in worker processes her
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from flows import home, log
 from flows.answer import (
-    Answer,
-    Confirmation,
-    Observations,
     answer,
     confirm,
     confirmation_run,
     discard_answer,
     mix_spec,
-    observations,
 )
 from flows.flow_page import show
+from flows.outcome import Outcome
 from flows.plan import Plan, make_plan
 from flows.progress import Board
-from flows.promotion import GAIN
-from flows.publish import Publication, draw, publish
 from flows.stages import Job, base_spec, catalogue, proxy_spec, supply_of, token_store
+from flows.tracking.promotion import GAIN
+from flows.tracking.publish import draw, publish
 from mixing.errors import InputError, MixlawError
 
 if TYPE_CHECKING:
@@ -55,41 +48,6 @@ class Trainer(Protocol):
     def __call__(
         self, name: str, spec: ProxySpec, weights: Path | None, report: Report, alone: bool
     ) -> None: ...
-
-
-@dataclass
-class Outcome:
-    """What a study run ended with.
-
-    `names` maps the ids of finished runs to their names; `failures` a run's name to its reason, `failed_runs`
-    to its id; `trained` counts the runs that were not done before; `unpublished` is why MLflow does
-    not have the results, `note` what made it run again, where a refresh did.
-    """
-
-    job: Job
-    plan: Plan
-    store: TokenStore
-    names: dict[str, str]
-    given: Answer
-    base: str
-    trained: int = 0
-    failures: dict[str, str] = field(default_factory=dict)
-    failed_runs: dict[str, str] = field(default_factory=dict)
-    confirmation: Confirmation | None = None
-    spec: MixSpec | None = None
-    publication: Publication | None = None
-    unpublished: MixlawError | None = None
-    note: str = ""
-
-    @cached_property
-    def seen(self) -> Observations:
-        return observations(self.job, self.given, self.base, self.confirmation)
-
-    @property
-    def identity(self) -> str:
-        """Of this study run: the same question on the same data has the same."""
-        text = json.dumps([self.job.study.identity, self.store.fingerprints], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def train_here(job: Job, cores: int) -> Trainer:

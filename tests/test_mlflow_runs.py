@@ -11,8 +11,8 @@ from unittest import mock
 import mlflow
 import pytest
 
-from flows.mlflow_runs import load_experiment
-from flows.tracking import Tracker
+from flows.tracking.mlflow_runs import load_experiment
+from flows.tracking.tracker import Tracker
 from mixing.errors import InputError, MixlawError
 from mixing.runs import RunTable
 from tests.conftest import Finished

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from flows import registry
-from flows.promotion import cost_of_staying, judge
-from flows.tracking import StudyRecord, Tracker
+from flows.tracking import registry
+from flows.tracking.promotion import cost_of_staying, judge
+from flows.tracking.tracker import StudyRecord, Tracker
 from mixing.decision import CurvePoint, Decision, Prediction
 from mixing.errors import InputError
 from mixing.spec import MixSpec, save_spec
@@ -212,7 +212,7 @@ def test_the_model_follows_stages(tmp_path: Path) -> None:
     import mlflow.pyfunc
     import pandas as pd
 
-    from flows.mlflow_model import write_model
+    from flows.tracking.mlflow_model import write_model
 
     staged = spec(
         stages=[

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows import corpora_seen
-from flows.refresh import Look, look
+from flows.deployments.refresh import Look, look
 from flows.stages import Job
+from flows.tracking import corpora_seen
 from mixing.corpus import Source
 from tests.conftest import Finished
 from tests.tiny_study import STUDY, finished_runs, mixlaw

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from flows import spread
-from flows.spread import FlowRunDied, Spread, cancel_swarm
+from flows.deployments import spread
+from flows.deployments.spread import FlowRunDied, Spread, cancel_swarm
 from flows.stages import Job
 from mixing.errors import MixlawError
 from proxies import runs

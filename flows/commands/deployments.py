@@ -50,8 +50,8 @@ def deploy(
     """Scheduled Prefect deployments of a study, on your server or Prefect Cloud (PREFECT_API_URL)."""
     from flows import home
     from flows.commands import output
-    from flows.deployments import Wanted
-    from flows.deployments import deploy as register
+    from flows.deployments.register import Wanted
+    from flows.deployments.register import deploy as register
     from flows.study import Study
 
     found = Study.load(study)
@@ -72,7 +72,7 @@ def deploy(
     if as_json:
         output.print_json(done.to_json())
         return
-    from flows.deployments_view import print_deployed
+    from flows.deployments.view import print_deployed
 
     print_deployed(done, output.console())
 
@@ -83,8 +83,8 @@ def refresh(
     """Look at the corpora again; run the study only if a change can move its mix."""
     from flows import home
     from flows.commands import output
+    from flows.deployments.refresh import look
     from flows.progress import bar
-    from flows.refresh import look
     from flows.stages import Job
 
     job = Job.load(study)
@@ -139,7 +139,7 @@ def promote(
         raise InputError("promote: --back and VERSION exclude each other", "Give one of them")
     root = home.home()
     home.set_defaults(root)
-    from flows import registry
+    from flows.tracking import registry
 
     uri = home.tracking_uri(root)
     turn = None

@@ -143,7 +143,7 @@ def load_mix(spec: str) -> MixSpec:
 
     root = home.home()
     home.set_defaults(root)
-    from flows.tracking import fetch_spec
+    from flows.tracking.tracker import fetch_spec
 
     with tempfile.TemporaryDirectory() as folder:
         return load_spec(fetch_spec(spec, home.tracking_uri(root), Path(folder)))

@@ -108,7 +108,7 @@ def load(runs: str) -> RunTable:
 
     root = home.home()
     home.set_defaults(root)
-    from flows.mlflow_runs import load_experiment
+    from flows.tracking.mlflow_runs import load_experiment
 
     return load_experiment(runs, home.tracking_uri(root))
 

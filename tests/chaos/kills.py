@@ -17,13 +17,15 @@ import numpy as np
 
 from flows import home as homes
 from flows.reaping import study_tag
-from tests.chaos.tally import DoneWatch, Pot, Reference, Tally, events, log_size, settle
+from tests.chaos.tally import DoneWatch, Pot, Reference, Tally, events, eventually, log_size, settle
 from tests.stack.services import Stack
 from tests.tiny_study import environment, workers, write_study
 
 WORKS = ("step_started", "run_started", "run_finished", "step_finished")
 PER_STUDY = 34
 """Kills that one study gets before it may come to its end."""
+NEXT_PROXY = 15.0
+"""Seconds to wait for a proxy that can be killed; where none trains until then, the flow is."""
 LONGEST = 300.0
 """Seconds after which a study that does not come to its end, undisturbed, is given up."""
 
@@ -118,7 +120,7 @@ def kill_round(
             if not kills.take():
                 continue
             given += 1
-            waiting.append(_kill(tally, what, home, run))
+            waiting.append(_kill(tally, what, home, run, rng))
             if run.process.poll() is not None:
                 run = start(home, study, variables)
         for thread in waiting:
@@ -126,9 +128,12 @@ def kill_round(
     settle(tally, home, watch, reference, folder.name)
 
 
-def _kill(tally: Tally, what: str, home: Path, run: Started) -> threading.Thread:
+def _kill(tally: Tally, what: str, home: Path, run: Started, rng: np.random.Generator) -> threading.Thread:
     """kill -9 the flow, or one of its proxies (the flow where none trains); time its recovery in the background."""
     folder = home / "tiny"
+    if what == "proxy" and eventually(lambda: workers(home) or run.process.poll() is not None, NEXT_PROXY):
+        # Not always in its first moment.
+        time.sleep(float(rng.uniform(0.0, 1.0)))
     size = log_size(folder)
     victims = workers(home) if what == "proxy" else []
     if victims:

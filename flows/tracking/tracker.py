@@ -22,9 +22,18 @@ from typing import TYPE_CHECKING, Literal
 
 from flows.home import first_use
 from flows.log import redacted
-from flows.mlflow_model import SPEC_NAME, write_model
-from flows.promotion import Rule
-from flows.registry import CHAMPION, HISTORY_TAG, REASON_TAG, aliases, answering, challenge, crown, reason
+from flows.tracking.mlflow_model import SPEC_NAME, write_model
+from flows.tracking.promotion import Rule
+from flows.tracking.registry import (
+    CHAMPION,
+    HISTORY_TAG,
+    REASON_TAG,
+    aliases,
+    answering,
+    challenge,
+    crown,
+    reason,
+)
 from mixing.errors import InputError, MixlawError
 
 if TYPE_CHECKING:

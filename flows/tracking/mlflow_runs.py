@@ -2,7 +2,7 @@
 
 Of a finished run it takes the parameters `share.<domain>`, `params` and `seed`, and the history of every metric
 `loss.<eval>` (or `loss/<eval>`), whose step is training tokens; step 0 is the base model, in whichever run it was
-logged. What the tracker of `flows.tracking` wrote is such an experiment, with tags that say more.
+logged. What the tracker of `flows.tracking.tracker` wrote is such an experiment, with tags that say more.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _chosen(
     address: str, runs: dict[str, Run], experiment_tags: dict[str, str]
 ) -> tuple[dict[str, Run], list[str]]:
     """The runs to read, and notes on those that are not: what a study's own answer is fitted on, where it is one."""
-    from flows.tracking import KIND_TAG, NEWEST_TAG, PARENT_TAG
+    from flows.tracking.tracker import KIND_TAG, NEWEST_TAG, PARENT_TAG
 
     newest = experiment_tags.get(NEWEST_TAG)
     kept: dict[str, Run] = {}

@@ -3,45 +3,30 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from flows import corpora_seen, home
+from flows import home
 from flows.answer import spec_digest
 from flows.describe import decision_markdown, ratio_line
+from flows.outcome import Publication
 from flows.plan import Kind
-from flows.promotion import Rule, Verdict, judge
-from flows.tracking import Point, RunRecord, StudyRecord, Tracker
+from flows.tracking import corpora_seen
+from flows.tracking.promotion import Rule, Verdict, judge
+from flows.tracking.tracker import Point, RunRecord, StudyRecord, Tracker
 from mixing.errors import InputError
 from mixing.runs import SHARE
 
 if TYPE_CHECKING:
-    from flows.steps import Outcome
+    from flows.outcome import Outcome
 
 CONFIRMED = "confirmation"
 
 
-@dataclass(frozen=True)
-class Publication:
-    """Where MLflow has it. `version` of the registered mix; None where there is no decision.
-
-    `alias` is the version's (champion, challenger, or empty), `verdict` why a new one has it.
-    """
-
-    uri: str
-    experiment: str
-    run: str
-    version: str | None
-    new_version: bool
-    alias: str = ""
-    verdict: str = ""
-
-
 def publish(outcome: Outcome, figures: list[Path], gain: float) -> Publication:
-    """Bring MLflow in line with the run store. `gain` is the rule's threshold (`flows.promotion`), in nats.
+    """Bring MLflow in line with the run store. `gain` is the rule's threshold (`flows.tracking.promotion`), in nats.
 
     Raises MixlawError, one line, where MLflow does not take it; the mix spec is on disk all the same.
     """

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import corpora_seen, home
+from flows import home
 from flows.stages import Job, catalogue
+from flows.tracking import corpora_seen
 
 if TYPE_CHECKING:
-    from flows.corpora_seen import Seen
     from flows.stages import Report
+    from flows.tracking.corpora_seen import Seen
     from mixing.catalog import Catalog
     from mixing.spec import MixSpec
 
@@ -84,8 +85,8 @@ def last_published(job: Job) -> Last | None:
     uri = home.tracking_uri(job.root)
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
         return None
-    from flows.registry import answering
-    from flows.tracking import QUESTION_TAG, fetch_spec
+    from flows.tracking.registry import answering
+    from flows.tracking.tracker import QUESTION_TAG, fetch_spec
     from mixing.spec import load_spec
 
     name = job.study.study

@@ -11,7 +11,7 @@ from rich.text import Text
 from flows.commands.output import table
 
 if TYPE_CHECKING:
-    from flows.deployments import Deployed
+    from flows.deployments.register import Deployed
 
 
 def print_deployed(done: Deployed, console: Console) -> None:
