@@ -139,11 +139,7 @@ def _changes(
     for part in now:
         if (earlier := before.get(part.full_name)) is None:
             continue
-        times = [
-            f"{schedule.schedule.cron} ({schedule.schedule.timezone})"
-            for schedule in earlier.schedules
-            if hasattr(schedule.schedule, "cron")
-        ]
+        times = [_when(schedule.schedule) for schedule in earlier.schedules]
         kept = [f"{part.cron} ({wanted.timezone})"] if part.cron else []
         said += [f"{part.full_name}: schedule {time} is removed" for time in times if time not in kept]
         if earlier.work_pool_name != part.pool:
@@ -152,6 +148,14 @@ def _changes(
     if study is not None and not wanted.spread and study.parameters.get("spread"):
         said.append(f"its runs are trained where it runs itself: --spread was {study.parameters['spread']}")
     return tuple(said)
+
+
+def _when(schedule: Any) -> str:
+    """A schedule in words; people may have added others than ours in Prefect's page."""
+    for key in ("cron", "interval", "rrule"):
+        if (found := getattr(schedule, key, None)) is not None:
+            return f"{'every ' if key == 'interval' else ''}{found} ({schedule.timezone})"
+    return str(schedule)
 
 
 def _polling(client: SyncPrefectClient, pool: str) -> int:
