@@ -87,6 +87,7 @@ def kill_round(
     with DoneWatch(home / "tiny" / "runs") as watch:
         run = start(home, study, variables)
         waiting: list[threading.Thread] = []
+        seconds: list[Started] = []
         alone = 0
         while True:
             disturb = given < PER_STUDY and kills.left > 0 and time.monotonic() < deadline
@@ -114,7 +115,8 @@ def kill_round(
                     run = start(home, study, variables)
                     continue
             if what == "second start":
-                second_start(tally, home, study, variables)
+                # It is refused, or does the study itself if the first one has just died.
+                seconds.append(start(home, study, variables))
                 tally.injected("second start")
                 continue
             if not kills.take():
@@ -123,6 +125,13 @@ def kill_round(
             waiting.append(_kill(tally, what, home, run, rng))
             if run.process.poll() is not None:
                 run = start(home, study, variables)
+        for second in seconds:
+            # One that has only just started finds nothing left to do.
+            try:
+                second.process.wait(LONGEST)
+            except subprocess.TimeoutExpired:
+                tally.lost.append(f"{folder.name}: a second start does not end")
+                second.process.kill()
         for thread in waiting:
             thread.join(timeout=0.1)
     settle(tally, home, watch, reference, folder.name)
@@ -180,16 +189,6 @@ def _run_of(pid: int) -> str:
         return Path(arguments[3].decode()).name
     except (OSError, IndexError):
         return ""
-
-
-def second_start(tally: Tally, home: Path, study: Path, variables: Mapping[str, str]) -> None:
-    """Another `mixlaw run` of the same study, which is refused, or does it itself if the first one has just died."""
-    second = start(home, study, variables)
-
-    def reap() -> None:
-        second.process.wait()
-
-    threading.Thread(target=reap, daemon=True).start()
 
 
 def open_flow_runs(stack: Stack, folder: Path) -> list[str]:
