@@ -73,7 +73,7 @@ format: $(VENV)/.dev
 export-files: $(VENV)/.dev   ## golden files of the exports, and those in docs/exports.md, as the tool writes them
 	@$(BIN)/python -m tests.export_files
 
-chaos: $(VENV)/.dev          ## kill -9, and faults of servers, disk and clock, on a real stack; fifteen minutes
+chaos: $(VENV)/.dev          ## kill -9, and faults of servers, disk and clock, on a real stack; 12 minutes, on a busy machine up to 25
 	@$(BIN)/python -m tests.chaos
 
 bench: $(VENV)/.dev          ## the figures that README and docs quote

@@ -1,6 +1,6 @@
 """Faults on a real stack, and what came of them: `make chaos`.
 
-    python -m tests.chaos [--kills 100] [--seed 0] [--minutes 15] [--only kills ...]
+    python -m tests.chaos [--kills 100] [--seed 0] [--minutes 25] [--only kills ...]
 
 PostgreSQL, Prefect's and MLflow's servers and two workers run on this machine by the entry scripts of deploy/.
 Tiny studies are run, and killed. Exit status 1 where a run was lost or trained twice, an answer differs from the
@@ -41,7 +41,7 @@ def main() -> int:
     )
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=15.0)
+    parser.add_argument("--minutes", type=float, default=25.0)
     parser.add_argument("--only", nargs="+", choices=SCENARIOS)
     asked = parser.parse_args()
     if postgres_binaries() is None:
