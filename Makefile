@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow test-stack test-gpu test-exports test-streaming chaos check format export-files bench bench-load bench-laws clean
+.PHONY: help demo test test-slow test-stack test-gpu test-exports test-streaming chaos check format export-files bench bench-load bench-laws clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.user: pyproject.toml constraints.txt
@@ -18,6 +18,9 @@ $(VENV)/.dev: $(VENV)/.user
 	@echo "installing the test tools into $(VENV)"
 	@$(PIP) --editable ".[dev]"
 	@touch $@
+
+help:                        ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/ -/'
 
 demo: $(VENV)/.user          ## the whole job on text that is already on this machine
 	@$(BIN)/mixlaw demo

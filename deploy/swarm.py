@@ -37,7 +37,10 @@ def swarm(study_file: str, train_base: Callable[[Train], None]) -> list[Train]:
 
 
 def on_dask(study_file: str, scheduler: str) -> Iterator[Path]:
-    from dask.distributed import Client, as_completed
+    try:
+        from dask.distributed import Client, as_completed
+    except ImportError:
+        raise SystemExit("swarm.py: dask is not installed here: pip install distributed") from None
 
     with Client(scheduler) as client:
         # Not pure: called again, it must look at the run store again.

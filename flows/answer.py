@@ -295,6 +295,16 @@ def _write_json(path: Path, value: Any) -> None:
     replace_files({path: (text.rstrip("\n") + "\n").encode()})
 
 
+def discard_other_answer(job: Job, confirmation: str) -> None:
+    """Remove the files of an earlier answer before the run `confirmation` of this one is trained."""
+    try:
+        earlier = json.loads(job.folder.confirmation.read_bytes())["run"]
+    except (OSError, ValueError, KeyError, TypeError):
+        earlier = None
+    if earlier != confirmation:
+        discard_answer(job)
+
+
 def discard_answer(job: Job) -> None:
     """Remove the files of an earlier answer: what lies there must never be of other runs than the newest."""
     try:

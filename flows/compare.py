@@ -38,13 +38,15 @@ class Side:
 @dataclass(frozen=True)
 class Comparison:
     """Two mixes. `question` names what was asked differently (empty: the same), and `data` whether the corpora
-    differ; `moved` is the share of tokens that B draws from other domains than A. `verdict` is the rule's,
-    by the specs alone, if A were champion and B the challenger.
+    differ; `same_base` is whether increments are over one base model (None: its runs are not here to tell);
+    `moved` is the share of tokens that B draws from other domains than A. `verdict` is the rule's, by the specs
+    alone, if A were champion and B the challenger.
     """
 
     sides: tuple[Side, Side]
     question: tuple[str, ...]
     data: tuple[str, ...]
+    same_base: bool | None
     moved: float
     takes_over: bool
     verdict: str
@@ -57,6 +59,7 @@ class Comparison:
             "moved": self.moved,
             "different_question": list(self.question),
             "different_data": list(self.data),
+            "same_base": self.same_base,
             "b_takes_over": self.takes_over,
             "verdict": self.verdict,
         }
@@ -69,7 +72,13 @@ def compare(a: MixSpec, b: MixSpec, addresses: tuple[str, str]) -> Comparison:
     names = dict.fromkeys([*one.shares, *two.shares])
     moved = sum(abs(one.shares.get(name, 0.0) - two.shares.get(name, 0.0)) for name in names) / 2
     return Comparison(
-        (one, two), tuple(_question(a, b)), tuple(_data(a, b)), moved, verdict.promote, verdict.reason
+        (one, two),
+        tuple(_question(a, b)),
+        tuple(_data(a, b)),
+        _same_base(a, b),
+        moved,
+        verdict.promote,
+        verdict.reason,
     )
 
 
@@ -107,6 +116,11 @@ def _runs_of(spec: MixSpec) -> list[dict[str, Any]]:
         except (OSError, ValueError):
             return []
     return found
+
+
+def _same_base(a: MixSpec, b: MixSpec) -> bool | None:
+    one, two = ({run.get("run") for run in _runs_of(spec) if run.get("kind") == "base"} for spec in (a, b))
+    return one == two if one and two else None
 
 
 def _question(a: MixSpec, b: MixSpec) -> Iterator[str]:

@@ -34,7 +34,7 @@ def print_comparison(found: Comparison, console: Console) -> None:
     level = f"{a.level or b.level:.0%} " if a.level or b.level else ""
     rows.append((f"  {level}interval", _span(a), _span(b), ""))
     for role in ("general", "target"):
-        rows += _predicted(role, a, b)
+        rows += _predicted(role, a, b, found.same_base is not False)
     for name in dict.fromkeys([*a.epochs, *b.epochs]):
         rows.append((f"epochs of {name}", _number(a.epochs.get(name)), _number(b.epochs.get(name)), ""))
     rows.append(("tokens of the run", count(a.total_tokens), count(b.total_tokens), ""))
@@ -51,10 +51,11 @@ def print_comparison(found: Comparison, console: Console) -> None:
     for said, why in (("question", found.question), ("data", found.data)):
         if why:
             console.print(Text(f"not the same {said}: {'; '.join(why)}"))
+    if found.same_base is False:
+        console.print("not the same base model: increments over it cannot be subtracted")
     if found.data:
-        console.print(
-            "losses on other text or tokens cannot be subtracted; increments over the base can be compared"
-        )
+        beside = "" if found.same_base is False else "; increments over one base can be compared"
+        console.print(f"losses on other text or tokens cannot be subtracted{beside}")
     console.print(
         Text(
             f"by these specs alone B would {'' if found.takes_over else 'not '}take over from A: {found.verdict} "
@@ -77,7 +78,7 @@ def print_standing(now: Standing, console: Console) -> None:
         console.print(table("Champions", header, turns, left=5))
 
 
-def _predicted(role: str, a: Side, b: Side) -> list[tuple[str, str, str, str]]:
+def _predicted(role: str, a: Side, b: Side, same_base: bool) -> list[tuple[str, str, str, str]]:
     one, two = a.predicted.get(role), b.predicted.get(role)
     if one is None and two is None:
         return []
@@ -90,7 +91,7 @@ def _predicted(role: str, a: Side, b: Side) -> list[tuple[str, str, str, str]]:
     def spread(found: dict | None) -> str:  # type: ignore[type-arg]
         return "-" if found is None else span(*found["interval"], 4)
 
-    by = signed(two["increment"] - one["increment"]) if one and two else ""
+    by = signed(two["increment"] - one["increment"]) if one and two and same_base else ""
     return [
         (f"{role} loss", cell(one, "loss"), cell(two, "loss"), ""),
         ("  interval", spread(one), spread(two), ""),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from flows import home
 from flows.log import redacted
+from flows.tracking.registry import reason
 
 
 def seen_elsewhere(study: str, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
@@ -28,8 +29,7 @@ def _said(ask: object) -> str:
     try:
         return str(ask())
     except Exception as error:  # whatever a server or its client does wrong, the rest of the status stands
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        return f"no answer ({reason})"
+        return f"no answer ({reason(error)})"
 
 
 def _prefect(study: str) -> str:

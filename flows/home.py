@@ -23,8 +23,13 @@ RESERVED = frozenset({"prefect", "mlartifacts", "slots"})
 
 
 def home(environment: Mapping[str, str] = os.environ) -> Path:
-    """`MIXLAW_HOME`, or `.mixlaw` in the current folder; absolute."""
-    return Path(environment.get("MIXLAW_HOME") or DEFAULT_HOME).absolute()
+    """`MIXLAW_HOME`, or `.mixlaw` in the current folder; absolute. Raises InputError where that is a file."""
+    found = Path(environment.get("MIXLAW_HOME") or DEFAULT_HOME).absolute()
+    if found.exists() and not found.is_dir():
+        raise InputError(
+            f"MIXLAW_HOME: {found} is not a folder", "Set it to one; it is made where there is none"
+        )
+    return found
 
 
 def tracking_uri(root: Path, environment: Mapping[str, str] = os.environ) -> str:

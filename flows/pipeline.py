@@ -36,6 +36,9 @@ def run_study(study_file: Path, root: Path, workers: int | None = None, note: st
     running = home.owner(job.folder)
     if running is not None:
         raise home.already_running(job.folder, running)
+    # Wrong settings are said now, not when the first run is trained.
+    home.device()
+    home.proxy_slots(root)
     home.set_defaults(root)
     wait_for_prefect = prefect_server.start(root)
     with board() as shown:

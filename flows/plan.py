@@ -95,7 +95,7 @@ def make_plan(study: Study, supply: dict[str, int], estimated: bool = False) -> 
 
     warnings = [
         f"{planned.name}: reads {domain} {planned.epochs[domain]:.1f} times, above its max_epochs "
-        f"{study.domains[domain].max_epochs:g}"
+        f"{study.domains[domain].max_epochs:g}{' (estimated)' if estimated else ''}; a study run refuses that"
         for planned in runs
         for domain in planned.over
     ]

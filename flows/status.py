@@ -214,7 +214,7 @@ def print_status(found: Status, console: Console) -> None:
     if found.eta_s is not None:
         speed, left = count(found.tokens_per_s), duration(found.eta_s)
         console.print(f"training at {speed} tokens/s, about {left} left for all runs")
-    console.print(f"running in {found.owner}" if found.owner is not None else "not running now")
+    console.print(f"running in {found.owner}" if found.owner is not None else "no process runs the study now")
     if found.answer:
         said = {"decided": "decided", "earlier": "only to an earlier question; run the study for this one"}
         console.print("answer: " + said.get(found.answer, "not yet"))

@@ -16,6 +16,7 @@ from flows.answer import (
     confirm,
     confirmation_run,
     discard_answer,
+    discard_other_answer,
     mix_spec,
 )
 from flows.flow_page import show
@@ -245,6 +246,7 @@ class Steps:
         except InputError as error:
             self.shown.say(f"no confirmation run: {error}")
             return
+        discard_other_answer(self.job, spec.run_id)
         row = self.shown.row(planned.name, spec.tokens)
         weights = self.job.folder.runs / base / "weights.pt"
 

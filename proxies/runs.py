@@ -76,9 +76,14 @@ def state(run_dir: Path) -> State:
 
 
 def done(run_dir: Path) -> dict[str, Any] | None:
-    """The record of a finished run, else None."""
+    """The record of a finished run, else None. Raises InputError where it, or the spec, is of another version."""
     record = _read_json(run_dir / DONE)
-    return record if record is not None and (run_dir / LOSSES).exists() else None
+    if record is None or not (run_dir / LOSSES).exists():
+        return None
+    with contextlib.suppress(OSError):
+        if (version := version_in((run_dir / SPEC).read_bytes(), "version")) is not None:
+            check_version(run_dir / SPEC, version, VERSION, OLDER)
+    return record
 
 
 def failure(run_dir: Path) -> str | None:

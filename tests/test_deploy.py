@@ -267,15 +267,30 @@ def test_entry_scripts_refuse_to_start_without(script: str, missing: str, given:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_worker_takes_no_login_in_an_address() -> None:
-    variables = {**COMPLETE["worker.py"], "PATH": os.environ["PATH"], "MIXLAW_HOME": tempfile.gettempdir()}
-    variables["PREFECT_API_URL"] = f"http://me:{SECRET}@127.0.0.1:9/api"
-    command = [sys.executable, str(ENTRY / "worker.py")]
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=20)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "PREFECT_AUTH" not in done.stderr
-    assert "PREFECT_API_AUTH_STRING" in done.stderr
+@pytest.mark.parametrize(
+    ("script", "variable", "address", "said"),
+    [
+        ("worker.py", "PREFECT_API_URL", f"http://me:{SECRET}@127.0.0.1:9/api", "PREFECT_API_AUTH_STRING"),
+        ("worker.py", "MLFLOW_TRACKING_URI", f"http://me:{SECRET}@127.0.0.1:9", "MLFLOW_TRACKING_PASSWORD"),
+        ("worker.py", "PREFECT_API_URL", "localhost:4200/api", "not an address"),
+        ("mlflow_account.py", "MLFLOW_TRACKING_URI", "notaurl", "not an address"),
+    ],
+)
+def test_addresses_that_scripts_refuse(script: str, variable: str, address: str, said: str) -> None:
+    variables = {**COMPLETE[script], "PATH": os.environ["PATH"], "MIXLAW_HOME": tempfile.gettempdir()}
+    command = [sys.executable, str(ENTRY / script)]
+    done = subprocess.run(
+        command, env={**variables, variable: address}, capture_output=True, text=True, timeout=20
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert said in done.stderr
     assert SECRET not in done.stderr
+
+
+def test_a_home_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "home").touch()
+    with pytest.raises(InputError, match="is not a folder"):
+        home.home({"MIXLAW_HOME": str(tmp_path / "home")})
 
 
 def test_what_a_shell_starts_in_the_background_can_be_ended() -> None:

@@ -69,7 +69,7 @@ def test_deploy_registers_and_updates(prefect_server: None, tmp_path: Path) -> N
     said = " ".join(again.stdout.split())
     assert "changed: mixlaw study/tiny: schedule 0 2 * * * (Europe/Berlin) is removed" in said
     assert "--spread was 3" in said
-    assert "(no workers poll it now)" in said
+    assert "(no workers seen there lately)" in said
     second = registered("mixlaw study/tiny")
     assert (second.id, second.schedules) == (first.id, [])
     assert second.parameters["spread"] == 0
@@ -83,6 +83,9 @@ def test_what_deploy_refuses(prefect_server: None, tmp_path: Path) -> None:
     refused(deploy(study, "--cron", "every night"), 2, "--cron", "not a cron schedule", "0 2 * * *")
     refused(deploy(study, "--refresh-cron", "0 * * * * *"), 2, "--refresh-cron", "not a cron schedule")
     refused(deploy(study, "--cron", ""), 2, "--cron ''", "not a cron schedule")
+    refused(deploy(study, "--pool", "a/b"), 2, "--pool 'a/b'", "not the name of a work pool")
+    refused(deploy(study, "--proxy-pool", "", "--spread", "2"), 2, "--proxy-pool ''")
+    refused(deploy(study, "--proxy-pool", "gpus"), 2, "without --spread")
     refused(deploy(study, MIXLAW_HOME=str(study)), 2, "MIXLAW_HOME", "is not a folder")
     refused(deploy(study, "--timezone", "Mars/Olympus"), 2, "not a time zone")
     refused(deploy(tmp_path / "none.yaml"), 2, "no such study file")

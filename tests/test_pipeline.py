@@ -15,7 +15,9 @@ import pytest
 import yaml
 
 from flows import home as homes
+from flows.answer import discard_other_answer
 from flows.home import StudyFolder
+from flows.stages import Job
 from mixing.errors import MixlawError
 from tests.conftest import Finished
 from tests.tiny_study import STUDY, environment, finished_runs, mixlaw, write_study
@@ -108,6 +110,18 @@ def test_looking_at_a_finished_study(finished: Finished) -> None:
     assert not plan["supply_estimated"]
     catalog = json.loads(mixlaw(finished.home, "catalog", str(finished.study), "--json").stdout)
     assert [domain["documents"] for domain in catalog["domains"]] == [500, 500]
+
+
+def test_a_new_answer_drops_the_confirmation_of_an_earlier_one(tmp_path: Path) -> None:
+    """Before its own is trained: else the status would call the earlier one this one's."""
+    write_study(tmp_path)
+    job = Job.load(tmp_path / "study.yaml", tmp_path / "home")
+    job.create_folder()
+    for run, kept in (("a" * 16, True), ("b" * 16, False)):
+        job.folder.confirmation.write_text(json.dumps({"run": "a" * 16, "target_share": 0.5}))
+        job.folder.mixspec.write_text("mixspec: 1\n")
+        discard_other_answer(job, run)
+        assert (job.folder.confirmation.exists(), job.folder.mixspec.exists()) == (kept, kept)
 
 
 def test_an_answer_to_an_earlier_question_is_called_that(finished: Finished) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -10,7 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from flows.compare import compare
+from flows.compare_view import print_comparison
 from flows.tracking import registry
 from flows.tracking.promotion import cost_of_staying, judge
 from flows.tracking.tracker import StudyRecord, Tracker
@@ -246,6 +250,29 @@ def test_compare(tmp_path: Path) -> None:
         assert text in shown
     missing = mixlaw(tmp_path, "compare", str(tmp_path / "a.yaml"), str(tmp_path / "none.yaml"))
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
+
+
+def test_increments_over_different_bases_are_not_subtracted(tmp_path: Path) -> None:
+    """Where the runs are here to tell: another seed is another base model."""
+    sides = []
+    for name, base in (("a", "base1"), ("b", "base2")):
+        folder = tmp_path / name / "runs" / base
+        folder.mkdir(parents=True)
+        (folder / "done.json").write_text(json.dumps({"run": base, "kind": "base"}))
+        found = spec(0.1)
+        provenance = found.provenance.model_copy(update={"runs": (base,)})
+        sides.append(found.model_copy(update={"provenance": provenance, "data_root": str(tmp_path / name)}))
+    addresses = ("a.yaml", "b.yaml")
+    assert compare(sides[0], sides[0], addresses).same_base is True
+    assert compare(spec(0.1), sides[0], addresses).same_base is None
+    other = compare(*sides, addresses)
+    assert other.same_base is False
+    console = Console(record=True, width=160)
+    print_comparison(other, console)
+    text = console.export_text()
+    assert "not the same base model" in text
+    (row,) = [line for line in text.splitlines() if "over the base" in line][:1]
+    assert len(re.findall(r"[+-]\d", row)) == 2
 
 
 def replace_data(found: MixSpec) -> MixSpec:

@@ -65,6 +65,12 @@ def test_a_newer_run_is_refused_and_left_alone(run: Path, name: str) -> None:
     assert (run / name).read_bytes() == content
 
 
+def test_a_finished_run_with_a_newer_spec_is_not_used(run: Path) -> None:
+    set_version(run / runs.SPEC, 2)
+    with pytest.raises(InputError, match=r"spec\.json: written by a newer mixlaw.*Upgrade"):
+        runs.done(run)
+
+
 def test_a_fit_refuses_a_newer_run(run: Path) -> None:
     set_version(run / runs.DONE, 2)
     with pytest.raises(NewerState, match=r"done\.json: written by a newer mixlaw.*Upgrade"):

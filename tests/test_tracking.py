@@ -189,11 +189,13 @@ def test_a_login_that_may_not_read_a_mix(tmp_path: Path) -> None:
     """MLflow with logins answers so for a mix that does not exist, too."""
 
     class Handler(BaseHTTPRequestHandler):
+        status = 403
+        body = b'{"error_code": "PERMISSION_DENIED", "message": "Permission denied"}'
+
         def do_GET(self) -> None:
-            self.send_response(403)
-            self.send_header("Content-Type", "application/json")
+            self.send_response(self.status)
             self.end_headers()
-            self.wfile.write(b'{"error_code": "PERMISSION_DENIED", "message": "Permission denied"}')
+            self.wfile.write(self.body)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -203,6 +205,12 @@ def test_a_login_that_may_not_read_a_mix(tmp_path: Path) -> None:
     uri = f"http://127.0.0.1:{server.server_port}"
     with pytest.raises(InputError, match="has no such mix, or this login may not read it"):
         fetch_spec("models:/code@champion", uri, tmp_path)
+    Handler.status, Handler.body = 401, b"You are not authenticated. Please see the documentation."
+    with pytest.raises(MixlawError, match="does not know the login") as caught:
+        fetch_spec("models:/code@champion", uri, tmp_path)
+    assert "MLFLOW_TRACKING_USERNAME" in caught.value.hint
+    with pytest.raises(MixlawError, match=r"\(status 401, it does not know the login\)"):
+        Tracker(uri, tmp_path, "code")
     server.shutdown()
 
 

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 BAD_INPUT = 2
 START_TIMEOUT = 300.0
@@ -41,6 +41,8 @@ def database_url(driver: str, user: str, password: str, database: str) -> str:
 
 def wait_for(url: str, timeout: float = START_TIMEOUT) -> None:
     """Return when `url` answers below 500; ends the process when it has not within `timeout` seconds."""
+    if not is_address(url):
+        refuse(f"{url} is not an address: http://HOST:PORT")
     deadline, reason = time.monotonic() + timeout, ""
     while time.monotonic() < deadline:
         try:
@@ -54,6 +56,14 @@ def wait_for(url: str, timeout: float = START_TIMEOUT) -> None:
             reason = str(error)
         time.sleep(0.5)
     refuse(f"{url} did not answer within {timeout:.0f} s ({reason})")
+
+
+def is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False
 
 
 def become(command: Sequence[str], variables: Mapping[str, str]) -> NoReturn:

@@ -35,8 +35,12 @@ def main() -> None:
     kind = os.environ.get("MIXLAW_WORKER_TYPE") or "process"
     if kind == "process":
         check_home(required("MIXLAW_HOME", "the folder that all workers share"))
-    if "@" in api.partition("://")[2].partition("/")[0]:
+    if "@" in api:
         refuse("PREFECT_API_URL holds a login: give it as PREFECT_API_AUTH_STRING")
+    if "@" in tracking:
+        refuse(
+            "MLFLOW_TRACKING_URI holds a login: give MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+        )
     wait_for(f"{api}/health")
     check_logins(api, tracking.rstrip("/"))
     command = [sys.executable, "-m", "prefect", "worker", "start"]

@@ -53,7 +53,10 @@ def deploy(
     from flows.deployments.register import Wanted
     from flows.deployments.register import deploy as register
     from flows.study import Study
+    from mixing.errors import InputError
 
+    if proxy_pool is not None and not spread:
+        raise InputError("--proxy-pool: there are no runs for it without --spread N", "Give both")
     found = Study.load(study)
     found.sources()
     wanted = Wanted(
@@ -63,7 +66,7 @@ def deploy(
         refresh_cron=refresh_cron,
         timezone=timezone,
         pool=pool,
-        proxy_pool=proxy_pool or pool,
+        proxy_pool=pool if proxy_pool is None else proxy_pool,
         spread=spread,
         token_change=token_change,
         promote_gain=promote_gain,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
 
 POOL = "mixlaw"
+POOL_NAME = r"[^/%&<>\s]+"
+"""What Prefect takes, and no spaces."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,8 @@ class Registered:
 class Deployed:
     """What `mixlaw deploy` did. `created_pools` are those that were not there.
 
-    `changes` says in words what an earlier deploy had set and this one did not keep; `workers` how many poll
-    each pool now.
+    `changes` says in words what an earlier deploy had set and this one did not keep; `workers` how many polled
+    each pool lately.
     """
 
     api: str
@@ -108,6 +111,11 @@ def deploy(wanted: Wanted) -> Deployed:
     server does not answer or refuses.
     """
     environment = job_environment(wanted.root)
+    for option, pool in (("--pool", wanted.pool), ("--proxy-pool", wanted.proxy_pool)):
+        if not re.fullmatch(POOL_NAME, pool):
+            raise InputError(
+                f"{option} {pool!r}: not the name of a work pool", "Such as mixlaw or gpu-nights"
+            )
     check_cron(wanted.cron, wanted.timezone)
     check_cron(wanted.refresh_cron, wanted.timezone, "--refresh-cron")
     api = api_url()
@@ -159,14 +167,12 @@ def _when(schedule: Any) -> str:
 
 
 def _polling(client: SyncPrefectClient, pool: str) -> int:
-    """How many workers ask the pool for work now."""
+    """How many workers have asked the pool for work lately; Prefect notices after a minute or so that one is gone."""
     return sum(worker.status == "ONLINE" for worker in client.read_workers_for_work_pool(pool))
 
 
 def job_environment(root: Path) -> dict[str, str]:
-    """What workers must know of this home. Raises InputError where it is none, or would carry a password."""
-    if root.exists() and not root.is_dir():
-        raise InputError(f"MIXLAW_HOME={root} is not a folder", "Set it to the folder that all workers share")
+    """What workers must know of this home. Raises InputError where it would carry a password."""
     found = {"MIXLAW_HOME": str(root.absolute())}
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if uri:

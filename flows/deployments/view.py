@@ -31,7 +31,7 @@ def print_deployed(done: Deployed, console: Console) -> None:
     pools = dict.fromkeys(found.pool for found in done.deployments)
     for pool in pools:
         now = done.workers.get(pool, 0)
-        polling = f"   ({now or 'no'} {'worker polls' if now == 1 else 'workers poll'} it now)"
+        polling = f"   ({now or 'no'} worker{'s' if now != 1 else ''} seen there lately)"
         line = _line("prefect", "worker", "start", "--pool", pool)
         console.print(Text.assemble("start a worker  ", (line, "bold"), polling))
     first = done.deployments[0]

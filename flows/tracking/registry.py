@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 CHAMPION, CHALLENGER = "champion", "challenger"
 HISTORY_TAG = "mixlaw.champion."
 REASON_TAG = "mixlaw.verdict"
+UNAUTHORIZED = 401
 
 By = Literal["first", "rule", "hand", "rollback"]
 
@@ -143,7 +145,15 @@ def reason(error: Exception) -> str:
     system = re.search(r"\[Errno -?\d+\] ([^'\")]+)", str(error))
     if system is not None:
         return system.group(1).strip()
-    return redacted((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
+    if (status := _status(error)) is not None:
+        return f"status {status}" + (", it does not know the login" if status == UNAUTHORIZED else "")
+    return redacted(textwrap.shorten(str(error).strip() or type(error).__name__, 200, placeholder=" ..."))
+
+
+def _status(error: Exception) -> int | None:
+    """The HTTP status in an error of MLflow's or Prefect's client that names it in its text only."""
+    found = re.search(r"error code (\d{3})|error '(\d{3}) ", str(error))
+    return int(found.group(1) or found.group(2)) if found else None
 
 
 @contextlib.contextmanager
@@ -175,6 +185,11 @@ def answering(what: str, uri: str) -> Iterator[MlflowClient]:
             raise InputError(
                 f"{what}: MLflow at {redacted(uri)} has no such mix, or this login may not read it",
                 "See the Models page of `mixlaw ui`",
+            ) from None
+        if _status(error) == UNAUTHORIZED:
+            raise MixlawError(
+                f"{what}: MLflow at {redacted(uri)} does not know the login",
+                "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
             ) from None
         raise MixlawError(
             f"{what}: MLflow at {redacted(uri)} did not answer ({reason(error)})",
