@@ -165,10 +165,12 @@ def _create_database(path: Path) -> None:
     from mlflow import MlflowClient
 
     partial = path.with_name(f".{path.name}.partial")
-    for left in (partial, partial.with_name(f"{partial.name}-journal")):
-        left.unlink(missing_ok=True)
-    MlflowClient(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
-    partial.replace(path)
+    with contextlib.ExitStack() as leftovers:
+        for left in (partial, partial.with_name(f"{partial.name}-journal")):
+            left.unlink(missing_ok=True)
+            leftovers.callback(left.unlink, missing_ok=True)
+        MlflowClient(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
+        partial.replace(path)
 
 
 def _complete(known: Run, digest: str) -> bool:
