@@ -67,8 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _without_login(name: str, instead: str) -> None:
     """Refuse an address with a login in it: it would be shown wherever the address is."""
-    address = os.environ.get(name, "")
-    if "@" in address.partition("://")[2].partition("/")[0]:
+    if "@" in os.environ.get(name, ""):
         raise InputError(f"{name} has a login in it", f"Take it out, and set {instead}")
 
 

@@ -237,7 +237,7 @@ def _run(job: Job, workers: int | None, spread: int, gain: float, note: str = ""
 
 
 def skipped(job: Job, holder: Holder | None) -> State[Any]:
-    """Not a failure, which somebody would be told of, and Prefect shows a cancelled one as an error in the log."""
+    """Completed: nobody needs to be told, and a cancelled flow run would be an error in the worker's log."""
     who = holder or "process unknown"
     return Completed(name=SKIPPED, message=f"{job.study.study} is running already ({who})")
 

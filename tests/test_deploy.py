@@ -274,6 +274,7 @@ def test_entry_scripts_refuse_to_start_without(script: str, missing: str, given:
         ("worker.py", "MLFLOW_TRACKING_URI", f"http://me:{SECRET}@127.0.0.1:9", "MLFLOW_TRACKING_PASSWORD"),
         ("worker.py", "PREFECT_API_URL", "localhost:4200/api", "not an address"),
         ("mlflow_account.py", "MLFLOW_TRACKING_URI", "notaurl", "not an address"),
+        ("mlflow_account.py", "MLFLOW_TRACKING_URI", f"http://me:{SECRET}@127.0.0.1:9", "holds a login"),
     ],
 )
 def test_addresses_that_scripts_refuse(script: str, variable: str, address: str, said: str) -> None:

@@ -32,6 +32,12 @@ def required(name: str, purpose: str) -> str:
     return value
 
 
+def without_login(name: str, instead: str) -> None:
+    """End the process where the address in this variable has a login: addresses are shown in messages and logs."""
+    if "@" in os.environ.get(name, ""):
+        refuse(f"{name} holds a login: give it as {instead}")
+
+
 def database_url(driver: str, user: str, password: str, database: str) -> str:
     """The address of a database on `POSTGRES_HOST`:`POSTGRES_PORT`; any character may be in the password."""
     host = os.environ.get("POSTGRES_HOST") or "127.0.0.1"
@@ -59,6 +65,7 @@ def wait_for(url: str, timeout: float = START_TIMEOUT) -> None:
 
 
 def is_address(url: str) -> bool:
+    """Whether it is http or https, with a host, and a port that is a number where it has one."""
     try:
         parts = urlsplit(url)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

@@ -14,7 +14,7 @@ import os
 import urllib.error
 import urllib.request
 
-from environment import refuse, required, wait_for
+from environment import refuse, required, wait_for, without_login
 
 BAD_REQUEST, UNAUTHORIZED = 400, 401
 SHORTEST = 12
@@ -29,6 +29,7 @@ def main() -> None:
         "username": required("MLFLOW_TRACKING_USERNAME", "the account's name"),
         "password": required("MLFLOW_TRACKING_PASSWORD", "the account's password"),
     }
+    without_login("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
     wait_for(f"{server}/health")
 
     def call(method: str, path: str) -> int:

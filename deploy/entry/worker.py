@@ -21,7 +21,7 @@ import sys
 import urllib.error
 import urllib.request
 
-from environment import become, refuse, required, wait_for
+from environment import become, refuse, required, wait_for, without_login
 
 
 def main() -> None:
@@ -35,12 +35,8 @@ def main() -> None:
     kind = os.environ.get("MIXLAW_WORKER_TYPE") or "process"
     if kind == "process":
         check_home(required("MIXLAW_HOME", "the folder that all workers share"))
-    if "@" in api:
-        refuse("PREFECT_API_URL holds a login: give it as PREFECT_API_AUTH_STRING")
-    if "@" in tracking:
-        refuse(
-            "MLFLOW_TRACKING_URI holds a login: give MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
-        )
+    without_login("PREFECT_API_URL", "PREFECT_API_AUTH_STRING")
+    without_login("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD")
     wait_for(f"{api}/health")
     check_logins(api, tracking.rstrip("/"))
     command = [sys.executable, "-m", "prefect", "worker", "start"]

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from prefect.client.schemas.responses import DeploymentResponse
 
 POOL = "mixlaw"
-POOL_NAME = r"[^/%&<>\s]+"
-"""What Prefect takes, and no spaces."""
+POOL_NAME = r"[^/%&<>]*[^/%&<>\s][^/%&<>]*"
+"""What Prefect takes, and not only spaces."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,10 @@ def _before(client: SyncPrefectClient, study: str) -> dict[str, DeploymentRespon
     """What is registered of the study, by full name."""
     from prefect.exceptions import ObjectNotFound
 
+    from flows.deployed import PROXY, REFRESH, STUDY
+
     found = {}
-    for flow in ("mixlaw study", "mixlaw refresh", "mixlaw proxy"):
+    for flow in (STUDY, REFRESH, PROXY):
         with contextlib.suppress(ObjectNotFound):
             found[f"{flow}/{study}"] = client.read_deployment_by_name(f"{flow}/{study}")
     return found

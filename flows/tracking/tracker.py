@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 
 from flows.home import first_use
 from flows.log import redacted
+from flows.tracking.database import create_database
 from flows.tracking.mlflow_model import SPEC_NAME, write_model
 from flows.tracking.promotion import Rule
 from flows.tracking.registry import (
@@ -158,21 +159,6 @@ def _refused(error: Exception) -> bool:
     return 400 <= status < 500 and status not in BUSY
 
 
-def _create_database(path: Path) -> None:
-    """MLflow's tables, made aside and then put in place: it cannot go on with a database that was left half made."""
-    if path.exists():
-        return
-    from mlflow import MlflowClient
-
-    partial = path.with_name(f".{path.name}.partial")
-    with contextlib.ExitStack() as leftovers:
-        for left in (partial, partial.with_name(f"{partial.name}-journal")):
-            left.unlink(missing_ok=True)
-            leftovers.callback(left.unlink, missing_ok=True)
-        MlflowClient(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
-        partial.replace(path)
-
-
 def _complete(known: Run, digest: str) -> bool:
     """Whether MLflow has all of the run that `digest` is of."""
     return known.data.tags.get(DIGEST_TAG) == digest and known.info.status in ("FINISHED", "FAILED")
@@ -195,7 +181,7 @@ class Tracker:
                 if uri.startswith("sqlite:///"):
                     database = Path(uri.removeprefix("sqlite:///"))
                     alone.enter_context(first_use(database))
-                    _create_database(database)
+                    create_database(database)
                 self.client: MlflowClient = MlflowClient(tracking_uri=uri, registry_uri=uri)
                 self.experiment = self._experiment()
 

@@ -119,10 +119,14 @@ def kill_round(
                 seconds.append(start(home, study, variables))
                 tally.injected("second start")
                 continue
-            if not kills.take():
+            if what == "proxy" and _trains(home, run):
+                # Not always in its first moment.
+                time.sleep(float(rng.uniform(0.0, 1.0)))
+            # What has ended meanwhile cannot be killed, and is not counted.
+            if run.process.poll() is not None or not kills.take():
                 continue
             given += 1
-            waiting.append(_kill(tally, what, home, run, rng))
+            waiting.append(_kill(tally, what, home, run))
             if run.process.poll() is not None:
                 run = start(home, study, variables)
         for second in seconds:
@@ -137,12 +141,14 @@ def kill_round(
     settle(tally, home, watch, reference, folder.name)
 
 
-def _kill(tally: Tally, what: str, home: Path, run: Started, rng: np.random.Generator) -> threading.Thread:
+def _trains(home: Path, run: Started) -> bool:
+    """Whether a proxy is trained within NEXT_PROXY seconds, or the study ends."""
+    return eventually(lambda: workers(home) or run.process.poll() is not None, NEXT_PROXY)
+
+
+def _kill(tally: Tally, what: str, home: Path, run: Started) -> threading.Thread:
     """kill -9 the flow, or one of its proxies (the flow where none trains); time its recovery in the background."""
     folder = home / "tiny"
-    if what == "proxy" and eventually(lambda: workers(home) or run.process.poll() is not None, NEXT_PROXY):
-        # Not always in its first moment.
-        time.sleep(float(rng.uniform(0.0, 1.0)))
     size = log_size(folder)
     victims = workers(home) if what == "proxy" else []
     if victims:
