@@ -32,7 +32,7 @@ test-slow: $(VENV)/.dev      ## the tests that take minutes
 	@$(BIN)/python -m pytest -m "slow and not gpu and not stack"
 
 test-stack: $(VENV)/.dev     ## a scheduled study on PostgreSQL, Prefect's and MLflow's servers and two workers
-	@$(BIN)/python -m pytest -rs -m stack tests/stack
+	@$(BIN)/python -m pytest -rs -m stack tests/scenarios/stack
 
 test-gpu: $(VENV)/.dev       ## the tests that need an accelerator
 	@$(BIN)/python -m pytest -m gpu
@@ -50,7 +50,7 @@ $(EXPORTS)/.ready: constraints-exports.txt
 	@touch $@
 
 test-exports: $(EXPORTS)/.ready  ## exports, read by the trainers' own loaders
-	@$(EXPORTS)/bin/python -m pytest tests/exports -m "not streaming"
+	@$(EXPORTS)/bin/python -m pytest tests/scenarios/exports -m "not streaming"
 
 STREAMING := .venv-streaming
 
@@ -62,7 +62,7 @@ $(STREAMING)/.ready: constraints-streaming.txt
 	@touch $@
 
 test-streaming: $(STREAMING)/.ready  ## MDS, read by mosaicml-streaming; for the night
-	@PYTHONPATH=tests/exports/stubs $(STREAMING)/bin/python -m pytest tests/exports -m streaming
+	@PYTHONPATH=tests/scenarios/exports/stubs $(STREAMING)/bin/python -m pytest tests/scenarios/exports -m streaming
 
 check: $(VENV)/.dev          ## format, lint, types
 	@$(BIN)/ruff format --check .
@@ -77,7 +77,7 @@ export-files: $(VENV)/.dev   ## golden files of the exports, and those in docs/e
 	@$(BIN)/python -m tests.export_files
 
 chaos: $(VENV)/.dev          ## kill -9, and faults of servers, disk and clock, on a real stack; 12 minutes, on a busy machine up to 25
-	@$(BIN)/python -m tests.chaos
+	@$(BIN)/python -m tests.scenarios.chaos
 
 bench: $(VENV)/.dev          ## the figures that README and docs quote
 	@$(BIN)/python -m benchmarks.cpt

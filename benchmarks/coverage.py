@@ -24,13 +24,13 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from mixing.critical_ratio.critical import largest_passing
-from mixing.critical_ratio.decide import decide
-from mixing.critical_ratio.evidence import DRAWS
-from mixing.critical_ratio.surface import choose, levels_only, run_design
-from mixing.landscapes import LANDSCAPES, Landscape
+from mixing.decision.critical_ratio.decider import decide
+from mixing.decision.critical_ratio.evidence import DRAWS
+from mixing.decision.critical_ratio.feasibility import largest_passing
+from mixing.decision.critical_ratio.loss_surface import choose, levels_only, run_design
+from mixing.decision.question import make_question
 from mixing.laws.base import Floats, Points
-from mixing.question import make_question
+from mixing.test_problems import LANDSCAPES, Landscape
 
 TOKENS = [int(t) for t in np.geomspace(40_000, 1_000_000, 10)]
 NOISES = ((0.002, 0.002), (0.004, 0.002))

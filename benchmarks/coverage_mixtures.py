@@ -19,12 +19,12 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from mixing.decision import Decision
-from mixing.landscapes import MIXTURE_LANDSCAPES, MixtureLandscape
-from mixing.landscapes.mixtures import TOKENS
+from mixing.decision.mixture.decider import decide_sources
+from mixing.decision.question import make_question
+from mixing.decision.result import Decision
 from mixing.laws.base import Floats
-from mixing.optimum.decide import decide_sources
-from mixing.question import make_question
+from mixing.test_problems import MIXTURE_LANDSCAPES, MixtureLandscape
+from mixing.test_problems.mixtures import TOKENS
 
 NOISE = 0.002
 

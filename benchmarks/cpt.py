@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from mixing.critical_ratio.decide import decide
-from mixing.decision import Interval
-from mixing.fitting.crossval import held_out_predictions
-from mixing.fitting.fit import fit
+from mixing.decision.critical_ratio.decider import decide
+from mixing.decision.question import Increments, increments, make_question
+from mixing.decision.result import Interval
+from mixing.fitting.cross_validation import held_out_predictions
+from mixing.fitting.engine import fit
 from mixing.laws import CMR, CMR_MONOTONE, CMR_REPLAY, CMR_STEADY, LAWS, RATIO, Law
 from mixing.laws.base import Floats, Points
 from mixing.laws.cmr import cmr_law
-from mixing.question import Increments, increments, make_question
-from mixing.runs import RunTable, load_runs
+from mixing.runs.table import RunTable, load_runs
 
 TABLE_5 = {  # Gu et al. 2024 v2: a4, s4, b3, published CMR at T = 100
     "460M": (0.22524761, 0.26944345, -0.48139982, 0.298),

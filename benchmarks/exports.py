@@ -9,8 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from mixing.export import TARGETS, export
-from mixing.spec import Domain, MixSpec, Shard, Stage, load_spec, save_spec
+from mixing.export.export import TARGETS, export
+from mixing.spec.model import Domain, MixSpec, Shard, Stage, load_spec, save_spec
 
 DOMAINS, SHARDS, BATCH = 60, 40, 4_194_304
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.laws       (MIXLAW_BENCH_DATA names the folder of public tables; ../shared/data otherwise)
 
-Every model of ours is chosen by `mixing.fitting.select` from the training rows alone; rows scored here were seen
+Every model of ours is chosen by `mixing.fitting.selection` from the training rows alone; rows scored here were seen
 by no fit and no choice. Peers' recipes are quoted with the scores they reach on the same rows; LightGBM, the
 Gaussian process and the linear law are run again here. Correlations are Spearman's x 100.
 """
@@ -27,14 +27,14 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from benchmarks import cpt
-from mixing.fitting.fit import Solution, fit, fit_model, refit
-from mixing.fitting.fit_laws import fit_laws
-from mixing.fitting.select import MODELS, candidates, choose
+from mixing.decision.question import make_points
+from mixing.fitting.engine import Solution, fit, fit_model, refit
+from mixing.fitting.regressors import REGRESSORS
+from mixing.fitting.report import fit_laws
+from mixing.fitting.selection import MODELS, candidates, choose
 from mixing.laws import LAWS
 from mixing.laws.base import Floats, NotApplicable, Points
-from mixing.question import make_points
-from mixing.regressors import REGRESSORS
-from mixing.runs import SHARE, RunTable, load_runs
+from mixing.runs.table import SHARE, RunTable, load_runs
 
 STEP = 4096 * 256
 """Tokens per step of the mixinglaws runs."""
@@ -371,7 +371,7 @@ def speed(folder: Path) -> None:
     command = [
         sys.executable,
         "-m",
-        "flows.cli",
+        "flows.cli.main",
         "fit",
         str(folder / "mixinglaws" / "ct.csv"),
         "--json",

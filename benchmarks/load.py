@@ -62,9 +62,9 @@ def write_load_study(folder: Path, proxies: int) -> Path:
 
 def stub_trainer(job: Any, cores: int) -> Any:
     """Writes what a trainer would: a claimed folder with spec, losses and marker; the base is really trained."""
-    from flows.steps import train_here
-    from proxies import runs
-    from proxies.runs import LossRow
+    from flows.orchestration.steps import train_here
+    from proxies.runs import store as runs
+    from proxies.runs.store import LossRow
 
     real = _real_trainer or train_here
     trained = real(job, cores)
@@ -98,7 +98,9 @@ _real_trainer: Any = None
 def run_flow(study: Path) -> None:
     """Run the study with the stub; print its steps' seconds and this process's memory as JSON."""
     global _real_trainer
-    from flows import home, pipeline, steps
+    from flows.orchestration import local_flow as pipeline
+    from flows.orchestration import steps
+    from flows.settings import home
 
     _real_trainer = steps.train_here
     steps.train_here = stub_trainer  # type: ignore[assignment]
@@ -194,7 +196,7 @@ def measure(folder: Path, proxies: int, environment: dict[str, str]) -> dict[str
     found["again"] = time.perf_counter() - again
     status = time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", "flows.cli", "status", str(study), "--json"],
+        [sys.executable, "-m", "flows.cli.main", "status", str(study), "--json"],
         env=environment,
         stdout=subprocess.DEVNULL,
         check=True,
@@ -209,7 +211,7 @@ def read_many(folder: Path, runs: int = 2000) -> tuple[float, float]:
     import duckdb
     import polars as pl
 
-    from mixing.readers import read_layout
+    from mixing.runs.readers import read_layout
 
     rng = np.random.default_rng(0)
     domains = [f"d{n:02d}" for n in range(LOADED)]
@@ -251,7 +253,7 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         environment: dict[str, str] = {}
         if not asked.sqlite:
-            from tests.stack.services import Stack
+            from tests.scenarios.stack.services import Stack
 
             environment = stack.enter_context(Stack(folder / "stack", workers=0)).client()
         print(f"servers: {'embedded, SQLite' if asked.sqlite else 'PostgreSQL, Prefect, MLflow'}")

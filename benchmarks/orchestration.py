@@ -27,9 +27,9 @@ from pathlib import Path
 
 import numpy as np
 
-from flows.answer import answer
-from flows.plan import make_plan
-from flows.stages import Job, base_spec, catalogue, proxy_spec, supply_of, token_store
+from flows.pipeline.analysis import answer
+from flows.pipeline.plan import make_plan
+from flows.pipeline.prepare import Job, base_spec, catalogue, proxy_spec, supply_of, token_store
 
 STUDY = """\
 study: orchestration
@@ -70,7 +70,7 @@ def worker(job: Job, spec, weights: Path | None, threads: int) -> float:  # type
     folder = job.folder.runs / spec.run_id
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "spec.json").write_text(spec.model_dump_json())
-    command = [sys.executable, "-m", "proxies.worker", str(folder), str(job.folder.tokens)]
+    command = [sys.executable, "-m", "proxies.runs.worker", str(folder), str(job.folder.tokens)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     command += [str(weights)] if weights else []
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
@@ -105,7 +105,7 @@ def through_the_flow(study: Path, home: Path) -> float:
     started = time.perf_counter()
     environment = {**os.environ, "MIXLAW_HOME": str(home)}
     subprocess.run(
-        [sys.executable, "-m", "flows.cli", "run", str(study)],
+        [sys.executable, "-m", "flows.cli.main", "run", str(study)],
         env=environment,
         check=True,
         stdout=subprocess.DEVNULL,

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from proxies.model import EPS, ROPE_BASE, Block, Decoder
+from proxies.models.decoder import EPS, ROPE_BASE, Block, Decoder
 from proxies.spec import HEAD_DIM
 
 

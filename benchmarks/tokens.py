@@ -3,7 +3,7 @@
     python -m benchmarks.tokens [FOLDER] [--threads N]
     python -m benchmarks.tokens --large GB [--threads N]
 
-FOLDER holds text as `mixing.corpus` reads it (default: the demo's, collected into a temporary folder). With
+FOLDER holds text as `mixing.corpora.documents` reads it (default: the demo's, collected into a temporary folder). With
 `--large` so many gigabytes of text are generated and tokenised, for the memory it takes. Where other work shares the
 cores, processor seconds are the fairer measure.
 """
@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from mixing.catalog import scan
-from mixing.corpus import Source, documents
-from proxies.tokenizer import load_tokenizer, train_bpe, train_tokenizer
-from proxies.tokens import TokenSplit, TokenStore, build
+from mixing.corpora.catalog import scan
+from mixing.corpora.documents import Source, documents
+from proxies.data.token_store import TokenSplit, TokenStore, build
+from proxies.data.tokenizer import load_tokenizer, train_bpe, train_tokenizer
 
 ROUNDS = 3
 FRACTION = 0.05

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.plain_llama import PlainLlama
-from proxies.model import Decoder
+from proxies.models.decoder import Decoder
 from proxies.spec import ProxySpec, log_budgets
 from proxies.train import BETAS, CLIP_NORM, Trainer
 

@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from flows import home
-from flows.plan import make_plan
-from flows.stages import Job, base_spec, catalogue, proxy_spec, supply_of, token_store
-from proxies.launch import launch
+from flows.pipeline.plan import make_plan
+from flows.pipeline.prepare import Job, base_spec, catalogue, proxy_spec, supply_of, token_store
+from flows.settings import home
+from proxies.runs.launch import launch
 
 Train = Callable[[], Path]
 

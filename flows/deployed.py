@@ -19,14 +19,15 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
-from flows import home, log
-from flows.progress import PlainBoard
+from flows.reports.progress import PlainBoard
+from flows.settings import home
+from flows.settings import logging as log
 from mixing.errors import InputError, MixlawError
 
 if TYPE_CHECKING:
-    from flows.outcome import Outcome
-    from flows.stages import Job
-    from proxies.claims import Holder
+    from flows.pipeline.prepare import Job
+    from flows.pipeline.result import Outcome
+    from proxies.runs.claims import Holder
 
 # Fits are many small solves: a second BLAS thread only waits for the first.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -49,7 +50,7 @@ class RunLogBoard(PlainBoard):
 
 def _named_by_study() -> str:
     """`tiny`, as the study file calls itself; its file name where it cannot be read."""
-    from flows.study import Study
+    from flows.study.models import Study
 
     path = Path(flow_run.parameters.get("study_file", "study.yaml"))
     try:
@@ -60,7 +61,7 @@ def _named_by_study() -> str:
 
 def _on_cancelled(flow: Any, flow_run: Any, state: Any) -> None:
     """The runs that the study has spread are cancelled with it."""
-    from flows.deployments.spread import cancel_swarm
+    from flows.trainers.prefect import cancel_swarm
 
     cancel_swarm(str(flow_run.id))
 
@@ -109,8 +110,8 @@ def proxy(study: str, run: str, name: str, weights: str | None = None, alone: bo
         weights: File of the base model's weights, if not those of a run of this study.
         alone: Whether the run may use all of the worker's cores.
     """
-    from proxies.launch import launch
-    from proxies.runs import read_spec
+    from proxies.runs.launch import launch
+    from proxies.runs.store import read_spec
 
     home.set_defaults(_home())
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,62}", study) or not re.fullmatch(r"[0-9a-f]{16}", run):
@@ -154,7 +155,7 @@ def _job(study_file: str) -> Job:
     """The study, as a worker finds it, with the environment set for what is imported later."""
     root = _home()
     home.set_defaults(root)
-    from flows.stages import Job
+    from flows.pipeline.prepare import Job
 
     if not Path(study_file).is_absolute():
         raise InputError(f"{study_file}: not an absolute path", "A worker starts in a folder of its own")
@@ -173,8 +174,8 @@ def _whole_study(job: Job, workers: int | None, spread: int, gain: float) -> Sta
 def _looked_at_again(
     job: Job, token_change: float, gain: float, workers: int | None, spread: int
 ) -> State[Any]:
-    from flows import flow_page
-    from flows.deployments.refresh import look
+    from flows.orchestration import artifacts as flow_page
+    from flows.orchestration.corpus_changes import look
 
     with _alone(job) as held:
         if held is not None:
@@ -191,7 +192,7 @@ def _looked_at_again(
 @contextmanager
 def _alone(job: Job) -> Iterator[State[Any] | None]:
     """Hold the study, after closing what a killed flow run left open; or the state that says who holds it."""
-    from flows.reaping import reap, study_tag
+    from flows.orchestration.crashed_runs import reap, study_tag
 
     with ExitStack() as held:
         try:
@@ -219,13 +220,13 @@ def _tag(*needed: str) -> None:
 
 
 def _run(job: Job, workers: int | None, spread: int, gain: float, note: str = "") -> State[Any]:
-    from flows.flow_page import failures
-    from flows.steps import Steps
+    from flows.orchestration.artifacts import failures
+    from flows.orchestration.steps import Steps
 
     shown = RunLogBoard(get_run_logger())
     with failures(job):
         if spread > 0:
-            from flows.deployments.spread import Spread
+            from flows.trainers.prefect import Spread
 
             trainer = Spread(job, str(flow_run.id), shown)
             outcome = Steps(job, shown, spread, trainer, gain=gain, note=note).all()
@@ -244,7 +245,7 @@ def skipped(job: Job, holder: Holder | None) -> State[Any]:
 
 def said(outcome: Outcome) -> State[Any]:
     """The final state of a flow run, with the answer in a line."""
-    from flows.describe import ratio_line, shares
+    from flows.reports.wording import ratio_line, shares
 
     decision = outcome.given.decision
     if decision.status != "decided":

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mixing.atomic import replace_files
 from mixing.errors import InputError
-from proxies.runs import VERSION, file_sha256
+from proxies.runs.store import VERSION, file_sha256
 from proxies.spec import ProxySpec
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from mixing.errors import InputError
-from proxies.model import Decoder
-from proxies.sampler import Store, heldout_ids
+from proxies.data.sampler import Store, heldout_ids
+from proxies.models.decoder import Decoder
 from proxies.spec import ProxySpec
 
 BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}

@@ -19,13 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from mixing.errors import InputError, MixlawError
-from proxies import runs
 from proxies.checkpoint import Weights, load_checkpoint, read_weights, save_checkpoint, weights_bytes
+from proxies.data.sampler import Sampler, Store
 from proxies.evaluate import evaluate, heldout_windows
-from proxies.model import Decoder
+from proxies.models.decoder import Decoder
 from proxies.progress import Progress, Report
-from proxies.runs import LossRow
-from proxies.sampler import Sampler, Store
+from proxies.runs import store as runs
+from proxies.runs.store import LossRow
 from proxies.spec import ProxySpec
 
 BETAS = (0.9, 0.95)

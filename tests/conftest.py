@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows import home
+from flows.settings import home
 from tests.tiny_study import mixlaw, write_study
 
 if TYPE_CHECKING:
-    from mixing.corpus import Source
+    from mixing.corpora.documents import Source
 
 # Prefect and MLflow read these when they are imported: this session's own, and nothing of the user's.
 for name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_"))]:
@@ -44,7 +44,7 @@ class Finished:
 @pytest.fixture(scope="session")
 def prefect_server() -> Iterator[None]:
     """One Prefect server for all studies of the session, which saves each the start of its own."""
-    from flows import prefect_server as server
+    from flows.orchestration import server
 
     assert "PREFECT_API_URL" not in os.environ
     server.start(Path(_HOME))()
@@ -73,7 +73,7 @@ def sources(tmp_path: Path) -> list[Source]:
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tokenizer of 400 tokens."""
-    from proxies.tokenizer import train_bpe
+    from proxies.data.tokenizer import train_bpe
     from tests.token_text import texts
 
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
@@ -84,10 +84,12 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Curves over tokens, for figures, are 40 % of the time of a critical ratio and no part of the answer."""
-    monkeypatch.setattr("mixing.critical_ratio.decide._with_curves", lambda decision, *rest: decision)
+    monkeypatch.setattr(
+        "mixing.decision.critical_ratio.decider._with_curves", lambda decision, *rest: decision
+    )
 
 
 @pytest.fixture
 def few_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fifth of the bootstrap behind the best mixture."""
-    monkeypatch.setattr("mixing.optimum.models.REPLICATES", 40)
+    monkeypatch.setattr("mixing.decision.mixture.loss_models.REPLICATES", 40)

@@ -11,9 +11,9 @@ import re
 import tempfile
 from pathlib import Path
 
-from mixing.export import TARGETS, Exported, export
-from mixing.export.summary import export_summary, targets_table
-from mixing.spec import MixSpec, save_spec
+from flows.reports.exports import export_summary, targets_table
+from mixing.export.export import TARGETS, Exported, export
+from mixing.spec.model import MixSpec, save_spec
 from tests.spec_examples import example_spec, staged_spec
 
 ROOT = Path(__file__).parent.parent
@@ -72,7 +72,7 @@ def snippet(key: str) -> str:
 
 
 def _diff() -> str:
-    from flows.commands.spec import diff
+    from flows.cli.spec import diff
 
     data = example_spec().model_dump()
     shares = {"web": 0.6, "code": 0.3, "math": 0.1}

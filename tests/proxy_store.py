@@ -1,4 +1,4 @@
-"""A token store in memory, with what the proxies need of `proxies.tokens.TokenStore`, and small run specs."""
+"""A token store in memory, with what the proxies need of `proxies.data.token_store.TokenStore`, and small run specs."""
 
 from __future__ import annotations
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import polars as pl
 
-from mixing.decision import Question
-from mixing.landscapes import LANDSCAPES, Landscape
-from mixing.question import make_question
-from mixing.runs import RunTable, make_table
+from mixing.decision.question import make_question
+from mixing.decision.result import Question
+from mixing.runs.table import RunTable, make_table
+from mixing.test_problems import LANDSCAPES, Landscape
 
 SHARES = [0.2, 0.4, 0.6, 0.75, 0.9]
 BUDGETS = [200_000 * i for i in range(1, 6)]

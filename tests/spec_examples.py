@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from mixing.decision import Baseline, Decision, Prediction, Question
-from mixing.spec import Domain, DomainFacts, MixSpec, Provenance, Shard, SpecDecision, Stage, build_spec
+from mixing.decision.result import Baseline, Decision, Prediction, Question
+from mixing.spec.model import Domain, DomainFacts, MixSpec, Provenance, Shard, SpecDecision, Stage, build_spec
 
 DOCUMENT_MEANS = {"web": 600, "code": 1500, "math": 200}
 SHARES = {"web": 0.7, "code": 0.2, "math": 0.1}

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mixing.decision import Decision
+from mixing.decision.mixture.constraints import Limits
+from mixing.decision.mixture.decider import decide_sources
+from mixing.decision.question import make_question
+from mixing.decision.result import Decision
 from mixing.laws.base import Floats
-from mixing.optimum.decide import decide_sources
-from mixing.optimum.limits import Limits
-from mixing.question import make_question
-from mixing.runs import RunTable, make_table
+from mixing.runs.table import RunTable, make_table
 
 DOMAINS = ("web", "code", "books")
 Losses = dict[str, Callable[[Floats], float]]

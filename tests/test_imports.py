@@ -61,7 +61,7 @@ def best_of(runs: int, *command: str) -> float:
 
 
 def test_help_answers_at_once() -> None:
-    assert best_of(5, sys.executable, "-m", "flows.cli", "--help") < 0.5
+    assert best_of(5, sys.executable, "-m", "flows.cli.main", "--help") < 0.5
 
 
 def test_mixing_is_light() -> None:

@@ -79,7 +79,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 def mixlaw(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "flows.cli", *arguments],
+        [sys.executable, "-m", "flows.cli.main", *arguments],
         env=environment(home, **more),
         capture_output=True,
         text=True,
@@ -91,7 +91,7 @@ def mixlaw(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProc
 def running(home: Path, study: Path) -> Iterator[subprocess.Popen[bytes]]:
     """`mixlaw run` in the background, what it prints in `<home>.log`."""
     with open(home.parent / f"{home.name}.log", "wb") as log:
-        command = [sys.executable, "-m", "flows.cli", "run", str(study)]
+        command = [sys.executable, "-m", "flows.cli.main", "run", str(study)]
         process = subprocess.Popen(command, env=environment(home), stdout=log, stderr=log)
         try:
             yield process
@@ -121,7 +121,9 @@ def workers(folder: Path) -> list[int]:
     """Worker processes in the midst of proxies below `folder`."""
     busy = [path.parent for path in folder.glob("tiny/runs/*/spec.json") if '"proxy"' in path.read_text()]
     busy = [run for run in busy if not (run / "done.json").exists()]
-    return [pid for pid, command in commands() if any(f"proxies.worker {run}" in command for run in busy)]
+    return [
+        pid for pid, command in commands() if any(f"proxies.runs.worker {run}" in command for run in busy)
+    ]
 
 
 def finished_runs(folder: Path) -> dict[str, float]:

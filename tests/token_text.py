@@ -6,8 +6,8 @@ import json
 import random
 from pathlib import Path
 
-from mixing.corpus import Source
-from proxies.tokens import TokenStore, build
+from mixing.corpora.documents import Source
+from proxies.data.token_store import TokenStore, build
 
 WORDS = "Mischung Verhältnis 混合 share token naïve loss the of and def return self x1 == 🦄 Größe"
 FRACTION = 0.2

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from flows import home, prefect_server
-from flows.home import DEFAULT_HOME
+from flows.orchestration import server as prefect_server
+from flows.settings import home
+from flows.settings.home import DEFAULT_HOME
 from mixing.atomic import replace_files
 from mixing.errors import MixlawError
 
 
 def run_demo(out: Path, workers: int | None = None) -> None:
     """Collect the texts into `out`, put the study file next to them, and run it as `mixlaw run` would."""
-    from flows.commands import output
     from flows.demo.text import collect
-    from flows.pipeline import run_study
-    from flows.progress import board
-    from flows.report import closing
+    from flows.orchestration.local_flow import run_study
+    from flows.reports import tables as output
+    from flows.reports.progress import board
+    from flows.reports.study import closing
 
     try:
         out.mkdir(parents=True, exist_ok=True)

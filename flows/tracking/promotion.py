@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from mixing.decision import Decision
-    from mixing.spec import MixSpec
+    from mixing.decision.result import Decision
+    from mixing.spec.model import MixSpec
 
 GAIN = 0.01
 """Nats per token that a new mix must gain where intervals overlap: more than proxies of one mixture scatter."""

@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from flows import home
-from flows.answer import spec_digest
-from flows.describe import decision_markdown, ratio_line
-from flows.outcome import Publication
-from flows.plan import Kind
-from flows.tracking import corpora_seen
+from flows.pipeline.analysis import spec_digest
+from flows.pipeline.plan import Kind
+from flows.pipeline.result import Publication
+from flows.reports.wording import decision_markdown, ratio_line
+from flows.settings import home
+from flows.tracking import corpus_snapshot as corpora_seen
+from flows.tracking.client import Point, RunRecord, StudyRecord, Tracker
 from flows.tracking.promotion import Rule, Verdict, judge
-from flows.tracking.tracker import Point, RunRecord, StudyRecord, Tracker
 from mixing.errors import InputError
-from mixing.runs import SHARE
+from mixing.runs.table import SHARE
 
 if TYPE_CHECKING:
-    from flows.outcome import Outcome
+    from flows.pipeline.result import Outcome
 
 CONFIRMED = "confirmation"
 
@@ -30,7 +30,7 @@ def publish(outcome: Outcome, figures: list[Path], gain: float) -> Publication:
 
     Raises MixlawError, one line, where MLflow does not take it; the mix spec is on disk all the same.
     """
-    from mixing.spec import save_spec
+    from mixing.spec.model import save_spec
 
     job = outcome.job
     uri = home.tracking_uri(job.root)
@@ -61,7 +61,7 @@ def _rule(outcome: Outcome, gain: float) -> Rule:
     """Whether the outcome's mix takes over from the champion whose spec is in a file."""
 
     def rule(champion: Path) -> Verdict:
-        from mixing.spec import load_spec
+        from mixing.spec.model import load_spec
 
         assert outcome.spec is not None
         try:
@@ -75,7 +75,7 @@ def _rule(outcome: Outcome, gain: float) -> Rule:
 
 def draw(outcome: Outcome) -> list[Path]:
     """The study's figures as PNG files, drawn afresh."""
-    from flows.figures.ratio import draw_all
+    from mixing.plots.ratio import draw_all
 
     seen = outcome.seen
     return draw_all(outcome.given.decision, seen.observed, seen.predicted, outcome.job.folder.figures)

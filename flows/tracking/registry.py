@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from flows.log import redacted
+from flows.settings.logging import redacted
 from mixing.errors import InputError, MixlawError
 
 if TYPE_CHECKING:

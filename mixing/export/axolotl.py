@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from mixing.errors import InputError
-from mixing.export.convert import Plan, StagePlan, apportion, items_of
+from mixing.export.planning import Plan, StagePlan, apportion, items_of
 from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, run_length, steps
 from mixing.export.text import count, parse_yaml, take, yaml_text
-from mixing.spec import MixSpec
+from mixing.spec.model import MixSpec
 
 
 def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:

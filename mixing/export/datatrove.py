@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mixing.export.convert import Plan, StagePlan, apportion, document_mean, document_weights, items_of
+from mixing.export.planning import Plan, StagePlan, apportion, document_mean, document_weights, items_of
 from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, common_dtype, shard_paths
 from mixing.export.text import count, json_rows, parse_json, take, weight
-from mixing.spec import MixSpec
+from mixing.spec.model import MixSpec
 
 TOKEN_SIZE = {"uint16": 2, "int32": 4}
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mixing.errors import InputError
-from mixing.export.convert import Plan, StagePlan, weight_per_shard
+from mixing.export.planning import Plan, StagePlan, weight_per_shard
 from mixing.export.target import (
     Entry,
     FileStage,
@@ -18,7 +18,7 @@ from mixing.export.target import (
     steps,
 )
 from mixing.export.text import count, parse_yaml, take, weight, yaml_text
-from mixing.spec import MixSpec, Shard
+from mixing.spec.model import MixSpec, Shard
 
 
 def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from mixing.errors import InputError
-from mixing.export.convert import Plan, StagePlan, Unit, items_of, passes
+from mixing.export.planning import Plan, StagePlan, Unit, items_of, passes
 from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, common_dtype, shard_paths
 from mixing.export.text import count, json_text, parse_json, take, weight
-from mixing.spec import MixSpec
+from mixing.spec.model import MixSpec
 
 ROW_UNITS: dict[Unit, str] = {"window": "packed_sequence", "document": "document"}
 

@@ -11,15 +11,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from mixing.corpora.files import folder_name
+from mixing.corpora.token_files import read_index
 from mixing.errors import InputError
-from mixing.export import target_named
-from mixing.export.convert import document_mean, shares_of_documents
+from mixing.export.export import target_named
+from mixing.export.planning import document_mean, shares_of_documents
 from mixing.export.target import Entry, Reading, absolute_prefix
-from mixing.files import folder_name
-from mixing.spec import Domain, MixSpec, Provenance, Shard, Stage, versions
-from mixing.spec_check import mean_shares
-from mixing.spec_file import problem
-from mixing.token_files import read_index
+from mixing.spec.model import Domain, MixSpec, Provenance, Shard, Stage, versions
+from mixing.spec.validation import mean_shares
+from mixing.spec.yaml_file import problem
 
 UNCHANGED = 1e-6
 """Shares that differ by less are those of the decision."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from mixing.errors import InputError
-from mixing.export.convert import Plan, StagePlan
+from mixing.export.planning import Plan, StagePlan
 from mixing.export.target import (
     Entry,
     FileStage,
@@ -22,8 +22,8 @@ from mixing.export.target import (
     steps,
 )
 from mixing.export.text import count, parse_yaml, take, weight, yaml_text
-from mixing.spec import MixSpec
-from mixing.spec_check import stage_tokens
+from mixing.spec.model import MixSpec
+from mixing.spec.validation import stage_tokens
 
 BLOCKS = (2048, 4096, 8192, 16384, 32768)
 """Usual blocks, Levanter's default first. Each block has the same whole number of sequences of a domain."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mixing.export.convert import Plan, StagePlan, items_of
+from mixing.export.planning import Plan, StagePlan, items_of
 from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, refuse_text, steps
 from mixing.export.text import count, parse_yaml, take, weight, yaml_text
-from mixing.spec import MixSpec
+from mixing.spec.model import MixSpec
 
 
 def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:

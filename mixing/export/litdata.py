@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mixing.export.convert import Plan, StagePlan, items_of, passes
+from mixing.export.planning import Plan, StagePlan, items_of, passes
 from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, run_length
 from mixing.export.text import count, json_rows, parse_json, take, weight
-from mixing.spec import MixSpec
+from mixing.spec.model import MixSpec
 
 
 def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:

@@ -6,12 +6,12 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from mixing.corpora.files import folder_name
 from mixing.errors import InputError
-from mixing.export.convert import Plan, StagePlan, items_of
+from mixing.export.planning import Plan, StagePlan, items_of
 from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, steps
 from mixing.export.text import count, parse_yaml, take, weight, yaml_text
-from mixing.files import folder_name
-from mixing.spec import MixSpec
+from mixing.spec.model import MixSpec
 
 
 def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:

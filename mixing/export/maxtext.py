@@ -5,10 +5,10 @@ from __future__ import annotations
 import glob
 from collections.abc import Mapping, Sequence
 
-from mixing.export.convert import Plan, StagePlan, items_of, passes
+from mixing.export.planning import Plan, StagePlan, items_of, passes
 from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, steps
 from mixing.export.text import json_text, parse_json, take, weight
-from mixing.spec import MixSpec
+from mixing.spec.model import MixSpec
 
 NOTICED = 5e-4
 """Differences between asked and realised shares from which on the user is told."""

@@ -6,10 +6,10 @@ import json
 from collections.abc import Sequence
 
 from mixing.errors import InputError
-from mixing.export.convert import Plan, StagePlan, weight_per_shard
+from mixing.export.planning import Plan, StagePlan, weight_per_shard
 from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, absolute_prefix, shard_paths
 from mixing.export.text import parse_json, take, weight
-from mixing.spec import MixSpec, Shard
+from mixing.spec.model import MixSpec, Shard
 
 MAX_PREFIXES = 32_766
 """Megatron keeps the dataset of a sample in an int16."""

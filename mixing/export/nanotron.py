@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mixing.errors import InputError
-from mixing.export.convert import Plan, StagePlan
+from mixing.export.planning import Plan, StagePlan
 from mixing.export.target import (
     Entry,
     FileStage,
@@ -19,7 +19,7 @@ from mixing.export.target import (
     steps,
 )
 from mixing.export.text import count, parse_yaml, take, weight, yaml_text
-from mixing.spec import MixSpec
+from mixing.spec.model import MixSpec
 
 TOKEN_SIZE = {"uint16": 2, "int32": 4}
 

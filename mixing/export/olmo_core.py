@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from mixing.errors import InputError
-from mixing.export.convert import Plan, StagePlan
+from mixing.export.planning import Plan, StagePlan
 from mixing.export.target import (
     Entry,
     FileStage,
@@ -19,7 +19,7 @@ from mixing.export.target import (
     shard_paths,
 )
 from mixing.export.text import parse_yaml, take, weight, yaml_text
-from mixing.spec import Domain, MixSpec
+from mixing.spec.model import Domain, MixSpec
 
 
 def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mixing.errors import InputError
-from mixing.export.convert import Plan, StagePlan, Unit
-from mixing.spec import MixSpec
+from mixing.export.planning import Plan, StagePlan, Unit
+from mixing.spec.model import MixSpec
 
 GOLDEN_ONLY = "golden file only"
 """`Target.verified` where no test of ours runs the trainer's own loader."""

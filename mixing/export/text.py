@@ -61,7 +61,7 @@ def parse_json(text: str) -> Any:
 
 def parse_yaml(text: str) -> Any:
     """The mapping in a trainer's YAML file. Raises InputError for anything else."""
-    from mixing.spec_file import read_yaml
+    from mixing.spec.yaml_file import read_yaml
 
     return _object(read_yaml(text.encode(), "the file"))
 

@@ -7,10 +7,10 @@ import json
 from collections.abc import Sequence
 
 from mixing.errors import InputError
-from mixing.export.convert import Plan, StagePlan, items_of
+from mixing.export.planning import Plan, StagePlan, items_of
 from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, steps
 from mixing.export.text import weight
-from mixing.spec import MixSpec
+from mixing.spec.model import MixSpec
 
 PACKED = '''\
 """The mix for torchtitan, packed windows of each dataset: pack first, then mix, so weights are token shares."""

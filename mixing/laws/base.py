@@ -1,4 +1,4 @@
-"""What a law is: it says what it predicts, and never optimises (that is `mixing.fitting.fit`'s)."""
+"""What a law is: it says what it predicts, and never optimises (that is `mixing.fitting.engine`'s)."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class Fitted(Protocol):
 
 @runtime_checkable
 class Regressor(Protocol):
-    """A model without a formula that `mixing.fitting.fit` could search: it fits itself."""
+    """A model without a formula that `mixing.fitting.engine` could search: it fits itself."""
 
     @property
     def name(self) -> str: ...

@@ -1,0 +1,1 @@
+"""The command `mixlaw`, a module per command."""

@@ -1,0 +1,253 @@
+"""`mixlaw spec`: look at a mix spec, compare two, check one, and read one from a trainer's own file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.cli.mix import load_mix
+from flows.reports.tables import console, count, print_json, table
+
+if TYPE_CHECKING:
+    from mixing.spec.model import MixSpec, SpecDecision
+
+app = typer.Typer(
+    help="Look at a mix spec, compare two, check one, or read one from a trainer's own file.",
+    no_args_is_help=True,
+)
+
+Spec = Annotated[
+    str, typer.Argument(metavar="SPEC", help="A mixspec.yaml, or models:/NAME@champion from MLflow.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
+
+
+@app.command()
+def show(spec: Spec, as_json: Json = False) -> None:
+    """The mix, how it was decided, and where it comes from."""
+    mix = load_mix(spec)
+    if as_json:
+        print_json(mix.model_dump(mode="json"))
+        return
+    out = console()
+    out.print(f"{mix.name}: {count(mix.total_tokens)} tokens{_run(mix)}", markup=False)
+    out.print()
+    out.print(_mix_table(mix))
+    if mix.decision is not None:
+        for line in _decision(mix.decision):
+            out.print(line, markup=False)
+    for line in _provenance(mix):
+        out.print(line, markup=False)
+
+
+def _run(mix: MixSpec) -> str:
+    parts = []
+    if mix.sequence_length:
+        parts.append(f"sequences of {mix.sequence_length:,}")
+    if mix.global_batch_tokens:
+        parts.append(f"batches of {count(mix.global_batch_tokens)} tokens")
+    parts.append(f"seed {mix.seed}")
+    return ", " + ", ".join(parts)
+
+
+def _mix_table(mix: MixSpec) -> Any:
+    from rich.markup import escape
+
+    staged = len(mix.stages) > 1
+    heads = ["domain", "role", "share"]
+    if staged:
+        heads += [f"from {count(stage.from_token)}" for stage in mix.stages]
+    heads += ["tokens there", "epochs", "max", "files"]
+    rows = []
+    for name, domain in mix.domains.items():
+        row = [escape(name), domain.role, f"{domain.share:.4g}"]
+        if staged:
+            row += [f"{stage.shares.get(name, 0.0):.4g}" for stage in mix.stages]
+        row += [
+            "?" if domain.tokens is None else count(domain.tokens),
+            "?" if (epochs := mix.epochs_of(name)) is None else f"{epochs:.3g}",
+            f"{domain.max_epochs:g}",
+            str(len(domain.shards)),
+        ]
+        rows.append(row)
+    return table("shares of training tokens", heads, rows, left=2)
+
+
+def _decision(decision: SpecDecision) -> list[str]:
+    lines = [f"decided with {decision.law} on {decision.n_runs} runs, at {count(decision.tokens)} tokens"]
+    if decision.critical_ratio is not None:
+        low, high = decision.interval or (None, None)
+        interval = "" if low is None else f" [{low:.3f}, {high:.3f}] at level {decision.level:g}"
+        lines.append(f"  critical ratio {decision.critical_ratio:.3f}{interval}")
+    lines.append(f"  limited by {decision.binding}, tolerance {decision.tolerance:g} nats")
+    for name, value in decision.predicted.items():
+        low, high = value.interval
+        # Rounded first: a mix at its tolerance of 0 has an increment of -0.0000.
+        increment = round(value.increment, 4) + 0.0
+        lines.append(
+            f"  loss on {name}: {value.loss:.4f} [{low:.4f}, {high:.4f}], {increment:+.4f} on the base"
+        )
+    for baseline in decision.baselines:
+        losses = ", ".join(f"{name} {value.loss:.4f}" for name, value in baseline.predicted.items())
+        lines.append(f"  beside {baseline.name}: {losses}")
+    return lines + [f"  warning: {warning}" for warning in decision.warnings]
+
+
+def _provenance(mix: MixSpec) -> list[str]:
+    source = mix.provenance
+    lines = []
+    if source.study:
+        lines.append(f"from study {source.study}, {len(source.runs)} runs")
+    if source.imported:
+        lines.append(f"read from {source.imported}; nobody decided this mix here")
+    if mix.data_root:
+        lines.append(f"token files in {mix.data_root}")
+    if source.versions:
+        lines.append("written by " + ", ".join(f"{name} {value}" for name, value in source.versions.items()))
+    return lines
+
+
+@app.command()
+def diff(
+    first: Annotated[str, typer.Argument(metavar="SPEC", help="A mix spec.")],
+    second: Annotated[str, typer.Argument(metavar="OTHER", help="The one it is compared with.")],
+    as_json: Json = False,
+) -> None:
+    """What changes from one mix spec to another, in words and numbers."""
+    from mixing.spec.diff import differences, moved_share
+
+    old, new = load_mix(first), load_mix(second)
+    found, moved = differences(old, new), moved_share(old, new)
+    if as_json:
+        print_json(
+            {
+                "identical": not found,
+                "moved_share": moved,
+                "differences": [
+                    {"field": item.field, "first": item.first, "second": item.second, "words": item.words}
+                    for item in found
+                ],
+            }
+        )
+        return
+    if not found:
+        print("the specs say the same")
+        return
+    print(f"{moved:.2%} of the tokens come from another domain")
+    for item in found:
+        print(f"  {item.words}")
+
+
+@app.command()
+def validate(
+    spec: Spec,
+    to: Annotated[str, typer.Option("--to", metavar="TARGET", help="Also hold it against a target.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Check a mix spec: schema, sums, counts, caps, and the targets that it can be exported to."""
+    from mixing.errors import InputError
+    from mixing.export.export import export, target_named, targets
+    from mixing.spec.validation import exceeds_cap
+
+    mix = load_mix(spec)
+    warnings = [
+        f"domains.{name}: {epochs:.2f} epochs, above its max_epochs of {domain.max_epochs:g}"
+        for name, domain in mix.domains.items()
+        if (epochs := mix.epochs_of(name)) is not None and exceeds_cap(epochs, domain.max_epochs)
+    ]
+    warnings += [
+        f"domains.{name}: its tokens are not given, so its repetition cannot be checked"
+        for name, domain in mix.domains.items()
+        if domain.tokens is None and domain.share > 0
+    ]
+    if to:
+        export(mix, to)
+    reasons: dict[str, str | None] = {}
+    for target in [target_named(to)] if to else targets():
+        try:
+            export(mix, target.name)
+            reasons[target.name] = None
+        except InputError as error:
+            reasons[target.name] = error.message
+    if as_json:
+        print_json({"valid": True, "mixspec": mix.mixspec, "warnings": warnings, "targets": reasons})
+        return
+    stages = f"{len(mix.stages)} stage{'s' * (len(mix.stages) > 1)}"
+    print(f"{spec}: a valid mix spec (version {mix.mixspec}): {len(mix.domains)} domains, {stages}")
+    for warning in warnings:
+        print(f"  warning: {warning}")
+    ready = [name for name, reason in reasons.items() if reason is None]
+    print(f"  can be exported to: {', '.join(ready) or 'nothing yet'}")
+    for reason in dict.fromkeys(reason for reason in reasons.values() if reason is not None):
+        names = ", ".join(name for name, other in reasons.items() if other == reason)
+        print(f"  not to {names}: {reason}")
+
+
+@app.command("import")
+def import_(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="A trainer's own file, or one per stage in order.")
+    ],
+    target: Annotated[
+        str, typer.Option("--from", metavar="TARGET", help="The trainer; see mixlaw export --list.")
+    ],
+    like: Annotated[
+        str, typer.Option(metavar="SPEC", help="A mix spec over the same domains: sizes, files, the run.")
+    ] = "",
+    tokens: Annotated[
+        str | None, typer.Option(help="Training tokens (20e9, 20B), where the file does not say.")
+    ] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="window or document, for files that could weigh either.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write here, not to stdout.")] = None,
+) -> None:
+    """A mix spec from a trainer's own file."""
+    from flows.cli.table import token_count
+    from mixing.errors import InputError
+    from mixing.export.importing import import_spec
+    from mixing.spec.model import dump_spec, save_spec
+
+    texts = [_text(file) for file in files]
+    base = load_mix(like) if like else None
+    total = token_count(tokens)
+    try:
+        mix = import_spec(texts, target, name=files[0].name, like=base, total_tokens=total, unit=unit)
+    except InputError as error:
+        raise InputError(f"{files[0]}: {error.message}", error.hint) from None
+    unknown = [name for name, domain in mix.domains.items() if domain.tokens is None]
+    if unknown:
+        print(
+            f"note: {len(unknown)} of {len(mix.domains)} domains have no sizes and no files in the spec: their .idx "
+            "files are not here. Give --like SPEC, or fill them in",
+            file=sys.stderr,
+        )
+    if out is None:
+        sys.stdout.write(dump_spec(mix))
+    else:
+        save_spec(mix, out)
+        print(f"wrote {out}: {len(mix.domains)} domains", file=sys.stderr)
+
+
+def _text(file: Path) -> str:
+    from mixing.errors import InputError
+
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(
+            f"{file}: cannot be read: {error.strerror or error}", "Give a trainer's file"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: is not UTF-8 text (byte {error.start})", "Save it as UTF-8") from None
+
+
+@app.command()
+def schema() -> None:
+    """The JSON Schema of mix specs, for editors."""
+    from mixing.spec.model import schema_text
+
+    sys.stdout.write(schema_text())

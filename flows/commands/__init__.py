@@ -1,1 +1,0 @@
-"""The commands, thin: they read options, call the floor below, and print."""

@@ -1,0 +1,1 @@
+"""Runs tables out of other people's systems."""

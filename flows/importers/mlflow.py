@@ -1,0 +1,174 @@
+"""A runs table from an MLflow experiment, ours or anybody's: `mlflow:EXPERIMENT`.
+
+Of a finished run it takes the parameters `share.<domain>`, `params` and `seed`, and the history of every metric
+`loss.<eval>` (or `loss/<eval>`), whose step is training tokens; step 0 is the base model, in whichever run it was
+logged. What the tracker of `flows.tracking.client` wrote is such an experiment, with tags that say more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from mixing.errors import InputError, MixlawError
+from mixing.runs.table import SHARE, RunTable, make_table
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+PREFIX = "mlflow:"
+LOSS = ("loss.", "loss/")
+
+
+def load_experiment(address: str, uri: str) -> RunTable:
+    """The runs table of `mlflow:EXPERIMENT` in the MLflow at `uri`.
+
+    Raises InputError where there is no such experiment, or nothing in it to fit; MixlawError where MLflow does
+    not answer.
+    """
+    name = address.removeprefix(PREFIX)
+    if not name:
+        raise InputError(f"{address}: names no experiment", "Write mlflow:EXPERIMENT")
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        # Asking would create an empty database.
+        raise InputError(
+            f"{address}: no MLflow store at {uri}",
+            "Set MLFLOW_TRACKING_URI, or MIXLAW_HOME to a study's home",
+        )
+    with _answering(address, uri):
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=uri)
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None or experiment.lifecycle_stage == "deleted":
+            names = [found.name for found in client.search_experiments(max_results=30)]
+            raise InputError(
+                f"{address}: MLflow at {uri} has no such experiment", f"It has: {', '.join(names) or 'none'}"
+            )
+        found = _runs(client, experiment.experiment_id)
+        runs, notes = _chosen(address, found, experiment.tags)
+        rows = [
+            row for run, named in _names(runs).items() for row in _rows(client, address, found[run], named)
+        ]
+    if not any(row["tokens"] for row in rows):
+        raise InputError(
+            f"{address}: no loss.<eval> metric at a step above 0 in the runs with shares",
+            "Log losses as loss.<eval> with step = training tokens (docs/runs-table.md)",
+        )
+    return make_table(pl.DataFrame(rows, infer_schema_length=None), address, notes)
+
+
+@contextlib.contextmanager
+def _answering(address: str, uri: str) -> Iterator[None]:
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (MlflowException, RequestException, SQLAlchemyError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise MixlawError(
+            f"{address}: MLflow at {uri} did not answer ({reason})", "Is it running?"
+        ) from error
+
+
+def _runs(client: MlflowClient, experiment: str) -> dict[str, Run]:
+    """All runs by MLflow id, oldest first."""
+    runs: list[Run] = []
+    token: str | None = None
+    while token is not None or not runs:
+        page = client.search_runs(
+            [experiment], max_results=1000, page_token=token, order_by=["attributes.start_time ASC"]
+        )
+        runs.extend(page)
+        token = page.token or None
+        if token is None:
+            break
+    return {run.info.run_id: run for run in runs}
+
+
+def _chosen(
+    address: str, runs: dict[str, Run], experiment_tags: dict[str, str]
+) -> tuple[dict[str, Run], list[str]]:
+    """The runs to read, and notes on those that are not: what a study's own answer is fitted on, where it is one."""
+    from flows.tracking.client import KIND_TAG, NEWEST_TAG, PARENT_TAG
+
+    newest = experiment_tags.get(NEWEST_TAG)
+    kept: dict[str, Run] = {}
+    left_out: Counter[str] = Counter()
+    shared = 0
+    for key, run in runs.items():
+        if not any(name.startswith(LOSS) for name in run.data.metrics) and not _shares(run):
+            continue
+        kind = run.data.tags.get(KIND_TAG)
+        shared += bool(_shares(run))
+        if run.info.status != "FINISHED":
+            left_out["not finished"] += 1
+        elif kind == "confirmation":
+            left_out["a study's confirmation, which its answer is not fitted on"] += 1
+        elif kind and newest and run.data.tags.get(PARENT_TAG) != newest:
+            left_out["of an earlier question of the study"] += 1
+        else:
+            kept[key] = run
+    if not shared:
+        raise InputError(
+            f"{address}: none of its {len(runs)} runs has parameters share.<domain>",
+            "Log the share of training tokens of every domain (docs/runs-table.md)",
+        )
+    return kept, [f"{address}: {count} run(s) left out: {why}" for why, count in left_out.items()]
+
+
+def _shares(run: Run) -> dict[str, str]:
+    return {name: text for name, text in run.data.params.items() if name.startswith(SHARE)}
+
+
+def _names(runs: dict[str, Run]) -> dict[str, str]:
+    """A name for people of every run: MLflow's, with the start of its id where several have it."""
+    names = {key: str(run.info.run_name or key) for key, run in runs.items()}
+    count = Counter(names.values())
+    return {key: name if count[name] == 1 else f"{name} {key[:8]}" for key, name in names.items()}
+
+
+def _rows(client: MlflowClient, address: str, run: Run, name: str) -> Iterator[dict[str, Any]]:
+    """Rows of the runs table. A run without shares can only tell of the base model, at step 0."""
+    shares = {key: _number(address, name, key, text) for key, text in _shares(run).items()}
+    facts = {
+        key: _number(address, name, key, run.data.params[key]) if key in run.data.params else None
+        for key in ("params", "seed")
+    }
+    for metric in sorted(run.data.metrics):
+        if not metric.startswith(LOSS):
+            continue
+        of_set = metric[len("loss.") :]
+        stderr = _history(client, run, f"stderr{metric[4]}{of_set}")
+        for step, value in sorted(_history(client, run, metric).items()):
+            if shares or step == 0:
+                losses = {"tokens": step, "eval": of_set, "loss": value, "stderr": stderr.get(step)}
+                yield {"run": name, **shares, **facts, **losses}
+
+
+def _history(client: MlflowClient, run: Run, metric: str) -> dict[int, float]:
+    """A metric by step; empty where the run has none. A step that was logged again counts as it was logged last."""
+    if metric not in run.data.metrics:
+        return {}
+    history = client.get_metric_history(run.info.run_id, metric)
+    return {point.step: point.value for point in sorted(history, key=lambda p: (p.timestamp, p.step))}
+
+
+def _number(address: str, run: str, key: str, text: str) -> float | None:
+    """What a parameter says; None where it says nothing (`None`, empty)."""
+    if text in ("", "None"):
+        return None
+    try:
+        return float(text.replace("_", ""))
+    except ValueError:
+        raise InputError(
+            f"{address}: parameter {key} of run {run!r} is {text!r}, not a number", "Log it as a number"
+        ) from None

@@ -1,0 +1,1 @@
+"""Prefect: its server, deployments, artifacts, events and crashed runs."""

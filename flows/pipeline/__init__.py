@@ -1,0 +1,1 @@
+"""From a study to its result, step by step; plain functions without Prefect or MLflow."""

@@ -1,0 +1,115 @@
+"""Two mixes, or the versions of one, as tables for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from flows.reports.progress import duration
+from flows.reports.tables import count, table
+from flows.reports.wording import BINDING, signed, span
+
+if TYPE_CHECKING:
+    from flows.pipeline.comparison import Comparison, Side
+    from flows.tracking.registry import Standing
+
+
+def print_comparison(found: Comparison, console: Console) -> None:
+    """Every line of both mixes, then what makes them hard to compare, then the rule's verdict."""
+    a, b = found.sides
+    rows: list[tuple[str, str, str, str]] = []
+    for name in dict.fromkeys([*a.shares, *b.shares]):
+        one, two = a.shares.get(name, 0.0), b.shares.get(name, 0.0)
+        rows.append((f"share of {name}", f"{one:.3f}", f"{two:.3f}", f"{two - one:+.3f}"))
+    rows.append(
+        (
+            "target share",
+            f"{a.target_share:.3f}",
+            f"{b.target_share:.3f}",
+            f"{b.target_share - a.target_share:+.3f}",
+        )
+    )
+    level = f"{a.level or b.level:.0%} " if a.level or b.level else ""
+    rows.append((f"  {level}interval", _span(a), _span(b), ""))
+    for role in ("general", "target"):
+        rows += _predicted(role, a, b, found.same_base is not False)
+    for name in dict.fromkeys([*a.epochs, *b.epochs]):
+        rows.append((f"epochs of {name}", _number(a.epochs.get(name)), _number(b.epochs.get(name)), ""))
+    rows.append(("tokens of the run", count(a.total_tokens), count(b.total_tokens), ""))
+    rows.append(("what binds", a.binding or "-", b.binding or "-", ""))
+    rows.append(("law", a.law or "-", b.law or "-", ""))
+    rows.append(("runs behind it", str(a.proxy_runs or "-"), str(b.proxy_runs or "-"), ""))
+    rows.append(("  tokens trained", _count(a.proxy_tokens), _count(b.proxy_tokens), ""))
+    rows.append(("  seconds of training", _seconds(a.proxy_seconds), _seconds(b.proxy_seconds), ""))
+    console.print(table("Two mixes", ("", f"A {a.address}", f"B {b.address}", "B - A"), rows))
+    for binding in dict.fromkeys(side.binding for side in (a, b)):
+        if binding in BINDING:
+            console.print(Text(f"{binding}: {BINDING[binding]}", style="dim"))
+    console.print(f"B draws {found.moved:.1%} of the tokens from other domains than A")
+    for said, why in (("question", found.question), ("data", found.data)):
+        if why:
+            console.print(Text(f"not the same {said}: {'; '.join(why)}"))
+    if found.same_base is False:
+        console.print("not the same base model: increments over it cannot be subtracted")
+    if found.data:
+        beside = "" if found.same_base is False else "; increments over one base can be compared"
+        console.print(f"losses on other text or tokens cannot be subtracted{beside}")
+    console.print(
+        Text(
+            f"by these specs alone B would {'' if found.takes_over else 'not '}take over from A: {found.verdict} "
+            "(a study run also weighs, by its own law, what staying would cost)"
+        )
+    )
+
+
+def print_standing(now: Standing, console: Console) -> None:
+    """The versions of a mix, and how champions followed each other."""
+    ranks = {now.champion: "champion", now.challenger: "challenger"}
+    rows = [(version, ranks.get(version, ""), said) for version, said in now.versions.items()]
+    console.print(table(f"{now.name}: versions", ("version", "alias", "what it says"), rows, left=3))
+    if now.history:
+        turns = [
+            (turn.at[:19].replace("T", " "), turn.version, turn.before or "-", turn.by, turn.reason)
+            for turn in reversed(now.history)
+        ]
+        header = ("since (UTC)", "champion", "before", "by", "why")
+        console.print(table("Champions", header, turns, left=5))
+
+
+def _predicted(role: str, a: Side, b: Side, same_base: bool) -> list[tuple[str, str, str, str]]:
+    one, two = a.predicted.get(role), b.predicted.get(role)
+    if one is None and two is None:
+        return []
+
+    def cell(found: dict | None, key: str) -> str:  # type: ignore[type-arg]
+        if found is None:
+            return "-"
+        return signed(found[key]) if key == "increment" else f"{found[key]:.4f}"
+
+    def spread(found: dict | None) -> str:  # type: ignore[type-arg]
+        return "-" if found is None else span(*found["interval"], 4)
+
+    by = signed(two["increment"] - one["increment"]) if one and two and same_base else ""
+    return [
+        (f"{role} loss", cell(one, "loss"), cell(two, "loss"), ""),
+        ("  interval", spread(one), spread(two), ""),
+        ("  over the base", cell(one, "increment"), cell(two, "increment"), by),
+    ]
+
+
+def _span(side: Side) -> str:
+    return span(*side.interval) if side.interval else "-"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _count(value: int | None) -> str:
+    return "-" if value is None else count(value)
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else duration(value)

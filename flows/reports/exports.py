@@ -1,0 +1,97 @@
+"""What `mixlaw export` prints: shares asked for and weights written, notes, and how to start the trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mixing.errors import InputError
+from mixing.export.export import Exported, targets
+from mixing.export.target import GOLDEN_ONLY
+from mixing.spec.model import MixSpec
+
+
+def export_text(exported: Exported) -> str:
+    """The file itself, for stdout. Raises InputError where there are several files, one per stage."""
+    if len(exported.files) > 1:
+        raise InputError(
+            f"{exported.target} takes one file per stage, and this spec has {len(exported.files)}",
+            "Give --out FILE: each stage is written beside it",
+        )
+    return exported.files[0].text
+
+
+def export_summary(spec: MixSpec, exported: Exported) -> str:
+    """Per stage a table of domains, then notes, files and the line that starts the trainer."""
+    blocks = []
+    heads = ("domain", "token share", f"{exported.plan.unit} weight", "epochs", "max epochs")
+    for stage in exported.plan.stages:
+        until = stage.first_token + stage.tokens
+        title = f"stage {stage.number}: tokens {stage.first_token} to {until}"
+        rows = [
+            (
+                name,
+                f"{share:.6g}",
+                f"{stage.weights[name]:.6g}",
+                f"{stage.epochs[name]:.3g}" if name in stage.epochs else "?",
+                f"{spec.domains[name].max_epochs:g}",
+            )
+            for name, share in stage.shares.items()
+        ]
+        blocks.append("\n".join([title, *_table([heads, *rows])]))
+    if exported.notes:
+        blocks.append("\n".join(f"note: {note}" for note in exported.notes))
+    for number, file in enumerate(exported.files, start=1):
+        lines = [f"wrote {file.path}"] if file.path else []
+        if number > 1:
+            first = exported.plan.stages[number - 1].first_token
+            step = f", step {first // spec.global_batch_tokens}" if spec.global_batch_tokens else ""
+            lines.append(f"  from token {first}{step}, with the checkpoint of stage {number - 1}:")
+        blocks.append("\n".join([*lines, *(f"  {line}" for line in file.start)]))
+    return "\n\n".join(blocks)
+
+
+def targets_table() -> str:
+    """For `mixlaw export --list`: what a target weighs, if it stages or repeats, and who reads its files."""
+    heads = ("target", "also", "unit of its weight", "stages", "when a domain runs out", "verified with")
+    rows = [
+        (
+            target.name,
+            ", ".join(target.aliases),
+            f"{target.weighs} ({' or '.join(target.units)})",
+            "in one file" if target.staged else "one file each",
+            target.repetition,
+            target.verified,
+        )
+        for target in targets()
+    ]
+    caps = "max_epochs of the spec is enforced for every target: above it nothing is written."
+    return "\n".join([*_table([heads, *rows]), "", caps])
+
+
+def targets_json() -> dict[str, Any]:
+    """The same as one JSON object."""
+    return {
+        "targets": [
+            {
+                "target": target.name,
+                "aliases": list(target.aliases),
+                "file": target.filename,
+                "weighs": target.weighs,
+                "units": list(target.units),
+                "staged": target.staged,
+                "repetition": target.repetition,
+                "data": target.data,
+                "imports": target.read is not None,
+                "verified": None if target.verified == GOLDEN_ONLY else target.verified,
+            }
+            for target in targets()
+        ]
+    }
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]

@@ -1,0 +1,82 @@
+"""A plan and its cost, as a table or as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from flows.reports.progress import duration
+from flows.reports.tables import count, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from flows.pipeline.cost import Cost
+    from flows.pipeline.plan import Plan, PlannedRun
+    from flows.pipeline.prepare import Job
+
+
+def print_plan(job: Job, plan: Plan, cost: Cost, console: Console) -> None:
+    """The runs, what they read, and how long they take."""
+    domains = list(job.study.domains)
+    rows = [
+        (run.name, _share(run), count(run.tokens), *(_epochs(run, d) for d in domains)) for run in plan.runs
+    ]
+    header = ("run", "target share", "tokens", *(f"epochs of {domain}" for domain in domains))
+    console.print(table(f"{job.study.study}: {len(plan.runs)} runs", header, rows))
+    guess = " (estimated from bytes; exact once tokenised)" if plan.estimated else ""
+    supply = ", ".join(f"{name} {count(tokens)}" for name, tokens in plan.supply.items())
+    console.print(f"training tokens at hand: {supply}{guess}")
+    caps = ", ".join(f"{name} {part.max_epochs:g}" for name, part in job.study.domains.items())
+    console.print(f"max epochs: {caps}")
+    console.print(
+        f"model: {cost.params:,} parameters besides embeddings; {count(plan.tokens)} tokens in all, "
+        f"{cost.done} of {len(plan.runs)} runs done"
+    )
+    console.print(
+        f"time: about {duration(cost.seconds)} on {cost.cores} cores "
+        f"({count(cost.tokens_per_second)} tokens per second and core, {cost.source})"
+    )
+    for warning in plan.warnings:
+        console.print(f"[yellow]warning: {warning}")
+
+
+def _share(run: PlannedRun) -> str:
+    if run.target_share is None:
+        return "as decided"
+    return f"{run.target_share:g}" if run.kind != "base" else "-"
+
+
+def _epochs(run: PlannedRun, domain: str) -> str:
+    if run.kind == "confirmation":
+        return "-"
+    return f"{run.epochs.get(domain, 0):.2f}" + (" !" if domain in run.over else "")
+
+
+def plan_json(job: Job, plan: Plan, cost: Cost) -> dict[str, Any]:
+    """The same as one JSON object."""
+    runs = [
+        {
+            "name": run.name,
+            "kind": run.kind,
+            "target_share": run.target_share,
+            "seed": run.seed,
+            "shares": run.mixture,
+            "tokens": run.tokens,
+            "epochs": run.epochs,
+        }
+        for run in plan.runs
+    ]
+    return {
+        "study": job.study.study,
+        "runs": runs,
+        "tokens": plan.tokens,
+        "params": cost.params,
+        "supply": plan.supply,
+        "supply_estimated": plan.estimated,
+        "runs_done": cost.done,
+        "seconds_left": round(cost.seconds, 1),
+        "tokens_per_second_per_core": round(cost.tokens_per_second, 1),
+        "throughput": cost.source,
+        "cores": cost.cores,
+        "warnings": list(plan.warnings),
+    }

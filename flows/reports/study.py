@@ -1,0 +1,146 @@
+"""The closing screen of a study: runs, laws, the decision with its doubt, and where everything lies."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from flows.reports import wording as describe
+from flows.reports.decision import print_baselines, print_decided, print_laws, print_not_yet, print_warnings
+from flows.reports.tables import table
+from flows.settings.home import DEFAULT_HOME
+from flows.tracking.registry import CHALLENGER
+
+if TYPE_CHECKING:
+    from flows.pipeline.result import Outcome, Publication
+
+
+def closing(outcome: Outcome, console: Console) -> None:
+    """Print the closing screen."""
+    decision = outcome.given.decision
+    header, rows = describe.run_rows(outcome)
+    base = outcome.seen.base
+    title = (
+        "Runs: increments over the base model at their end, nats per token "
+        f"(base: general {base['general']:.3f}, target {base['target']:.3f})"
+    )
+    console.print()
+    console.print(table(title, header, rows))
+    print_laws(outcome.given.fits, console, most=4)
+    if decision.status == "decided":
+        if note := describe.law_note(decision, outcome.given.fits.chosen):
+            console.print(Text(f"  {note}\n", style="dim"))
+        print_decided(decision, console)
+        _confirmation(outcome, console)
+        print_baselines(decision, console)
+    else:
+        print_not_yet(decision, console)
+    for name, reason in outcome.failures.items():
+        console.print(Text(f"failed: {name}: {reason}", style="red"))
+    print_warnings(decision.warnings, console)
+    _places(outcome, console)
+
+
+def _confirmation(outcome: Outcome, console: Console) -> None:
+    found = outcome.confirmation
+    if found is None:
+        return
+    rows = []
+    for role, (value, low, high) in found.predicted.items():
+        observed = found.observed[role]
+        rows.append(
+            (
+                role,
+                describe.signed(value),
+                describe.span(low, high, 4),
+                describe.signed(observed),
+                describe.signed(observed - value),
+                "yes" if found.inside(role) else "no",
+            )
+        )
+    title = f"Confirmation run at target share {found.target_share:g}, which no fit has seen"
+    header = ("increment", "predicted", "interval", "observed", "difference", "inside")
+    console.print(table(title, header, rows))
+
+
+def _places(outcome: Outcome, console: Console) -> None:
+    folder = outcome.job.folder
+    console.print()
+    if outcome.spec is not None:
+        console.print(f"mix spec   {_short(folder.mixspec)}")
+        console.print(
+            f"           export it: {_command('export', _short(folder.mixspec), '--to', 'megatron')}"
+        )
+    console.print(f"figures    {_short(folder.figures)}")
+    if outcome.publication is not None:
+        if outcome.publication.version is not None:
+            _version(outcome.job.study.study, outcome.publication, console)
+        console.print(Text.assemble("MLflow UI  ", (ui_command(outcome.job.root), "bold")))
+
+
+def _version(name: str, found: Publication, console: Console) -> None:
+    new = " (new)" if found.new_version else ""
+    address = f"models:/{name}@{found.alias}" if found.alias else f"models:/{name}/{found.version}"
+    console.print(f"MLflow     {address}, version {found.version}{new}")
+    if found.alias == CHALLENGER:
+        if found.verdict:
+            console.print(Text(f"           not champion: {found.verdict}"))
+        console.print(f"           make it champion: {_command('promote', name)}")
+
+
+def ui_command(root: Path) -> str:
+    """The command that opens the MLflow UI on this home, as it can be pasted into this shell."""
+    return _in_home(root) + _command("ui")
+
+
+def run_command(root: Path, study: Path) -> str:
+    """The command that resumes a study in its home, as it can be pasted into this shell."""
+    return _in_home(root) + _command("run", _short(study))
+
+
+def _in_home(root: Path) -> str:
+    # Said even where it is set now: it may have been set for this one command.
+    elsewhere = root != Path(DEFAULT_HOME).absolute() or "MIXLAW_HOME" in os.environ
+    return f"MIXLAW_HOME={shlex.quote(_short(root))} " if elsewhere else ""
+
+
+def _command(*arguments: str) -> str:
+    """`mixlaw ...`, by its path where the shell would not find it by name."""
+    program = Path(sys.argv[0])
+    found = shutil.which("mixlaw")
+    if program.name != "mixlaw" or (found and Path(found).resolve() == program.resolve()):
+        name = "mixlaw"
+    else:
+        name = _short(program.absolute())
+    return " ".join([shlex.quote(part) for part in (name, *arguments)])
+
+
+def _short(path: Path) -> str:
+    """Relative to the current folder where it lies below it."""
+    path = path.absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """The decision as `mixlaw decide --json` has it, with the study's runs, confirmation and places."""
+    from mixing.decision.critical_ratio.decider import decision_json
+
+    folder, found = outcome.job.folder, outcome.confirmation
+    return {
+        **decision_json(outcome.given.decision),
+        "status": outcome.given.decision.status,
+        "runs": {"done": len(outcome.names), "failed": outcome.failures, "trained_now": outcome.trained},
+        "confirmation": None if found is None else dataclasses.asdict(found),
+        "mixspec": None if outcome.spec is None else str(folder.mixspec),
+        "figures": str(folder.figures),
+        "mlflow_version": outcome.publication.version if outcome.publication else None,
+        "mlflow_alias": outcome.publication.alias or None if outcome.publication else None,
+    }

@@ -1,0 +1,1 @@
+"""Where a study writes, the environment of Prefect and MLflow, and logs."""

@@ -1,0 +1,89 @@
+"""What the corpora held when a mix was published, small enough to be kept with it: a catalogue and a sketch.
+
+The sketch of a corpus is the K documents whose hashes are smallest, a uniform sample that two corpora share as
+far as they share documents. So a text that was replaced is noticed even where its size stayed.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from mixing.corpora.catalog import Catalog
+from mixing.corpora.documents import Source, Tally, contents
+from mixing.errors import InputError
+
+if TYPE_CHECKING:
+    from flows.pipeline.prepare import Job
+
+SIZE = 1024
+"""Documents of a sketch. A corpus of which 5% changed is measured to within about 1%."""
+CORPORA_NAME = "corpora.json"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The catalogue, and by domain the sketch: the smallest hashes (16 hex digits), ascending."""
+
+    catalog: Catalog
+    sketch: Mapping[str, Sequence[str]]
+    version: Literal[1] = 1
+
+
+_SCHEMA = TypeAdapter(Seen)
+
+
+def sketch_of(source: Source) -> list[str]:
+    """Reads the corpus once, in little memory. Raises as `mixing.corpora.documents.contents`."""
+    kept: set[bytes] = set()
+    bound = b"\xff" * 9
+    for document in contents(source, Tally()):
+        # The first 8 bytes of a hash decide the held-out split; the others are as good as new.
+        found = document.digest[8:]
+        if found < bound:
+            kept.add(found)
+        if len(kept) == 4 * SIZE:
+            kept = set(heapq.nsmallest(SIZE, kept))
+            bound = max(kept)
+    return [found.hex() for found in sorted(kept)[:SIZE]]
+
+
+def changed_part(
+    before: Sequence[str], now: Sequence[str], documents_before: int, documents_now: int
+) -> float:
+    """The larger of the share of old documents that are gone and of new ones, of the documents before.
+
+    Exact where both corpora fit into their sketches.
+    """
+    both = len(before) < SIZE and len(now) < SIZE
+    union = sorted({*before, *now})
+    union = union if both else union[:SIZE]
+    if not union:
+        return 0.0
+    common = set(before) & set(now)
+    jaccard = sum(found in common for found in union) / len(union)
+    shared = jaccard * (documents_before + documents_now) / (1 + jaccard)
+    largest = max(documents_before, documents_now)
+    return max(0.0, largest - shared) / max(documents_before, 1)
+
+
+def save(job: Job, folder: Path) -> None:
+    """Write `corpora.json` to `folder`: the study's catalogue, and a sketch of every corpus."""
+    catalog = Catalog.from_json(job.folder.catalog.read_text(encoding="utf-8"), str(job.folder.catalog))
+    sketch = {source.name: sketch_of(source) for source in job.sources}
+    text = json.dumps(asdict(Seen(catalog, sketch)), ensure_ascii=False)
+    (folder / CORPORA_NAME).write_text(text + "\n", encoding="utf-8")
+
+
+def load(path: Path) -> Seen | None:
+    """None where there is none, or another version's."""
+    try:
+        return _SCHEMA.validate_json(path.read_bytes())
+    except (OSError, ValidationError, InputError):
+        return None

@@ -1,0 +1,1 @@
+"""Where proxy runs are trained."""

@@ -1,0 +1,1 @@
+"""Text and token ids wherever they lie: reading, the catalogue, token files."""

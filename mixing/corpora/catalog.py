@@ -1,0 +1,297 @@
+"""What the corpora hold: documents, bytes, duplicates, flaws, fingerprints; counted in one pass over them.
+
+Only digests (16 bytes a document) are kept, in a DuckDB file that may outgrow memory and is removed after.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import duckdb
+import polars as pl
+from pydantic import TypeAdapter, ValidationError
+
+from mixing.corpora.documents import Role, Source, Tally, check_split, contents, is_heldout, survey_source
+from mixing.corpora.files import Survey, shown
+from mixing.corpora.progress import ByteProgress, Report
+from mixing.corpora.token_files import TokenDocument
+from mixing.errors import InputError, MixlawError
+from mixing.versions import check_version, version_in
+
+VERSION = 1
+BATCH = 1 << 16
+"""Digests that wait in memory before they go to DuckDB."""
+SCRATCH = ".catalog-"
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One corpus in numbers.
+
+    `documents` are those with text (blank and invalid ones apart), `bytes` their UTF-8 size, `duplicates` how
+    many of them repeat another one exactly, `heldout_documents` how many the split holds out. `fingerprint`
+    hashes the texts whatever their order; `files_fingerprint` the files' names, sizes and times. Tokens
+    (end-of-document tokens included) are None until the text is tokenised. Of a corpus of ids, `bytes` is the
+    size of the ids.
+    """
+
+    name: str
+    role: Role
+    files: int
+    file_bytes: int
+    documents: int
+    bytes: int
+    duplicates: int
+    empty: int
+    invalid_utf8: int
+    heldout_documents: int
+    fingerprint: str
+    files_fingerprint: str
+    tokens: int | None = None
+    mean_tokens_per_document: float | None = None
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Different texts that two domains both hold, exactly."""
+
+    domains: tuple[str, str]
+    documents: int
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The corpora of a study, in its order. One without a version is of the first, and read."""
+
+    heldout_fraction: float
+    domains: tuple[Domain, ...]
+    shared: tuple[Shared, ...] = ()
+    version: int = VERSION
+
+    def __getitem__(self, name: str) -> Domain:
+        return next(domain for domain in self.domains if domain.name == name)
+
+    def table(self) -> pl.DataFrame:
+        """One row per domain, for people to read."""
+        columns = [field.name for field in dataclasses.fields(Domain)]
+        return pl.DataFrame([asdict(domain) for domain in self.domains], infer_schema_length=None).select(
+            columns
+        )
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "catalog") -> Catalog:
+        """Raises InputError, naming `where`, for anything that `to_json` did not write; NewerState for what a
+        later mixlaw wrote.
+        """
+        if (version := version_in(text, "version")) is not None:
+            check_version(where, version, VERSION, "Delete it and run again: it is counted afresh")
+        try:
+            return _SCHEMA.validate_json(text)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            field = ".".join(str(step) for step in fault["loc"])
+            raise InputError(
+                f"{where} is not a catalogue ({field + ': ' if field else ''}{fault['msg']})",
+                "Delete it and run again: it is counted afresh",
+            ) from error
+
+
+_SCHEMA = TypeAdapter(Catalog)
+
+
+def scan(
+    sources: Sequence[Source],
+    heldout_fraction: float,
+    *,
+    scratch: Path | None = None,
+    previous: Catalog | None = None,
+    on_progress: Report | None = None,
+) -> Catalog:
+    """Read every corpus once and count it.
+
+    `scratch` is the folder for the temporary table (default: the system's). `previous` is returned as it is
+    where no file, text field or held-out fraction changed since. Memory stays flat as the corpora grow.
+
+    Raises InputError for two domains of one name, a domain without text or with nothing on one side of the
+    split, and as `mixing.corpora.documents.documents`; MixlawError where the temporary table cannot be written.
+    """
+    names = [source.name for source in sources]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"two domains are called {name!r}", "Give every domain its own name")
+    surveys = [survey_source(source) for source in sources]
+    if previous is not None and _still_holds(previous, sources, surveys, heldout_fraction):
+        return previous
+
+    with _digest_table(scratch) as table:
+        progress = ByteProgress(on_progress, sum(found.bytes for found in surveys))
+        domains = [
+            _count(number, source, found, heldout_fraction, table, progress)
+            for number, (source, found) in enumerate(zip(sources, surveys, strict=True))
+        ]
+        shared = tuple(
+            Shared((names[a], names[b]), count) for a, b, count in table.execute(_SHARED).fetchall()
+        )
+    progress.finish()
+    return Catalog(heldout_fraction, tuple(domains), shared)
+
+
+def with_tokens(catalog: Catalog, tokens: Mapping[str, int]) -> Catalog:
+    """The catalogue with the token counts of its domains filled in (end-of-document tokens included)."""
+    domains = tuple(
+        dataclasses.replace(
+            domain,
+            tokens=tokens[domain.name],
+            mean_tokens_per_document=tokens[domain.name] / domain.documents,
+        )
+        for domain in catalog.domains
+    )
+    return dataclasses.replace(catalog, domains=domains)
+
+
+def _still_holds(
+    catalog: Catalog, sources: Sequence[Source], surveys: Sequence[Survey], heldout_fraction: float
+) -> bool:
+    then = [(domain.name, domain.role, domain.files_fingerprint) for domain in catalog.domains]
+    now = [
+        (source.name, source.role, found.fingerprint) for source, found in zip(sources, surveys, strict=True)
+    ]
+    return then == now and catalog.heldout_fraction == heldout_fraction
+
+
+def _count(
+    number: int,
+    source: Source,
+    found: Survey,
+    heldout_fraction: float,
+    table: duckdb.DuckDBPyConnection,
+    progress: ByteProgress,
+) -> Domain:
+    tally = Tally()
+    count = size = heldout = tokens = 0
+    digests: list[bytes] = []
+    for document in contents(source, tally):
+        count += 1
+        size += document.size
+        if isinstance(document, TokenDocument):
+            tokens += len(document.ids) + 1
+        heldout += is_heldout(document.digest, heldout_fraction)
+        digests.append(document.digest)
+        if len(digests) == BATCH:
+            _insert(table, number, digests)
+        progress.at(tally.bytes_read)
+    _insert(table, number, digests)
+    progress.next(found.bytes)
+    if not count:
+        places = ", ".join(shown(path) for path in source.paths)
+        flaws = f"{found.files} files, {tally.empty} blank documents, {tally.invalid_utf8} not UTF-8 text"
+        raise InputError(
+            f"domain {source.name!r} has no document with text in {places} ({flaws})",
+            "Put text there, or correct its paths",
+        )
+    check_split(source.name, count, heldout, heldout_fraction)
+    distinct, fingerprint = _distinct(table, number)
+    return Domain(
+        name=source.name,
+        role=source.role,
+        files=found.files,
+        file_bytes=found.bytes,
+        documents=count,
+        bytes=size,
+        duplicates=count - distinct,
+        empty=tally.empty,
+        invalid_utf8=tally.invalid_utf8,
+        heldout_documents=heldout,
+        fingerprint=fingerprint,
+        files_fingerprint=found.fingerprint,
+        tokens=tokens or None,
+        mean_tokens_per_document=tokens / count if tokens else None,
+    )
+
+
+_SHARED = """
+    WITH texts AS (SELECT domain, digest FROM digests GROUP BY ALL)
+    SELECT a.domain, b.domain, count(*)
+    FROM texts a JOIN texts b ON a.digest = b.digest AND a.domain < b.domain
+    GROUP BY ALL ORDER BY ALL
+"""
+
+
+def _insert(table: duckdb.DuckDBPyConnection, number: int, digests: list[bytes]) -> None:
+    batch = pl.DataFrame({"digest": digests}, schema={"digest": pl.Binary})
+    table.register("batch", batch)
+    table.execute("INSERT INTO digests SELECT ?, digest FROM batch", [number])
+    table.unregister("batch")
+    digests.clear()
+
+
+def _distinct(table: duckdb.DuckDBPyConnection, number: int) -> tuple[int, str]:
+    """How many different texts a domain holds, and the hash of all its digests in sorted order."""
+    row = table.execute(
+        "SELECT count(*) FROM (SELECT digest FROM digests WHERE domain = ? GROUP BY digest)", [number]
+    ).fetchone()
+    assert row is not None
+    hashed = hashlib.sha256()
+    rows = table.execute("SELECT digest FROM digests WHERE domain = ? ORDER BY digest", [number])
+    while some := rows.fetchmany(BATCH):
+        hashed.update(b"".join(digest for (digest,) in some))
+    return int(row[0]), hashed.hexdigest()
+
+
+@contextlib.contextmanager
+def _digest_table(scratch: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
+    with _scratch_folder(scratch or Path(tempfile.gettempdir())) as folder:
+        try:
+            with duckdb.connect(
+                str(folder / "digests.duckdb"),
+                config={"memory_limit": "512MB", "threads": 2, "temp_directory": str(folder / "spill")},
+            ) as connection:
+                connection.execute("CREATE TABLE digests (domain INTEGER, digest BLOB)")
+                yield connection
+        except duckdb.Error as error:
+            raise MixlawError(
+                f"{shown(folder)}: the catalogue's temporary table failed ({str(error).splitlines()[0]})",
+                "Free some space there (about 40 bytes a document) and run again",
+            ) from error
+
+
+@contextlib.contextmanager
+def _scratch_folder(parent: Path) -> Iterator[Path]:
+    """A folder that is gone afterwards; what a killed process left is removed by the next one."""
+    with contextlib.ExitStack() as cleanup:
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            for left in parent.glob(f"{SCRATCH}*"):
+                _remove_if_left(left)
+            folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=parent))
+            cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+            # The kernel lets go of the lock whatever ends the process: so the living are told from the dead.
+            lock = cleanup.enter_context(open(folder / "lock", "w"))
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise MixlawError(
+                f"{shown(parent)}: cannot be written: {error.strerror or error}",
+                "The catalogue needs a writable folder for a temporary table: set MIXLAW_HOME to one",
+            ) from error
+        yield folder
+
+
+def _remove_if_left(folder: Path) -> None:
+    try:
+        with open(folder / "lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError:
+        return

@@ -1,0 +1,202 @@
+"""A law's surface over target share and tokens, and the levels of runs at one budget that it smooths.
+
+The surface says how a loss moves over tokens. How it depends on the share at one budget is told by the levels, with
+everything that the surface leaves open (`mixing.decision.critical_ratio.posterior`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mixing.decision.critical_ratio.feasibility import GRID
+from mixing.decision.critical_ratio.posterior import Curves, Design, curves, design
+from mixing.decision.critical_ratio.run_noise import Noise, estimate
+from mixing.fitting.engine import Solution, fit, refit, solve
+from mixing.laws import CMR, CMR_MONOTONE, RATIO
+from mixing.laws.base import Floats, NotApplicable, Points
+from mixing.laws.cmr import CMR_STEADY, Cmr
+
+REPLICATES = 400
+NEAR = 0.5
+"""Residuals within about this distance in log tokens (a factor of 1.6) tell a run's level at a budget."""
+MIN_RATIOS = 3
+"""A ratio law has three parameters."""
+MAX_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A fitted law of one loss with its points and losses (nats), and its noise.
+
+    `smooth` follows the checkpoints as they lie, for levels at trained budgets. `fit` and its bootstrap `replicates`
+    tell slopes and what comes after the last checkpoint, with exponents of tokens that are held near the usual ones.
+    `drift` is how far, per unit of log tokens, a law of this form went astray past the first part of the budgets.
+    """
+
+    law: Cmr
+    points: Points
+    losses_n: Floats
+    smooth: Solution
+    fit: Solution
+    noise: Noise
+    replicates: Solution
+    drift: float
+    known: Design
+
+    def levels(self, tokens: float) -> Floats:
+        """Each run's loss at a budget, levels_r: the surface there, and how the run differs from it near there."""
+        runs_r, first_r = np.unique(self.points.run_n, return_index=True)
+        at = self.points.at(self.points.target_n[first_r], np.full(len(runs_r), float(tokens)))
+        residual_n = self.losses_n - self.smooth.predict(self.points)[0]
+        distance_n = np.abs(np.log(self.points.tokens_n / tokens))
+        levels_r = self.smooth.predict(at)[0]
+        for r, run in enumerate(runs_r):
+            rows = self.points.run_n == run
+            weight_n = np.exp(-(distance_n[rows] - distance_n[rows].min()) / NEAR)
+            levels_r[r] += (weight_n * residual_n[rows]).sum() / weight_n.sum()
+        return np.asarray(levels_r)
+
+    def curve(self, tokens: float, count: int, seed: list[int]) -> Curves:
+        """What is believed of the loss over target share at a budget; past the trained ones, as the surface moves."""
+        last = float(self.points.tokens_n.max())
+        rng = np.random.default_rng(seed)
+        inner = self.noise.checkpoint if self.law.token_powers else 0.0
+        found = curves(self.known, self.levels(min(tokens, last)), inner, count, rng)
+        if tokens <= last * 1.001 or not self.law.token_powers:
+            return found
+        now, then = (self.points.at(GRID, np.full(len(GRID), t)) for t in (last, float(tokens)))
+        take = np.arange(count) % len(self.replicates.theta_bq)
+        moved_bg = (self.replicates.predict(then) - self.replicates.predict(now))[take]
+        shares_n = self.points.target_n
+        tilt_g = (GRID - shares_n.mean()) / max(float(shares_n.std()), 1e-3)
+        astray_b2 = self.drift * np.log(tokens / last) * rng.standard_normal((count, 2))
+        astray_bg = astray_b2[:, :1] + astray_b2[:, 1:] * np.clip(tilt_g, -2, 2)
+        return found.plus((self.fit.predict(then) - self.fit.predict(now))[0], moved_bg + astray_bg)
+
+
+def choose(points: Points, losses_vn: Floats) -> list[tuple[Solution, Cmr]]:
+    """For each of v losses at the same points, the form and its fit.
+
+    Two powers of tokens, unless one power is better on left-out mixtures by more than a standard error: with one
+    power the general loss cannot turn, and the second test would be silent. Raises NotApplicable.
+    """
+    found: dict[str, list[Solution]] = {}
+    for candidate in (CMR_MONOTONE, CMR):
+        try:
+            found[candidate.name] = fit(candidate, points, losses_vn)
+        except NotApplicable:
+            continue
+    if not found:
+        raise NotApplicable("too few checkpoints per run to follow the loss over tokens")
+    if len(found) == 1:
+        ((name, fits),) = found.items()
+        law = CMR if name == CMR.name else CMR_MONOTONE
+        return [(one, law) for one in fits]
+    errors = {name: _left_out(points, losses_vn, fits) for name, fits in found.items()}
+    simple_vm, full_vm = errors[CMR_MONOTONE.name], errors[CMR.name]
+    if simple_vm is None or full_vm is None:
+        return [(one, CMR) for one in found[CMR.name]]
+    error_v = simple_vm.std(1, ddof=1) / np.sqrt(simple_vm.shape[1])
+    simpler_v = simple_vm.mean(1) + error_v < full_vm.mean(1)
+    return [
+        (one, CMR_MONOTONE) if simpler else (two, CMR)
+        for one, two, simpler in zip(found[CMR_MONOTONE.name], found[CMR.name], simpler_v, strict=True)
+    ]
+
+
+def _left_out(points: Points, losses_vn: Floats, fits: list[Solution]) -> Floats | None:
+    """Mean absolute error of each left-out group of interior mixtures, error_vm: all folds of all losses at once."""
+    shares = np.unique(points.target_n.round(9))
+    if len(shares) <= MIN_RATIOS:
+        return None
+    inner = shares[1:-1]
+    groups = [inner[k :: min(MAX_FOLDS, len(inner))] for k in range(min(MAX_FOLDS, len(inner)))]
+    masks_mn = np.stack([np.isin(points.target_n.round(9), group) for group in groups])
+    count, folds = len(losses_vn), len(masks_mn)
+    solved = solve(
+        fits[0].law,
+        points,
+        np.repeat(losses_vn, folds, axis=0),
+        np.tile(1.0 - masks_mn, (count, 1)),
+        np.repeat(np.concatenate([f.theta_bq for f in fits]), folds, axis=0),
+        15,
+        scatter_b=np.repeat(np.concatenate([f.scatter_b for f in fits]), folds),
+    )
+    error_bn = np.abs(solved.predict(points) - np.repeat(losses_vn, folds, axis=0))
+    mask_bn = np.tile(masks_mn, (count, 1))
+    return np.asarray(((error_bn * mask_bn).sum(1) / mask_bn.sum(1)).reshape(count, folds))
+
+
+def levels_only(points: Points, losses_n: Floats, smooth: Solution, known: Design | None = None) -> Surface:
+    """A surface that answers at trained budgets: without replicates or what comes later."""
+    law = smooth.law
+    assert isinstance(law, Cmr)
+    residual_n = losses_n - smooth.predict(points)[0]
+    noise = estimate(residual_n, points.run_n, points.tokens_n, MIN_RATIOS, law.token_powers)
+    return Surface(law, points, losses_n, smooth, smooth, noise, smooth, 0.0, known or run_design(points))
+
+
+def run_design(points: Points) -> Design:
+    """The part of the curve's posterior that only the runs' target shares decide."""
+    _, first_r = np.unique(points.run_n, return_index=True)
+    return design(points.target_n[first_r], GRID)
+
+
+def ratio_points(points: Points, losses_n: Floats, tokens: float) -> tuple[Points, Floats]:
+    """The rows at the budget asked about, for a law that knows one budget only; raises NotApplicable."""
+    asked = np.abs(points.tokens_n / tokens - 1) <= 0.01
+    if not asked.any():
+        raise NotApplicable(
+            "too few checkpoints per run to follow the loss to a budget that is none of theirs"
+        )
+    return points.take(asked), losses_n[asked]
+
+
+def fitted(points: Points, losses_n: Floats, tokens: float, rng: np.random.Generator) -> Surface:
+    """Choose the form for one loss, fit it and replicate it; the ratio law where checkpoints are too few."""
+    try:
+        ((smooth, law),) = choose(points, losses_n[None, :])
+    except NotApplicable:
+        points, losses_n = ratio_points(points, losses_n, tokens)
+        smooth, law = fit(RATIO, points, losses_n[None, :])[0], RATIO
+    later = CMR_STEADY if law is CMR else law
+    solution = smooth if later is law else fit(later, points, losses_n[None, :])[0]
+    if law is CMR and _turns_up(solution, points, tokens):
+        later, solution = CMR_MONOTONE, fit(CMR_MONOTONE, points, losses_n[None, :])[0]
+    plain = levels_only(points, losses_n, smooth)
+    draws_bn = plain.noise.draw(points.run_n, points.tokens_n, REPLICATES, rng)
+    replicates = refit(solution, points, solution.predict(points)[0] + draws_bn)
+    beyond = tokens > 1.001 * float(points.tokens_n.max()) and law.token_powers
+    drift = _drift(points, losses_n, later) if beyond else 0.0
+    return replace(plain, fit=solution, replicates=replicates, drift=drift)
+
+
+def _turns_up(solution: Solution, points: Points, tokens: float) -> bool:
+    """Whether a fit carries a loss that still falls at the last checkpoint to a rise before the asked budget."""
+    last = float(points.tokens_n.max())
+    if tokens <= 1.001 * last:
+        return False
+    shares_g = np.unique(points.target_n.round(9))
+    before, now, then = (
+        solution.predict(points.at(shares_g, np.full(len(shares_g), t)))[0]
+        for t in (0.8 * last, last, tokens)
+    )
+    return bool(((now < before) & (then > now)).any())
+
+
+def _drift(points: Points, losses_n: Floats, law: Cmr) -> float:
+    """Nats per unit of log tokens by which a fit on the first budgets missed the last one, over runs."""
+    ends = np.unique(points.tokens_n)
+    if len(ends) < 5:
+        return 0.0
+    cut = ends[max(int(0.6 * len(ends)), 4) - 1]
+    kept = points.tokens_n <= cut
+    last = points.tokens_n == ends[-1]
+    try:
+        early = fit(law, points.take(kept), losses_n[None, kept])[0]
+    except NotApplicable:
+        return 0.0
+    miss_n = early.predict(points.take(last))[0] - losses_n[last]
+    return float(np.sqrt((miss_n**2).mean()) / np.log(ends[-1] / cut))

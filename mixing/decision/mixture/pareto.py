@@ -1,0 +1,53 @@
+"""The Pareto front: the best target loss that every bound on the general loss allows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from mixing.decision.mixture.optimiser import Optimum, Problem, Protected, Search, least_excess, optimise
+from mixing.laws.base import Floats
+
+POINTS = 11
+
+
+def front(problem: Problem, found: Search, general: Protected, points: int = POINTS) -> list[Optimum]:
+    """Best mixtures of the fit from the least general loss to the best target, in order of the general loss.
+
+    `general` is swept; other protected losses keep their limits. Mixtures that another one beats on both losses are
+    left out, so a short list says that there is little to trade.
+    """
+    one = problem.only(0)
+    model = general.model.only(0)
+    others = tuple(g for g in one.protected if g.name != general.name)
+    swept_m = model.losses(one.region.shares(found.q_mq))[0]
+    rest_m = replace(one, protected=others).excess(one.region.shares(found.q_mq))[0]
+
+    def at(limit: float) -> tuple[Problem, Search]:
+        asked = replace(one, protected=(*others, Protected(general.name, model, np.array([limit]))))
+        return asked, Search(found.q_mq, found.objective_bm[:1], np.maximum(rest_m, swept_m - limit)[None])
+
+    lowest = least_excess(*at(float(swept_m.min())))
+    free = replace(one, protected=others)
+    best = optimise(free, Search(found.q_mq, found.objective_bm[:1], rest_m[None]))
+    low, high = (float(model.losses(o.shares_d[None])[0, 0]) for o in (lowest, best))
+    if not high > low:
+        return [best]
+    out: list[Optimum] = []
+    start = lowest.q_q
+    for limit in np.linspace(low, high, points):
+        asked, sampled = at(float(limit))
+        answer = optimise(asked, sampled, 0, [start, best.q_q] if problem.smooth else None)
+        start = answer.q_q
+        if answer.excess <= 1e-5:
+            out.append(answer)
+    return _undominated(out, np.array([float(model.losses(o.shares_d[None])[0, 0]) for o in out]))
+
+
+def _undominated(options: list[Optimum], general_n: Floats) -> list[Optimum]:
+    kept: list[Optimum] = []
+    for at in np.argsort(general_n, kind="stable"):
+        if not kept or options[at].value < kept[-1].value - 1e-9:
+            kept.append(options[at])
+    return kept

@@ -1,0 +1,249 @@
+"""Trainers' own loaders on an exported mix: what is drawn, against what was asked for.
+
+A loader is a file here and a line in `LOADERS`; those of other targets cannot be run without the trainer itself.
+"""
+
+from __future__ import annotations
+
+import glob
+import importlib.metadata
+import importlib.util
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mixing.errors import InputError, MixlawError
+from mixing.export.draw_datatrove import DATATROVE
+from mixing.export.draw_huggingface import HUGGINGFACE
+from mixing.export.draw_litdata import LITDATA
+from mixing.export.draw_maxtext import MAXTEXT
+from mixing.export.draw_megatron import MEGATRON
+from mixing.export.draw_olmo_core import OLMO_CORE
+from mixing.export.draw_streaming import STREAMING
+from mixing.export.drawing import UNKNOWN, Drawn, Loader, Request
+from mixing.export.export import Exported, export, target_named
+from mixing.export.parts import ALONE
+from mixing.export.planning import Unit, items_of
+from mixing.export.target import Target
+from mixing.spec.model import MixSpec
+
+LOADERS = {
+    "megatron": MEGATRON,
+    "olmo-core": OLMO_CORE,
+    "huggingface": HUGGINGFACE,
+    "maxtext": MAXTEXT,
+    "litdata": LITDATA,
+    "streaming": STREAMING,
+    "datatrove": DATATROVE,
+}
+ITEMS = 2000
+"""Windows or documents that are drawn of each stage."""
+SLACK = 0.001
+"""Of deterministic loaders, beside the rounding to whole items."""
+SIGMAS = 4
+
+
+@dataclass(frozen=True)
+class Line:
+    """One domain: token shares asked for and drawn, and how far apart they may be."""
+
+    domain: str
+    asked: float
+    realised: float
+    tolerance: float
+
+    @property
+    def met(self) -> bool:
+        return abs(self.realised - self.asked) <= self.tolerance
+
+
+@dataclass(frozen=True)
+class StageCheck:
+    """One stage, and how many items of `unit` were drawn of it."""
+
+    number: int
+    items: int
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Check:
+    """What the loader of a target gave. `loader` is its package and version."""
+
+    target: str
+    loader: str
+    unit: Unit
+    random: bool
+    stages: tuple[StageCheck, ...]
+
+    @property
+    def met(self) -> bool:
+        return all(line.met for stage in self.stages for line in stage.lines)
+
+
+def loader_of(target: Target) -> Loader:
+    """Raises InputError where no loader of the target can be run here, MixlawError where it is not installed."""
+    loader = LOADERS.get(target.name)
+    if loader is None:
+        raise InputError(
+            f"{target.name}: its loader cannot be run without the trainer, so its files are compared with ones "
+            "known to be right in our tests only",
+            f"Targets that can be checked: {', '.join(LOADERS)}",
+        )
+    if importlib.util.find_spec(loader.module.split(".")[0]) is None:
+        raise MixlawError(
+            f"{target.name}: its loader is not installed here",
+            f"Run: pip install {loader.install}" + ALONE * loader.alone,
+        )
+    return loader
+
+
+def check(
+    spec: MixSpec,
+    to: str,
+    work: Path,
+    *,
+    file: Path | None = None,
+    unit: Unit | None = None,
+    data: str | None = None,
+    items: int = ITEMS,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Check:
+    """Open the exported file with the trainer's loader and draw up to `items` windows or documents per stage.
+
+    `file` is what `export` was given as `out`; without it the mix is exported into `work`, an empty folder that
+    also takes the loaders' caches. `data` as in `export`.
+
+    Raises as `loader_of` and `export`, InputError for a spec without a sequence length, for a file or data that
+    is not there, MixlawError where the loader itself refuses the file.
+    """
+    target = target_named(to)
+    loader = loader_of(target)
+    if spec.sequence_length is None:
+        raise InputError("sequence_length: is missing, so there are no windows to draw", "Add it to the spec")
+    if data is not None and target.data == "store":
+        raise InputError(
+            f"--data: {target.name} reads the token files as they are", "Leave it out; --data-root says where"
+        )
+    exported = export(spec, to, work / target.filename, unit=unit, data=data)
+    files = _files(exported, work, file, target)
+    if file is None or data is not None:
+        _require_data(exported, target)
+    if file is not None:
+        for path in files:
+            _require_target(path, target)
+    stages = []
+    for number, (stage, path, rendered) in enumerate(
+        zip(exported.plan.stages, files, exported.files, strict=True)
+    ):
+        if on_progress:
+            on_progress(number, len(files))
+        scratch = work / f"loader-{number}"
+        scratch.mkdir()
+        most = min(items, items_of(spec, stage, exported.plan.unit) or items)
+        request = Request(path, rendered.settings, spec, stage, exported.plan.unit, most, scratch)
+        try:
+            drawn = loader.draw(request)
+        except (MixlawError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:300] or "no reason given"
+            raise MixlawError(
+                f"{path}: {loader.package} refuses it ({type(error).__name__}: {reason})",
+                "Export it (and its data) again; --debug shows where",
+            ) from error
+        _require_length(drawn, request)
+        stages.append(StageCheck(stage.number, drawn.items, _lines(drawn, request, target, loader)))
+    if on_progress:
+        on_progress(len(files), len(files))
+    version = importlib.metadata.version(loader.package)
+    return Check(target.name, f"{loader.package} {version}", exported.plan.unit, target.random, tuple(stages))
+
+
+def _files(exported: Exported, work: Path, file: Path | None, target: Target) -> list[Path]:
+    own = [rendered.path for rendered in exported.files]
+    assert all(path is not None for path in own)
+    if file is None:
+        return [path for path in own if path is not None]
+    given = file / target.filename if file.is_dir() else file
+    if len(own) == 1:
+        paths = [given]
+    else:
+        paths = [given.with_name(f"{given.stem}.stage-{n + 1}{given.suffix}") for n in range(len(own))]
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path} does not exist", "Give what `mixlaw export` was given with --out")
+    return paths
+
+
+def _require_target(file: Path, target: Target) -> None:
+    """InputError for a file that is not the target's, or that names data (not token files) that is not here."""
+    if target.read is None:
+        return
+    try:
+        reading = target.read(file.read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise InputError(f"{file}: is not UTF-8 text", f"Give a file of {target.name}") from None
+    except InputError as error:
+        raise InputError(
+            f"{file}: is not a file of {target.name} ({error.message})",
+            f"Give what `mixlaw export --to {target.name}` was given with --out",
+        ) from None
+    if target.data == "store":
+        # A missing token file is the loader's to refuse.
+        return
+    for path in dict.fromkeys(path for stage in reading.stages for e in stage.entries for path in e.paths):
+        if not (glob.glob(path) or os.path.exists(path) or os.path.exists(f"{path}.idx")):
+            raise InputError(
+                f"{file}: {path} does not exist",
+                f"Write it: mixlaw export SPEC --to {target.name} --data DIR --out FILE",
+            )
+
+
+def _require_data(exported: Exported, target: Target) -> None:
+    for data in exported.data:
+        if not Path(data.folder).is_dir() or not any(Path(data.folder).iterdir()):
+            raise InputError(
+                f"{data.folder}: there is no {target.data} data of {data.domain}",
+                f"Write it: mixlaw export SPEC --to {target.name} --data DIR, and give the same --data here",
+            )
+
+
+def _require_length(drawn: Drawn, request: Request) -> None:
+    """Shares of windows of another length may be right, and the run is not."""
+    others = drawn.tokens_n[drawn.tokens_n != request.length]
+    if request.unit == "window" and len(others):
+        raise MixlawError(
+            f"{request.file}: windows of {others[0]} tokens are drawn, not of the spec's sequence_length "
+            f"{request.length}",
+            "Give the spec that the file and its data were exported from, or export it with --data elsewhere",
+        )
+
+
+def _lines(drawn: Drawn, request: Request, target: Target, loader: Loader) -> tuple[Line, ...]:
+    shares = drawn.shares
+    asked = {**request.stage.shares, **({UNKNOWN: 0.0} if shares.get(UNKNOWN) else {})}
+    return tuple(
+        Line(name, share, shares[name], _tolerance(name, share, drawn, request, target, loader))
+        for name, share in asked.items()
+    )
+
+
+def _tolerance(
+    name: str, share: float, drawn: Drawn, request: Request, target: Target, loader: Loader
+) -> float:
+    count = max(1, drawn.items)
+    if name == UNKNOWN:
+        return 0.0
+    if not target.random:
+        return loader.parts(request, name) / count + SLACK
+    if request.unit == "window":
+        return SIGMAS * math.sqrt(share * (1 - share) / count)
+    # Delta method: a document adds (its tokens, if of this domain) - share x its tokens to the error.
+    of_this = drawn.domain_n == drawn.names.index(name)
+    errors = (of_this - share) * drawn.tokens_n
+    return float(SIGMAS * np.std(errors) * math.sqrt(count) / max(1, int(drawn.tokens_n.sum())))

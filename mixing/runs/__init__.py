@@ -1,0 +1,1 @@
+"""The runs table: one tidy row per run, checkpoint and validation set, from any layout."""

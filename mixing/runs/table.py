@@ -1,0 +1,260 @@
+"""The runs table: one tidy row per (run, checkpoint, validation set), whatever the source was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from mixing.errors import InputError
+from mixing.mixture import SUM_TOLERANCE, Mixture
+from mixing.runs.readers import read_layout
+
+SHARE = "share."
+LARGEST_LOSS = 1e60
+"""Squares of larger losses, and their products, leave the range of floating point."""
+
+
+@dataclass(frozen=True)
+class RunTable:
+    """Tidy losses of proxy runs.
+
+    `rows` has the columns run, share.<domain> (null in base rows), params, tokens, seed, eval, loss (nats per
+    token, or any metric where lower is better), stderr (of the evaluation, in the loss's unit; null where a table
+    names none). Rows with `tokens` 0 are the base model before continual pre-training. `warnings` say what was
+    repaired on reading.
+    """
+
+    rows: pl.DataFrame
+    source: str
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        return tuple(c.removeprefix(SHARE) for c in self.rows.columns if c.startswith(SHARE))
+
+    @property
+    def evals(self) -> tuple[str, ...]:
+        return tuple(self.rows["eval"].unique(maintain_order=True))
+
+    @property
+    def trained(self) -> pl.DataFrame:
+        """Rows of proxy runs, base rows left out."""
+        return self.rows.filter(pl.col("tokens") > 0)
+
+    @property
+    def base(self) -> pl.DataFrame:
+        """Rows of the base model before continual pre-training."""
+        return self.rows.filter(pl.col("tokens") == 0)
+
+    def mixtures(self) -> dict[str, Mixture]:
+        """The mixture of every run."""
+        columns = [SHARE + d for d in self.domains]
+        first = self.trained.unique("run", keep="first", maintain_order=True)
+        return {
+            row["run"]: Mixture(self.domains, tuple(row[c] for c in columns))
+            for row in first.iter_rows(named=True)
+        }
+
+    def weighted(self, weights: dict[str, float]) -> pl.DataFrame:
+        """The weighted mean over validation sets: run, share.*, params, tokens, seed, loss, stderr.
+
+        Sets are taken to err apart from each other; stderr is null where one of theirs is. Checkpoints that lack one
+        of the sets are left out. Raises InputError for a set that the table lacks.
+        """
+        missing = [name for name in weights if name not in self.evals]
+        if missing:
+            raise InputError(
+                f"{self.source}: no validation set {', '.join(map(repr, missing))}",
+                f"Choose among: {', '.join(self.evals[:30])}",
+            )
+        total = math.fsum(weights.values())
+        if not total > 0:
+            raise InputError(
+                f"{self.source}: the weights of {', '.join(weights)} sum to {total:g}", "Give weights above 0"
+            )
+        table = pl.DataFrame({"eval": list(weights), "weight": [w / total for w in weights.values()]})
+        keys = ["run", *(SHARE + d for d in self.domains), "params", "tokens", "seed"]
+        return (
+            self.rows.join(table, on="eval", how="inner")
+            .group_by(keys, maintain_order=True)
+            .agg(
+                (pl.col("loss") * pl.col("weight")).sum().alias("loss"),
+                (pl.col("stderr") * pl.col("weight")).pow(2).sum().sqrt().alias("stderr"),
+                pl.col("stderr").count().alias("known"),
+                pl.len().alias("n"),
+            )
+            .filter(pl.col("n") == len(weights))
+            .with_columns(pl.when(pl.col("known") == pl.col("n")).then("stderr"))
+            .drop("n", "known")
+        )
+
+    def lacking(self, weights: dict[str, float]) -> list[str]:
+        """Trained runs without any checkpoint that has all these validation sets."""
+        runs = self.trained["run"].unique(maintain_order=True).to_list()
+        kept = set(self.weighted(weights).filter(pl.col("tokens") > 0)["run"])
+        return [run for run in runs if run not in kept]
+
+    def without(self, runs: set[str]) -> RunTable:
+        """The same table without some runs (base rows stay)."""
+        kept = self.rows.filter((pl.col("tokens") == 0) | ~pl.col("run").is_in(list(runs)))
+        return RunTable(kept, self.source, self.warnings)
+
+
+def left_out(table: RunTable, weights: dict[str, float]) -> list[str]:
+    """A warning where some runs lack validation sets that the question names."""
+    lacking = table.lacking(weights)
+    if not lacking:
+        return []
+    named = ", ".join(lacking[:5]) + (", ..." if len(lacking) > 5 else "")
+    sets = ", ".join(list(weights)[:5]) + (", ..." if len(weights) > 5 else "")
+    return [f"{table.source}: left out, without losses on {sets}: {named}; evaluate these runs to use them"]
+
+
+def load_runs(path: str | Path) -> RunTable:
+    """Read a runs table: CSV, Parquet, a folder of finished runs, or a peer's layout (see `mixing.runs.readers`).
+
+    What was left out is among the table's warnings. Raises InputError naming the file, the column or the run.
+    """
+    frame, notes = read_layout(str(path))
+    return make_table(frame, str(path), notes)
+
+
+def make_table(frame: pl.DataFrame, source: str, notes: Sequence[str] = ()) -> RunTable:
+    """Check a tidy frame: shares on the simplex, finite losses, one value per (run, checkpoint, set).
+
+    Share rows that are off 1 by up to 0.02 are renormalised with a warning. Rows whose loss is missing or not
+    finite, and repeated rows, are dropped with a warning; `notes` of the reader come first among the warnings.
+    Raises InputError for what cannot be repaired.
+    """
+    warnings: list[str] = list(notes)
+    shares = [c for c in frame.columns if c.startswith(SHARE)]
+    if not shares:
+        found = ", ".join(frame.columns[:12])
+        raise InputError(
+            f"{source}: no share.<domain> column (columns as read: {found[:200]})",
+            "See the runs table in docs/runs-table.md; rows with more or fewer fields than the header hide it",
+        )
+    for column in ("run", "eval", "loss"):
+        if column not in frame.columns:
+            raise InputError(f"{source}: no column {column!r}", "See the runs table in docs/runs-table.md")
+    if "tokens" not in frame.columns:
+        frame = frame.with_columns(tokens=pl.lit(1))
+        warnings.append(f"{source}: no tokens column, so every run counts as one checkpoint")
+    for column in ("params", "seed"):
+        if column not in frame.columns:
+            frame = frame.with_columns(pl.lit(None, dtype=pl.Int64).alias(column))
+    if "stderr" not in frame.columns:
+        frame = frame.with_columns(stderr=pl.lit(None, dtype=pl.Float64))
+    try:
+        frame = frame.select(
+            pl.col("run").cast(pl.String),
+            *(pl.col(c).cast(pl.Float64) for c in shares),
+            pl.col("params").cast(pl.Float64).round().cast(pl.Int64),
+            pl.col("tokens").cast(pl.Float64).round().cast(pl.Int64),
+            pl.col("seed").cast(pl.Float64).round().cast(pl.Int64),
+            pl.col("eval").cast(pl.String),
+            pl.col("loss").cast(pl.Float64),
+            pl.col("stderr").cast(pl.Float64),
+        )
+    except pl.exceptions.PolarsError as error:
+        raise InputError(
+            f"{source}: a column holds something that is not a number ({str(error).splitlines()[0]})",
+            "Correct it: shares, params, tokens, seed, loss and stderr are numbers",
+        ) from error
+    for column in ("run", "eval", "tokens"):
+        if frame[column].null_count():
+            raise InputError(f"{source}: column {column!r} has empty cells", "Fill every cell of it")
+    if frame.filter(pl.col("tokens") < 0).height:
+        raise InputError(
+            f"{source}: column 'tokens' has negative values", "Tokens count from 0, the base model"
+        )
+    wrong = frame.filter(
+        pl.col("stderr").is_not_null() & ~(pl.col("stderr").is_finite() & (pl.col("stderr") >= 0))
+    )
+    if wrong.height:
+        raise InputError(
+            f"{source}: run {wrong['run'][0]!r} has a stderr of {wrong['stderr'][0]}",
+            "A standard error is a number from 0; leave the cell empty where it is not known",
+        )
+
+    frame, dropped = _finite_losses(frame, source)
+    largest = frame.filter(pl.col("loss").abs() > LARGEST_LOSS)
+    if largest.height:
+        raise InputError(
+            f"{source}: run {largest['run'][0]!r} has a loss of {largest['loss'][0]:.3g}, too large to fit",
+            "Correct it, or give losses in another unit",
+        )
+    warnings += dropped
+    frame, repaired = _on_simplex(frame, shares, source)
+    warnings += repaired
+    unique = frame.unique(["run", "tokens", "seed", "eval", "params"], keep="first", maintain_order=True)
+    if unique.height < frame.height:
+        warnings.append(
+            f"{source}: {frame.height - unique.height} repeated rows dropped, the first of each kept"
+        )
+    return RunTable(unique, source, warnings)
+
+
+def _finite_losses(frame: pl.DataFrame, source: str) -> tuple[pl.DataFrame, list[str]]:
+    bad = frame.filter(~pl.col("loss").is_finite().fill_null(False))
+    if not bad.height:
+        return frame, []
+    if bad.height == frame.height:
+        raise InputError(f"{source}: no finite loss in the table", "Check the loss column")
+    runs = bad["run"].unique(maintain_order=True).to_list()
+    named = ", ".join(runs[:5]) + (" ..." if len(runs) > 5 else "")
+    for kind, of_kind in (("trained", pl.col("tokens") > 0), ("base", pl.col("tokens") == 0)):
+        if frame.filter(of_kind).height and bad.filter(of_kind).height == frame.filter(of_kind).height:
+            raise InputError(
+                f"{source}: no {kind} row has a finite loss (run {named})",
+                "Evaluate or train those runs again",
+            )
+    warning = (
+        f"{source}: {bad.height} rows without a finite loss dropped (run {named}); "
+        "train those runs again if they diverged"
+    )
+    return frame.filter(pl.col("loss").is_finite()), [warning]
+
+
+def _on_simplex(frame: pl.DataFrame, shares: list[str], source: str) -> tuple[pl.DataFrame, list[str]]:
+    trained = frame.filter(pl.col("tokens") > 0)
+    matrix_nd = trained.select(shares).fill_null(0.0).to_numpy()
+    runs = trained["run"]
+    bad = ~np.isfinite(matrix_nd).all(1) | (matrix_nd < 0).any(1)
+    if bad.any():
+        run = runs[int(bad.argmax())]
+        raise InputError(f"{source}: run {run!r} has a share below 0 or not finite", "Correct this row")
+    sums_n = matrix_nd.sum(1)
+    off_n = np.abs(sums_n - 1)
+    if (off_n > SUM_TOLERANCE).any():
+        at = int(off_n.argmax())
+        raise InputError(
+            f"{source}: shares of run {runs[at]!r} sum to {sums_n[at]:.4g}, not 1",
+            "Correct this row's shares",
+        )
+    warnings = []
+    if (off_n > 1e-6).any():
+        count = len(set(runs.filter(pl.Series(off_n > 1e-6))))
+        warnings.append(
+            f"{source}: shares of {count} runs were off 1 by up to {off_n.max():.3g}; renormalised"
+        )
+    scaled = trained.with_columns(pl.Series(c, matrix_nd[:, i] / sums_n) for i, c in enumerate(shares))
+    varied = scaled.group_by("run").agg(pl.struct(shares).n_unique().alias("n")).filter(pl.col("n") > 1)
+    if varied.height:
+        # Rounded cells of one run may differ in the last digit; different mixtures may not share a name.
+        spread = scaled.group_by("run").agg((pl.col(c).max() - pl.col(c).min()).alias(c) for c in shares)
+        worst = spread.with_columns(pl.max_horizontal(shares).alias("spread")).sort("spread", descending=True)
+        if worst["spread"][0] > 1e-6:
+            raise InputError(
+                f"{source}: run {worst['run'][0]!r} has rows with different shares",
+                "Give every (mixture, size, seed) a run name of its own",
+            )
+    base = frame.filter(pl.col("tokens") == 0).with_columns(
+        pl.lit(None, dtype=pl.Float64).alias(c) for c in shares
+    )
+    return pl.concat([base, scaled]), warnings

@@ -1,0 +1,1 @@
+"""From text to the windows a proxy reads: tokenizer, token store, sampler."""

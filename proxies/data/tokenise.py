@@ -1,0 +1,106 @@
+"""One corpus into shards of tokens, redoing only the shards that are not finished."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mixing.corpora.documents import Document, Source, Tally, check_split, contents, is_heldout
+from mixing.corpora.files import folder_name
+from mixing.corpora.progress import ByteProgress
+from mixing.corpora.token_files import TokenDocument
+from proxies.data import shards
+from proxies.data.encode import Encoder, Joiner, OnPart
+from proxies.data.manifest import DomainEntry, Recipe, SplitEntry
+from proxies.data.shards import Shard
+
+SHARD_FILE = re.compile(r"(train|heldout)-(\d{5,})\.(bin|idx|json)")
+
+
+def tokenise(
+    source: Source,
+    files_fingerprint: str,
+    store: Path,
+    recipe: Recipe,
+    encoder: Encoder | Joiner,
+    progress: ByteProgress,
+) -> DomainEntry:
+    """Cut a domain into shards, in the order of its documents, and encode those that are not there already.
+
+    All text is read, but a shard that is finished for the same text and recipe is not encoded again. Raises
+    InputError where one split has no document and as `mixing.corpora.documents.documents`, MixlawError where a shard
+    cannot be written, OSError where the domain's folder cannot.
+    """
+    folder = folder_name(source.name)
+    (store / folder).mkdir(parents=True, exist_ok=True)
+    for left in (store / folder).glob(".*.partial"):
+        left.unlink()
+    tally = Tally()
+    reported = 0
+
+    def flush(split: _Split) -> None:
+        nonlocal reported
+        start, span = reported, tally.bytes_read - reported
+        split.flush(store, encoder, lambda part: progress.at(start + int(part * span)))
+        reported = tally.bytes_read
+
+    train = _Split(f"{folder}/train", recipe)
+    heldout = _Split(f"{folder}/heldout", recipe)
+    for document in contents(source, tally):
+        split = heldout if is_heldout(document.digest, recipe.heldout_fraction) else train
+        split.add(document)
+        if split.bytes >= recipe.shard_bytes:
+            flush(split)
+    check_split(source.name, train.documents + heldout.documents, heldout.documents, recipe.heldout_fraction)
+    for split in (train, heldout):
+        if split.waiting:
+            flush(split)
+    _remove_surplus(store / folder, {"train": len(train.shards), "heldout": len(heldout.shards)})
+    return DomainEntry(files_fingerprint, SplitEntry.of(train.shards), SplitEntry.of(heldout.shards))
+
+
+@dataclass
+class _Split:
+    """The shard that is being filled, and those that are done."""
+
+    prefix: str
+    recipe: Recipe
+    shards: list[Shard] = field(default_factory=list)
+    documents: int = 0
+    waiting: list[Any] = field(default_factory=list)
+    bytes: int = 0
+
+    def __post_init__(self) -> None:
+        self._hash = self._new_hash()
+
+    def add(self, document: Document | TokenDocument) -> None:
+        self.waiting.append(document.ids if isinstance(document, TokenDocument) else document.text)
+        self._hash.update(document.digest)
+        self.bytes += document.size
+        self.documents += 1
+
+    def flush(self, store: Path, encoder: Encoder | Joiner, on_part: OnPart) -> None:
+        prefix = f"{self.prefix}-{len(self.shards):05d}"
+        key = self._hash.hexdigest()
+        shard = shards.finished(store, prefix, key)
+        if shard is None:
+            tokens, lengths = encoder.encode(self.waiting, on_part)
+            shard = shards.write(store, prefix, key, tokens, lengths, self.bytes)
+        self.shards.append(shard)
+        self.waiting = []
+        self.bytes = 0
+        self._hash = self._new_hash()
+
+    def _new_hash(self) -> hashlib._Hash:
+        return hashlib.sha256(repr(sorted(asdict(self.recipe).items())).encode())
+
+
+def _remove_surplus(folder: Path, shards_of: dict[str, int]) -> None:
+    """Shards of a time when there was more text."""
+    for path in folder.iterdir():
+        match = SHARD_FILE.fullmatch(path.name)
+        if match and int(match[2]) >= shards_of[match[1]]:
+            path.unlink()

@@ -1,0 +1,1 @@
+"""The run store, and the processes that fill it: claims, launcher, worker."""

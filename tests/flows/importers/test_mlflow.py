@@ -1,0 +1,158 @@
+"""Runs tables from MLflow: what our tracker wrote, and what a user logged with MLflow's own calls."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import mlflow
+import pytest
+
+from flows.importers.mlflow import load_experiment
+from flows.tracking.client import Tracker
+from mixing.errors import InputError, MixlawError
+from mixing.runs.table import RunTable
+from tests.conftest import Finished
+from tests.flows.tracking.test_client import RUNS, study_record
+from tests.tiny_study import mixlaw
+
+SHARES = (0.2, 0.4, 0.6, 0.8)
+CHECKPOINTS = (1000, 2000, 4000, 8000)
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> Iterator[str]:
+    """A user's own MLflow, reached with MLflow's fluent calls."""
+    address = f"sqlite:///{tmp_path}/user.db"
+    with mock.patch.dict(os.environ):
+        mlflow.set_tracking_uri(address)
+        mlflow.create_experiment("cpt", (tmp_path / "artifacts").as_uri())
+        mlflow.set_experiment("cpt")
+        yield address
+        while mlflow.active_run():
+            mlflow.end_run()
+        mlflow.set_tracking_uri(None)
+
+
+def log_run(name: str, target: float | None, steps: tuple[int, ...], separator: str = ".") -> None:
+    with mlflow.start_run(run_name=name):
+        if target is not None:
+            mlflow.log_params(
+                {"share.web": 1 - target, "share.code": target, "params": 1_300_000, "lr": "1e-3"}
+            )
+        for step in steps:
+            gain = (target or 0.0) * step / 1e4
+            mlflow.log_metric(f"loss{separator}web", 3 + gain * 0.1, step=step)
+            mlflow.log_metric(f"loss{separator}code", 3 - gain, step=step)
+            mlflow.log_metric("grad_norm", 1.0, step=step)
+
+
+def log_study(separator: str = ".") -> None:
+    log_run("base", None, (0,), separator)
+    for target in SHARES:
+        log_run("cpt", target, CHECKPOINTS, separator)
+
+
+def row(table: RunTable, eval_: str, tokens: int, code: float) -> list[float]:
+    found = table.rows.filter(eval=eval_, tokens=tokens)
+    return found.filter((found["share.code"] - code).abs() < 1e-9)["loss"].to_list()
+
+
+@pytest.mark.parametrize("separator", [".", "/"])
+def test_plain_mlflow_calls(uri: str, separator: str) -> None:
+    log_study(separator)
+    table = load_experiment("mlflow:cpt", uri)
+    assert table.domains == ("web", "code")
+    assert set(table.evals) == {"web", "code"}
+    assert table.base.sort("eval")["loss"].to_list() == [3.0, 3.0]
+    assert table.trained.height == len(SHARES) * len(CHECKPOINTS) * 2
+    # Four runs of one name are still four runs.
+    assert {round(m.share("code"), 6) for m in table.mixtures().values()} == set(SHARES)
+    assert row(table, "code", 4000, 0.4) == pytest.approx([3 - 0.16])
+    assert set(table.trained["params"]) == {1_300_000}
+    assert table.warnings == []
+
+
+def test_a_step_logged_again_counts_as_last_logged(uri: str) -> None:
+    log_study()
+    with mlflow.start_run(run_name="again"):
+        mlflow.log_params({"share.web": 0.5, "share.code": 0.5})
+        for loss in (9.0, 2.5):
+            mlflow.log_metric("loss.web", loss, step=1000)
+    assert row(load_experiment("mlflow:cpt", uri), "web", 1000, 0.5) == [2.5]
+
+
+def test_runs_that_have_not_finished_are_left_out_and_said(uri: str) -> None:
+    log_study()
+    mlflow.start_run(run_name="going on")
+    mlflow.log_params({"share.web": 0.5, "share.code": 0.5})
+    mlflow.log_metric("loss.web", 2.0, step=1000)
+    table = load_experiment("mlflow:cpt", uri)
+    assert len(table.mixtures()) == len(SHARES)
+    assert table.warnings == ["mlflow:cpt: 1 run(s) left out: not finished"]
+
+
+def test_what_cannot_be_read_is_said(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such experiment") as caught:
+        load_experiment("mlflow:ctp", uri)
+    assert "cpt" in caught.value.hint
+    with pytest.raises(InputError, match="names no experiment"):
+        load_experiment("mlflow:", uri)
+    with pytest.raises(InputError, match="none of its 0 runs has parameters share"):
+        load_experiment("mlflow:cpt", uri)
+    with mlflow.start_run():
+        mlflow.log_metric("loss.web", 2.0, step=5)
+    with pytest.raises(InputError, match="none of its 1 runs has parameters share"):
+        load_experiment("mlflow:cpt", uri)
+    with mlflow.start_run():
+        mlflow.log_params({"share.web": 0.5, "share.code": 0.5})
+        mlflow.log_metric("loss.web", 2.0)
+    with pytest.raises(InputError, match=r"no loss\.<eval> metric at a step above 0"):
+        load_experiment("mlflow:cpt", uri)
+    with mlflow.start_run(run_name="odd"):
+        mlflow.log_params({"share.web": "half", "share.code": 0.5})
+        mlflow.log_metric("loss.web", 2.0, step=5)
+    with pytest.raises(InputError, match=r"share\.web of run 'odd' is 'half', not a number"):
+        load_experiment("mlflow:cpt", uri)
+    with pytest.raises(InputError, match="no MLflow store"):
+        load_experiment("mlflow:cpt", f"sqlite:///{tmp_path}/none.db")
+    assert not (tmp_path / "none.db").exists()
+    with pytest.raises(MixlawError, match="did not answer"):
+        load_experiment("mlflow:cpt", "http://127.0.0.1:9")
+
+
+def test_only_the_newest_question_of_a_study(tmp_path: Path) -> None:
+    """Another question trains other proxies under another parent; only its own are its answer's."""
+    from dataclasses import replace
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    study, _ = study_record(tmp_path)
+    tracker = Tracker(uri, tmp_path, "code")
+    tracker.publish(study, RUNS, None, "")
+    confirmation = replace(RUNS[1], run="run9", name="confirmation target=0.5", kind="confirmation")
+    tracker.publish(replace(study, identity="other"), [RUNS[0], confirmation], None, "")
+    table = load_experiment("mlflow:code", uri)
+    assert set(table.mixtures()) == {"proxy target=0.25 seed=0"}
+    assert len(table.warnings) == 2
+    tracker.publish(study, RUNS, None, "")
+    assert len(load_experiment("mlflow:code", uri).mixtures()) == 2
+
+
+def test_a_study_answers_from_mlflow_as_from_its_files(finished: Finished) -> None:
+    asked = ("--general", "docs", "--target", "code", "--tolerance", "0.3", "--json")
+    done = mixlaw(finished.home, "decide", "mlflow:tiny", *asked)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    own = json.loads((finished.folder / "decision.json").read_text())
+    assert found["n_runs"] == own["n_runs"] == 4
+    assert found["critical_ratio"] == pytest.approx(own["critical_ratio"], abs=1e-4)
+    assert found["warnings"] == [
+        "mlflow:tiny: 1 run(s) left out: a study's confirmation, which its answer is not fitted on",
+        *own["warnings"],
+    ]
+    fitted = mixlaw(finished.home, "fit", "mlflow:tiny", "--eval", "docs", "--json")
+    assert fitted.returncode == 0, fitted.stderr
+    assert {law["n_runs"] for law in json.loads(fitted.stdout)["laws"]} == {4}

@@ -1,0 +1,109 @@
+"""The study file: what it accepts, and the one line it answers with when something is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flows.study.models import Study
+from mixing.errors import InputError
+
+GOOD = """\
+study: code
+domains:
+  docs: {role: general, paths: corpora/docs}
+  python: {role: target, paths: [corpora/python], max_epochs: 3}
+model: {depth: 2, context: 64}
+base: {tokens: 2e6}
+proxies: {tokens: 0.5M, target_shares: [0.5, 0.25]}
+decision: {tolerance: 0.0}
+"""
+
+
+def load(tmp_path: Path, text: str) -> Study:
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    return Study.load(path)
+
+
+def test_defaults_and_token_counts(tmp_path: Path) -> None:
+    study = load(tmp_path, GOOD)
+    assert (study.base.tokens, study.proxies.tokens) == (2_000_000, 500_000)
+    assert study.proxies.target_shares == (0.25, 0.5)
+    assert study.path("corpora/docs") == tmp_path / "corpora" / "docs"
+    assert study.names("general") == ("docs",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "target_shares",
+            "target_share",
+            "proxies.target_share: unknown key (and 1 more). Did you mean target_shares?",
+        ),
+        ("max_epochs", "max_epoch", "domains.python.max_epoch: unknown key. Did you mean max_epochs?"),
+        ("tolerance: 0.0", "tolerance: 0, levle: 0.9", "decision.levle: unknown key. Did you mean level?"),
+        ("base: {tokens: 2e6}", "base: {checkpoint: a.pt, tokens: 2}", "base: give either tokens"),
+        ("role: target", "role: general", "no domain has role target"),
+        ("0.5, 0.25", "0.5, 1.25", "1.25 is not a share"),
+        ("0.5, 0.25", "0.5, 0.5", "a target share is given twice"),
+        ("tolerance: 0.0", "tolerance: .nan", "decision.tolerance: Input should be a finite number"),
+        (
+            "tolerance: 0.0",
+            "tolerance: 0, general: {doc: 1}",
+            "'doc', which is not a domain (did you mean docs?)",
+        ),
+        ("study: code", "study: ../code", "is not a name"),
+        ("study: code", "study: prefect", "is not a name"),
+        ("study: code", "study: code\nstudy: more", "line 2: 'study' is given twice"),
+        ("tokens: 2e6", "tokens: 2.5", "base.tokens: Input should be a valid integer"),
+        ("tokens: 2e6", "tokens: -1", "base.tokens: Input should be greater than 0"),
+        ("decision: {tolerance: 0.0}\n", "", "decision: missing"),
+        ("decision: {", "decision: [", "line 8: not YAML"),
+        (GOOD, "just text", "not a study file"),
+        (GOOD, "", "not a study file"),
+        ("proxies:", "spec: {total_tokens: 1000}\nproxies:", "spec.global_batch_tokens 524288 is more than"),
+        (
+            "proxies:",
+            "spec: {global_batch_tokens: 5000}\nproxies:",
+            "spec.global_batch_tokens 5000 is no multiple of spec.sequence_length 2048",
+        ),
+        ("study: code", "study: !!python/name:os.system", "not YAML"),
+    ],
+)
+def test_one_line_that_names_file_and_key(tmp_path: Path, old: str, new: str, message: str) -> None:
+    assert old in GOOD
+    with pytest.raises(InputError) as caught:
+        load(tmp_path, GOOD.replace(old, new))
+    line = str(caught.value)
+    assert message in line
+    assert "study.yaml" in line
+    assert "\n" not in line
+    assert caught.value.hint
+    assert caught.value.exit_status == 2
+
+
+def test_identity_is_of_the_question_not_of_the_layout(tmp_path: Path) -> None:
+    study = load(tmp_path, GOOD)
+    same = load(tmp_path, "# a comment\nseed: 0\n" + GOOD.replace("2e6", "2_000_000"))
+    assert same.identity == study.identity
+    assert load(tmp_path, GOOD.replace("tolerance: 0.0", "tolerance: 0.1")).identity != study.identity
+
+
+def test_composition_is_fixed_within_a_role(tmp_path: Path) -> None:
+    two = GOOD.replace("  python:", "  wiki: {role: general, paths: w}\n  python:")
+    supply = {"docs": 300, "wiki": 100, "python": 7}
+    study = load(tmp_path, two)
+    assert study.composition("general", supply) == {"docs": 0.75, "wiki": 0.25}
+    assert study.composition("target", supply) == {"python": 1.0}
+    with pytest.raises(InputError, match="give every general domain a weight, or none"):
+        load(tmp_path, two.replace("paths: w", "paths: w, weight: 2"))
+
+
+def test_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"domains\.docs\.paths: .*corpora/docs does not exist"):
+        load(tmp_path, GOOD).sources()
+    with pytest.raises(InputError, match="no such study file"):
+        Study.load(tmp_path / "none.yaml")

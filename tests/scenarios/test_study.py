@@ -1,0 +1,262 @@
+"""A study from text to the registered mix, and again: nothing is trained twice."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.pipeline.analysis import discard_other_answer
+from flows.pipeline.prepare import Job
+from flows.settings import home as homes
+from flows.settings.home import StudyFolder
+from mixing.errors import MixlawError
+from tests.conftest import Finished
+from tests.tiny_study import STUDY, environment, finished_runs, mixlaw, write_study
+
+
+def test_closing_screen(finished: Finished) -> None:
+    screen = finished.screen
+    for text in (
+        "proxy target=0.25 seed=0",
+        "confirmation target=",
+        "held-out error",
+        "Critical ratio 0.",
+        "90% interval [",
+        "what binds:",
+        "Confirmation run at target share",
+        "replay 5%",
+        "replay 50%",
+        "mixspec.yaml",
+        "figures",
+        "models:/tiny@champion, version 1 (new)",
+    ):
+        assert text in screen
+    # Standard error is a file here: plain lines, no bars.
+    assert re.search(r"4 proxies: 4 of 4 done", finished.progress)
+    assert "\x1b" not in finished.progress
+
+
+def test_results_are_files(finished: Finished) -> None:
+    folder = finished.folder
+    decision = json.loads((folder / "decision.json").read_text())
+    assert decision["status"] == "decided"
+    assert 0.25 < decision["critical_ratio"] < 0.9
+    spec = yaml.safe_load((folder / "mixspec.yaml").read_text())
+    assert spec["decision"]["critical_ratio"] == decision["critical_ratio"]
+    assert sum(part["share"] for part in spec["domains"].values()) == pytest.approx(1)
+    assert len(spec["provenance"]["runs"]) == 6
+    assert len(list((folder / "figures").glob("*.png"))) >= 3
+    confirmation = json.loads((folder / "confirmation.json").read_text())
+    assert confirmation["target_share"] == pytest.approx(decision["critical_ratio"], abs=6e-4)
+    # The fit that predicted it has not seen it.
+    assert decision["n_runs"] == 4
+
+
+def test_again_trains_nothing_and_answers_at_once(finished: Finished) -> None:
+    before = finished_runs(finished.folder)
+    started = time.monotonic()
+    done = mixlaw(finished.home, "run", str(finished.study), "--json")
+    assert time.monotonic() - started < 30
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["runs"]["trained_now"] == 0
+    assert answer["mlflow_version"] == "1"
+    assert finished_runs(finished.folder) == before
+    assert (
+        answer["critical_ratio"]
+        == json.loads((finished.folder / "decision.json").read_text())["critical_ratio"]
+    )
+
+
+def test_mlflow_has_it_once(finished: Finished) -> None:
+    with sqlite3.connect(finished.home / "mlflow.db") as database:
+        kinds = dict(
+            database.execute(
+                "select value, count(*) from tags where key = 'mixlaw.kind' group by value"
+            ).fetchall()
+        )
+        assert kinds == {"study": 1, "base": 1, "proxy": 4, "confirmation": 1}
+        assert database.execute("select count(*) from model_versions").fetchone() == (1,)
+        steps = database.execute("select max(step) from metrics where key = 'loss.docs'").fetchone()
+        assert steps == (15872,)
+        failed = database.execute("select count(*) from runs where status != 'FINISHED'").fetchone()
+        assert failed == (0,)
+
+
+def test_export_of_the_champion(finished: Finished, tmp_path: Path) -> None:
+    out = tmp_path / "blend.json"
+    done = mixlaw(finished.home, "export", "models:/tiny@champion", "--to", "megatron", "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    train = json.loads(out.read_text())["train"]
+    assert {Path(part).parent.name for part in train[1::2]} == {"docs", "code"}
+    assert all(Path(f"{part}.bin").exists() for part in train[1::2])
+
+
+def test_looking_at_a_finished_study(finished: Finished) -> None:
+    status = mixlaw(finished.home, "status", str(finished.study), "--json")
+    counts = json.loads(status.stdout)
+    assert (counts["done"], counts["failed"], counts["left"], counts["process"]) == (6, 0, 0, None)
+    plan = json.loads(mixlaw(finished.home, "plan", str(finished.study), "--json").stdout)
+    assert plan["runs_done"] == 6
+    assert not plan["supply_estimated"]
+    catalog = json.loads(mixlaw(finished.home, "catalog", str(finished.study), "--json").stdout)
+    assert [domain["documents"] for domain in catalog["domains"]] == [500, 500]
+
+
+def test_a_new_answer_drops_the_confirmation_of_an_earlier_one(tmp_path: Path) -> None:
+    """Before its own is trained: else the status would call the earlier one this one's."""
+    write_study(tmp_path)
+    job = Job.load(tmp_path / "study.yaml", tmp_path / "home")
+    job.create_folder()
+    for run, kept in (("a" * 16, True), ("b" * 16, False)):
+        job.folder.confirmation.write_text(json.dumps({"run": "a" * 16, "target_share": 0.5}))
+        job.folder.mixspec.write_text("mixspec: 1\n")
+        discard_other_answer(job, run)
+        assert (job.folder.confirmation.exists(), job.folder.mixspec.exists()) == (kept, kept)
+
+
+def test_an_answer_to_an_earlier_question_is_called_that(finished: Finished) -> None:
+    def asked(study: Path) -> dict[str, object]:
+        return json.loads(mixlaw(finished.home, "status", str(study), "--json").stdout)
+
+    assert asked(finished.study)["answer"] == "decided"
+    wider = finished.study.with_name("wider.yaml")
+    wider.write_text(finished.study.read_text().replace("[0.25, 0.5", "[0.25, 0.4, 0.5"))
+    now = asked(wider)
+    assert (now["answer"], now["left"]) == ("earlier", 2)
+
+
+def test_plan_before_anything(tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    done = mixlaw(tmp_path / "home", "plan", str(study), "--json")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert [run["kind"] for run in plan["runs"]] == ["base", *["proxy"] * 4, "confirmation"]
+    assert plan["supply_estimated"]
+    assert plan["seconds_left"] > 0
+    assert not list((tmp_path / "home" / "tiny" / "runs").iterdir())
+
+
+def test_a_second_start_is_refused(tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    folder = StudyFolder.of("tiny", tmp_path / "home")
+    folder.path.mkdir(parents=True)
+    code = (
+        "import sys, time; from pathlib import Path; from flows.home import StudyFolder, exclusive\n"
+        f"with exclusive(StudyFolder(Path({str(folder.path)!r}))): print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment(tmp_path / "home")
+    )
+    try:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        owner = homes.owner(folder)
+        assert owner is not None
+        assert owner.pid == holder.pid
+        done = mixlaw(tmp_path / "home", "run", str(study))
+        assert done.returncode == 1
+        assert f"already running (process {holder.pid})" in done.stderr
+        assert done.stderr.count("\n") == 1
+    finally:
+        holder.kill()
+        holder.wait()
+    assert homes.owner(folder) is None
+    with (
+        homes.exclusive(folder),
+        pytest.raises(MixlawError, match="already running"),
+        homes.exclusive(folder),
+    ):
+        pass
+
+
+def decision_of(folder: Path) -> dict[str, object]:
+    return json.loads((folder / "decision.json").read_text())
+
+
+def test_a_changed_question_keeps_the_runs(finished: Finished, tmp_path: Path) -> None:
+    """Another tolerance trains only its confirmation run, and is a new version of the mix."""
+    shutil.copytree(finished.study.parent, tmp_path / "copy")
+    study = tmp_path / "copy" / "study.yaml"
+    study.write_text(STUDY.replace("tolerance: 0.3", "tolerance: 0.2"))
+    done = mixlaw(
+        tmp_path / "copy" / "home", "run", str(study), "--json", MLFLOW_TRACKING_URI=local(tmp_path)
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["runs"]["trained_now"] == 1
+    assert answer["critical_ratio"] < decision_of(finished.folder)["critical_ratio"]
+
+
+def local(folder: Path) -> str:
+    return f"sqlite:///{folder}/other.db"
+
+
+def test_the_run_store_gives_the_study_s_own_answer(finished: Finished) -> None:
+    """The confirmation lies there too, and must not be fitted on."""
+    asked = ("--general", "docs", "--target", "code", "--tolerance", "0.3", "--json")
+    done = mixlaw(finished.home, "decide", str(finished.folder / "runs"), *asked)
+    assert done.returncode == 0, done.stderr
+    found, own = json.loads(done.stdout), decision_of(finished.folder)
+    for key in ("critical_ratio", "interval", "n_runs", "law", "shares", "binding"):
+        assert found[key] == own[key], key
+    assert any("left out 1 run" in warning for warning in found["warnings"])
+
+
+def test_another_cap_trains_nothing(finished: Finished, tmp_path: Path) -> None:
+    shutil.copytree(finished.study.parent, tmp_path / "copy")
+    study = tmp_path / "copy" / "study.yaml"
+    study.write_text(STUDY.replace("paths: corpora/code}", "paths: corpora/code, max_epochs: 8}"))
+    done = mixlaw(
+        tmp_path / "copy" / "home", "run", str(study), "--json", MLFLOW_TRACKING_URI=local(tmp_path)
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["runs"]["trained_now"] == 0
+
+
+def test_a_recommended_mix_that_was_fitted_on_is_no_confirmation(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from flows.orchestration.steps import Steps
+
+    said: list[str] = []
+    shown = SimpleNamespace(say=said.append)
+    steps = Steps(SimpleNamespace(study=None), shown, 1)  # type: ignore[arg-type]
+    spec = SimpleNamespace(run_id="a" * 16, context=8)
+    planned = SimpleNamespace(target_share=0.5, name="confirmation target=0.5")
+    outcome = SimpleNamespace(
+        store=SimpleNamespace(domains={}),
+        given=SimpleNamespace(decision=None),
+        plan=None,
+        names={spec.run_id: "proxy target=0.5 seed=0"},
+        confirmation=None,
+    )
+    monkeypatch.setattr("flows.orchestration.steps.confirmation_run", lambda *_: planned)
+    monkeypatch.setattr("flows.orchestration.steps.supply_of", lambda _: {})
+    monkeypatch.setattr("flows.orchestration.steps.proxy_spec", lambda *_: spec)
+    steps._confirm(outcome, "base")  # type: ignore[arg-type]
+    assert outcome.confirmation is None
+    assert "proxy target=0.5 seed=0" in said[0]
+
+
+def test_one_share_is_an_honest_not_yet(finished: Finished, tmp_path: Path) -> None:
+    shutil.copytree(finished.study.parent, tmp_path / "copy")
+    study, home = tmp_path / "copy" / "study.yaml", tmp_path / "copy" / "home"
+    study.write_text(STUDY.replace("[0.25, 0.5, 0.75, 0.9]", "[0.5]"))
+    done = mixlaw(home, "run", str(study))
+    assert done.returncode == 0, done.stderr
+    assert "Not yet" in done.stdout
+    assert "train these next" in done.stdout
+    assert decision_of(home / "tiny")["critical_ratio"] is None
+    # What lies there is never the mix of another question.
+    assert not (home / "tiny" / "mixspec.yaml").exists()
+    assert not (home / "tiny" / "confirmation.json").exists()
