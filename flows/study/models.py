@@ -210,6 +210,38 @@ class SpecPart(_Part):
     global_batch_tokens: Tokens = 524288
 
 
+class RunnerPart(_Part):
+    """Where the proxies train. It changes no run and no answer."""
+
+    kind: Literal["local", "prefect", "dask", "ray"] = "local"
+    """local: processes of this machine. prefect: the workers of a deployment. dask, ray: a cluster."""
+    address: str | None = None
+    """Of Dask's scheduler, such as tcp://scheduler:8786 (required), or of the Ray cluster (default: auto)."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_form(cls, value: object) -> object:
+        return {"kind": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _address_of_a_cluster(self) -> RunnerPart:
+        if self.kind == "dask" and not self.address:
+            raise ValueError(
+                "dask needs the address of its scheduler: {kind: dask, address: 'tcp://HOST:8786'}"
+            )
+        if self.kind == "prefect" and self.address is not None:
+            raise ValueError("prefect takes no address here: its server is the one of PREFECT_API_URL")
+        if self.kind == "local" and self.address is not None:
+            raise ValueError("local takes no address: for a cluster, kind is dask or ray")
+        if self.kind == "ray" and self.address is None:
+            return self.model_copy(update={"address": "auto"})
+        return self
+
+
+NOT_IN_IDENTITY = {"runner"}
+"""Keys that change neither the question nor a run."""
+
+
 class Study(_Part):
     """A study file. `Study.load` is the way in; relative paths in it are relative to its folder."""
 
@@ -224,6 +256,7 @@ class Study(_Part):
     decision: DecisionPart
     confirm: bool = True
     spec: SpecPart | None = None
+    runner: RunnerPart = RunnerPart()
 
     _file: Path = PrivateAttr(default=Path("study.yaml"))
 
@@ -278,7 +311,7 @@ class Study(_Part):
         if self.spec is None:
             return self
         length, batch = self.spec.sequence_length, self.spec.global_batch_tokens
-        total = self.spec.total_tokens or self.decision.tokens or self.proxies.tokens
+        total = self.target_run_tokens
         if batch % length:
             raise ValueError(
                 f"spec.global_batch_tokens {batch} is no multiple of spec.sequence_length {length}"
@@ -322,8 +355,19 @@ class Study(_Part):
     @property
     def identity(self) -> str:
         """Hash of what the file asks (not of its comments or order of keys), 16 hex characters."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        document = self.model_dump(mode="json", exclude=NOT_IN_IDENTITY)
+        content = json.dumps(document, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    @property
+    def asked_tokens(self) -> int:
+        """The continual-pre-training budget that the decision is about."""
+        return self.decision.tokens or self.proxies.tokens
+
+    @property
+    def target_run_tokens(self) -> int:
+        """Tokens of the run that the mix spec is written for."""
+        return (self.spec and self.spec.total_tokens) or self.asked_tokens
 
     def path(self, relative: str) -> Path:
         """A path of the file, resolved from the file's folder."""

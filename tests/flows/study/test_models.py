@@ -8,6 +8,8 @@ import pytest
 
 from flows.study.models import Study
 from mixing.errors import InputError
+from tests.tiny_study import ROOT
+from tests.tiny_study import STUDY as TINY
 
 GOOD = """\
 study: code
@@ -107,3 +109,51 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
         load(tmp_path, GOOD).sources()
     with pytest.raises(InputError, match="no such study file"):
         Study.load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "address"),
+    [
+        ("", "local", None),
+        ("runner: local", "local", None),
+        ("runner: prefect", "prefect", None),
+        ("runner: ray", "ray", "auto"),
+        ("runner: {kind: ray, address: 'ray://head:10001'}", "ray", "ray://head:10001"),
+        ("runner: {kind: dask, address: 'tcp://scheduler:8786'}", "dask", "tcp://scheduler:8786"),
+    ],
+)
+def test_runner_is_a_word_or_a_mapping(tmp_path: Path, key: str, kind: str, address: str | None) -> None:
+    study = load(tmp_path, GOOD + key)
+    assert (study.runner.kind, study.runner.address) == (kind, address)
+    assert study.identity == load(tmp_path, GOOD).identity, "where runs train does not change what they are"
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("runner: dask", "runner: dask needs the address of its scheduler"),
+        ("runner: {kind: local, address: a}", "runner: local takes no address"),
+        ("runner: {kind: prefect, address: a}", "runner: prefect takes no address"),
+        ("runner: slurm", "runner.kind: Input should be 'local', 'prefect', 'dask' or 'ray'"),
+        ("runner: {kind: ray, adress: a}", "runner.adress: unknown key. Did you mean address?"),
+    ],
+)
+def test_runner_that_cannot_be_is_refused(tmp_path: Path, key: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load(tmp_path, GOOD + key)
+    assert message in str(caught.value)
+
+
+def test_identity_of_earlier_study_files_stays(tmp_path: Path) -> None:
+    """A new hash would count finished studies as unfinished: a new key at its default must not enter it."""
+    assert Study.load(ROOT / "examples" / "code" / "study.yaml").identity == "059db7aa174e9df8"
+    assert load(tmp_path, TINY).identity == "308e1d2bc41db590"
+
+
+def test_budget_asked_about_and_of_the_target_run(tmp_path: Path) -> None:
+    study = load(tmp_path, GOOD)
+    assert (study.asked_tokens, study.target_run_tokens) == (500_000, 500_000)
+    study = load(tmp_path, GOOD.replace("tolerance: 0.0", "tolerance: 0, tokens: 1M"))
+    assert (study.asked_tokens, study.target_run_tokens) == (1_000_000, 1_000_000)
+    study = load(tmp_path, GOOD + "spec: {total_tokens: 20B}")
+    assert (study.asked_tokens, study.target_run_tokens) == (500_000, 20 * 10**9)
