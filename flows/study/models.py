@@ -7,11 +7,10 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -25,6 +24,7 @@ from pydantic import (
 
 from flows.settings.home import RESERVED
 from mixing.errors import InputError
+from mixing.strict_yaml import read_yaml
 
 if TYPE_CHECKING:
     from mixing.corpora.documents import Source
@@ -396,35 +396,14 @@ class Study(_Part):
         return sources_of(self)
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice (YAML's own rule is that the last one silently wins)."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise InputError(
-                    f"{self.name}: line {key_node.start_mark.line + 1}: {key!r} is given twice",
-                    "Keep one of them",
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        with open(path, encoding="utf-8") as stream:
-            document = yaml.load(stream, _Loader)
+        text = path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path}: no such study file", "Write one with: mixlaw init DIR") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise InputError(f"{path}: cannot be read ({error})", "A study file is YAML text") from None
-    except yaml.MarkedYAMLError as error:
-        line = f" line {error.problem_mark.line + 1}:" if error.problem_mark else ""
-        raise InputError(f"{path}:{line} not YAML ({error.problem})", "Mind the indentation") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML ({str(error).splitlines()[0]})", "A study file is YAML") from None
+    document = read_yaml(text, str(path), aliases=True)
     if not isinstance(document, dict):
         raise InputError(f"{path}: not a study file", "It starts with a line such as  study: my-study")
     return document

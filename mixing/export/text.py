@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from mixing.errors import InputError
+from mixing.strict_yaml import read_yaml
 
 
 def json_text(values: Mapping[str, Any]) -> str:
@@ -61,8 +62,6 @@ def parse_json(text: str) -> Any:
 
 def parse_yaml(text: str) -> Any:
     """The mapping in a trainer's YAML file. Raises InputError for anything else."""
-    from mixing.spec.yaml_file import read_yaml
-
     return _object(read_yaml(text.encode(), "the file"))
 
 

@@ -17,7 +17,8 @@ from mixing.atomic import replace_files
 from mixing.decision.result import Binding, Decision
 from mixing.errors import InputError, MixlawError
 from mixing.spec.validation import check_consistency, exceeds_cap
-from mixing.spec.yaml_file import MAX_BYTES, check_schema, problem, read_yaml, write_yaml
+from mixing.spec.yaml_file import check_schema, problem, write_yaml
+from mixing.strict_yaml import MAX_BYTES, read_yaml
 
 VERSION = 1
 

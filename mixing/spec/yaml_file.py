@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import json
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from importlib import resources
 from typing import Any
 
@@ -17,75 +17,10 @@ from pydantic import ValidationError
 
 from mixing.errors import InputError
 
-MAX_BYTES = 4 * 2**20
-MAX_DEPTH = 20
-
 HEADER = """\
 # Mix spec written by mixlaw; shares are of training tokens.
 # `mixlaw export THIS_FILE --to TARGET` writes a trainer's own file.
 """
-
-# libyaml where PyYAML was built with it: twenty times faster on a spec of thousands of shards.
-_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_StrictLoader: Any = type("_StrictLoader", (_SafeLoader,), {"__doc__": "Safe; keys are text, given once."})
-
-
-def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Hashable, Any]:
-    seen: set[str] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node)
-        line = _line(key_node.start_mark)
-        if not isinstance(key, str):
-            raise InputError(f"{line}the key {str(key)[:40]!r} is not text", "Put it in quotes")
-        if key in seen:
-            raise InputError(f"{line}{key[:80]!r} is given twice", "Keep one of them")
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_StrictLoader.add_constructor("tag:yaml.org,2002:map", _mapping)
-
-
-def read_yaml(text: bytes, where: str) -> Any:
-    """The value in `text`; `where` names the file.
-
-    Raises InputError for YAML that is malformed, larger than `MAX_BYTES`, nested deeper than `MAX_DEPTH`, or
-    has an alias: a few lines of aliases can expand to gigabytes, and a spec has no use for one.
-    """
-    if len(text) > MAX_BYTES:
-        raise InputError(f"{where}: is larger than {MAX_BYTES // 2**20} MiB, too large for a mix spec")
-    try:
-        decoded = text.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{where}: is not UTF-8 text (byte {error.start})", "Save it as UTF-8") from error
-    try:
-        _refuse_bombs(decoded)
-        return yaml.load(decoded, Loader=_StrictLoader)
-    except InputError as error:
-        raise InputError(f"{where}: {error.message}", error.hint) from None
-    except yaml.MarkedYAMLError as error:
-        line = _line(error.problem_mark or error.context_mark)
-        raise InputError(f"{where}: {line}{error.problem or 'not YAML'}", "Correct the YAML") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{where}: not YAML: {str(error).splitlines()[0]}", "Correct the YAML") from error
-
-
-def _refuse_bombs(text: str) -> None:
-    depth = 0
-    # Events are read one at a time, so this is safe before anything is composed recursively.
-    for event in yaml.parse(text, Loader=_SafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            raise InputError(f"{_line(event.start_mark)}YAML aliases are not allowed", "Write the value out")
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise InputError(f"{_line(event.start_mark)}nested deeper than {MAX_DEPTH} levels")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-
-
-def _line(mark: Any) -> str:
-    return f"line {mark.line + 1}: " if mark else ""
 
 
 def write_yaml(data: dict[str, Any]) -> str:
