@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli.mix import load_mix
-from flows.reports.tables import console, count, print_json, table
+from flows.reports.tables import console, print_json, table
+from mixing.amounts import format_amount
 
 if TYPE_CHECKING:
     from mixing.spec.model import MixSpec, SpecDecision
@@ -33,7 +34,7 @@ def show(spec: Spec, as_json: Json = False) -> None:
         print_json(mix.model_dump(mode="json"))
         return
     out = console()
-    out.print(f"{mix.name}: {count(mix.total_tokens)} tokens{_run(mix)}", markup=False)
+    out.print(f"{mix.name}: {format_amount(mix.total_tokens)} tokens{_run(mix)}", markup=False)
     out.print()
     out.print(_mix_table(mix))
     if mix.decision is not None:
@@ -48,7 +49,7 @@ def _run(mix: MixSpec) -> str:
     if mix.sequence_length:
         parts.append(f"sequences of {mix.sequence_length:,}")
     if mix.global_batch_tokens:
-        parts.append(f"batches of {count(mix.global_batch_tokens)} tokens")
+        parts.append(f"batches of {format_amount(mix.global_batch_tokens)} tokens")
     parts.append(f"seed {mix.seed}")
     return ", " + ", ".join(parts)
 
@@ -59,7 +60,7 @@ def _mix_table(mix: MixSpec) -> Any:
     staged = len(mix.stages) > 1
     heads = ["domain", "role", "share"]
     if staged:
-        heads += [f"from {count(stage.from_token)}" for stage in mix.stages]
+        heads += [f"from {format_amount(stage.from_token)}" for stage in mix.stages]
     heads += ["tokens there", "epochs", "max", "files"]
     rows = []
     for name, domain in mix.domains.items():
@@ -67,7 +68,7 @@ def _mix_table(mix: MixSpec) -> Any:
         if staged:
             row += [f"{stage.shares.get(name, 0.0):.4g}" for stage in mix.stages]
         row += [
-            "?" if domain.tokens is None else count(domain.tokens),
+            "?" if domain.tokens is None else format_amount(domain.tokens),
             "?" if (epochs := mix.epochs_of(name)) is None else f"{epochs:.3g}",
             f"{domain.max_epochs:g}",
             str(len(domain.shards)),
@@ -77,7 +78,9 @@ def _mix_table(mix: MixSpec) -> Any:
 
 
 def _decision(decision: SpecDecision) -> list[str]:
-    lines = [f"decided with {decision.law} on {decision.n_runs} runs, at {count(decision.tokens)} tokens"]
+    lines = [
+        f"decided with {decision.law} on {decision.n_runs} runs, at {format_amount(decision.tokens)} tokens"
+    ]
     if decision.critical_ratio is not None:
         low, high = decision.interval or (None, None)
         interval = "" if low is None else f" [{low:.3f}, {high:.3f}] at level {decision.level:g}"

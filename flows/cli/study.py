@@ -45,6 +45,7 @@ def catalog(study: StudyFile, as_json: Json = False) -> None:
     from flows.pipeline.prepare import Job, catalogue
     from flows.reports import tables as output
     from flows.reports.progress import bar
+    from mixing.amounts import format_amount
 
     job = Job.load(study)
     _ = job.sources
@@ -57,14 +58,14 @@ def catalog(study: StudyFile, as_json: Json = False) -> None:
         (
             domain.name,
             domain.role,
-            output.count(domain.documents),
+            format_amount(domain.documents),
             output.size(domain.bytes),
-            output.count(domain.tokens) if domain.tokens is not None else "-",
+            format_amount(domain.tokens) if domain.tokens is not None else "-",
             f"{domain.mean_tokens_per_document:.0f}" if domain.mean_tokens_per_document is not None else "-",
-            output.count(domain.duplicates),
-            output.count(domain.empty),
-            output.count(domain.invalid_utf8),
-            output.count(domain.heldout_documents),
+            format_amount(domain.duplicates),
+            format_amount(domain.empty),
+            format_amount(domain.invalid_utf8),
+            format_amount(domain.heldout_documents),
         )
         for domain in found.domains
     ]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mixing.amounts import parse_tokens
 from mixing.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,9 +88,7 @@ def token_count(text: str | None, option: str = "tokens") -> int | None:
     """`20e9`, `20B`, `20_000_000_000`."""
     if text is None:
         return None
-    match = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?(?:[eE]\+?[0-9]+)?)([kKmMbBtT]?)", text.strip())
-    scale = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
-    number = float(match[1].replace("_", "")) * scale[match[2].lower()] if match else 0.0
+    number = parse_tokens(text) or 0.0
     if not 1 <= number < 1e18:
         raise InputError(
             f"--{option} {text!r} is not a number of tokens from 1 to 1e18", "Write 500000, 2e6 or 20B"

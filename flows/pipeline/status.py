@@ -197,11 +197,12 @@ def confirmed_run(path: Path) -> tuple[str, float]:
 def print_status(found: Status, console: Console) -> None:
     """The runs, how fast they train and what they cost, and who runs the study."""
     from flows.reports.progress import duration
-    from flows.reports.tables import count, table
+    from flows.reports.tables import table
+    from mixing.amounts import format_amount
 
     def row(run: RunStatus) -> tuple[str, ...]:
         part = f"{run.tokens / run.of:.0%}" if run.of and run.tokens else ""
-        speed = count(run.tokens_per_s) if run.tokens_per_s else ""
+        speed = format_amount(run.tokens_per_s) if run.tokens_per_s else ""
         spent = duration(run.seconds) if run.seconds is not None else ""
         left = duration(run.eta_s) if run.eta_s is not None else ""
         shown = f"[{STYLES[run.state]}]{run.state}"
@@ -213,7 +214,7 @@ def print_status(found: Status, console: Console) -> None:
     spent = f"; {duration(found.seconds)} of training so far" if found.seconds else ""
     console.print(f"{counts}{spent}")
     if found.eta_s is not None:
-        speed, left = count(found.tokens_per_s), duration(found.eta_s)
+        speed, left = format_amount(found.tokens_per_s), duration(found.eta_s)
         console.print(f"training at {speed} tokens/s, about {left} left for all runs")
     console.print(f"running in {found.owner}" if found.owner is not None else "no process runs the study now")
     if found.answer:

@@ -8,8 +8,9 @@ from rich.console import Console
 from rich.text import Text
 
 from flows.reports.progress import duration
-from flows.reports.tables import count, table
+from flows.reports.tables import table
 from flows.reports.wording import BINDING, signed, span
+from mixing.amounts import format_amount
 
 if TYPE_CHECKING:
     from flows.pipeline.comparison import Comparison, Side
@@ -37,7 +38,7 @@ def print_comparison(found: Comparison, console: Console) -> None:
         rows += _predicted(role, a, b, found.same_base is not False)
     for name in dict.fromkeys([*a.epochs, *b.epochs]):
         rows.append((f"epochs of {name}", _number(a.epochs.get(name)), _number(b.epochs.get(name)), ""))
-    rows.append(("tokens of the run", count(a.total_tokens), count(b.total_tokens), ""))
+    rows.append(("tokens of the run", format_amount(a.total_tokens), format_amount(b.total_tokens), ""))
     rows.append(("what binds", a.binding or "-", b.binding or "-", ""))
     rows.append(("law", a.law or "-", b.law or "-", ""))
     rows.append(("runs behind it", str(a.proxy_runs or "-"), str(b.proxy_runs or "-"), ""))
@@ -108,7 +109,7 @@ def _number(value: float | None) -> str:
 
 
 def _count(value: int | None) -> str:
-    return "-" if value is None else count(value)
+    return "-" if value is None else format_amount(value)
 
 
 def _seconds(value: float | None) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from flows.reports.progress import duration
-from flows.reports.tables import count, table
+from flows.reports.tables import table
+from mixing.amounts import format_amount
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,22 +20,23 @@ def print_plan(job: Job, plan: Plan, cost: Cost, console: Console) -> None:
     """The runs, what they read, and how long they take."""
     domains = list(job.study.domains)
     rows = [
-        (run.name, _share(run), count(run.tokens), *(_epochs(run, d) for d in domains)) for run in plan.runs
+        (run.name, _share(run), format_amount(run.tokens), *(_epochs(run, d) for d in domains))
+        for run in plan.runs
     ]
     header = ("run", "target share", "tokens", *(f"epochs of {domain}" for domain in domains))
     console.print(table(f"{job.study.study}: {len(plan.runs)} runs", header, rows))
     guess = " (estimated from bytes; exact once tokenised)" if plan.estimated else ""
-    supply = ", ".join(f"{name} {count(tokens)}" for name, tokens in plan.supply.items())
+    supply = ", ".join(f"{name} {format_amount(tokens)}" for name, tokens in plan.supply.items())
     console.print(f"training tokens at hand: {supply}{guess}")
     caps = ", ".join(f"{name} {part.max_epochs:g}" for name, part in job.study.domains.items())
     console.print(f"max epochs: {caps}")
     console.print(
-        f"model: {cost.params:,} parameters besides embeddings; {count(plan.tokens)} tokens in all, "
+        f"model: {cost.params:,} parameters besides embeddings; {format_amount(plan.tokens)} tokens in all, "
         f"{cost.done} of {len(plan.runs)} runs done"
     )
     console.print(
         f"time: about {duration(cost.seconds)} on {cost.cores} cores "
-        f"({count(cost.tokens_per_second)} tokens per second and core, {cost.source})"
+        f"({format_amount(cost.tokens_per_second)} tokens per second and core, {cost.source})"
     )
     for warning in plan.warnings:
         console.print(f"[yellow]warning: {warning}")

@@ -45,14 +45,6 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], lef
     return Group(Text(title, style="bold"), Padding(made, (0, 0, 1, 2), expand=False))
 
 
-def count(number: float) -> str:
-    """1234 -> `1,234`; large token counts -> `1.5M`, `20B`."""
-    for unit, size in (("T", 1e12), ("B", 1e9), ("M", 1e6)):
-        if number >= size:
-            return f"{number / size:.3g}{unit}" if number < 1e3 * size else f"{number / size:,.0f}{unit}"
-    return f"{number:,.0f}"
-
-
 def size(number: float) -> str:
     """Bytes as `1.5 MB`."""
     for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

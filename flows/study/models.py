@@ -23,13 +23,12 @@ from pydantic import (
 )
 
 from flows.settings.home import RESERVED
+from mixing.amounts import parse_tokens
 from mixing.errors import InputError
 from mixing.strict_yaml import read_yaml
 
 if TYPE_CHECKING:
     from mixing.corpora.documents import Source
-
-UNITS = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 
 
 def _whole_tokens(value: object) -> object:
@@ -38,13 +37,8 @@ def _whole_tokens(value: object) -> object:
         return value
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, str):
-        match = re.fullmatch(r"([0-9][0-9_]*(?:\.[0-9]+)?(?:[eE]\+?[0-9]+)?)\s*([kKmMbBtT]?)", value.strip())
-        if match:
-            number = float(match[1].replace("_", "")) * UNITS.get(match[2].lower(), 1)
-            if number.is_integer():
-                return int(number)
-    return value
+    tokens = parse_tokens(value) if isinstance(value, str) else None
+    return int(tokens) if tokens is not None and tokens.is_integer() else value
 
 
 Tokens = Annotated[int, BeforeValidator(_whole_tokens), Field(gt=0)]

@@ -14,13 +14,13 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from mixing.amounts import abbreviate_amount
 from mixing.fitting.cross_validation import Score
 from mixing.fitting.report import FitReport, HeldOut, LawFit
 from mixing.plots.style import (
     COLOURS,
     GREY,
     STYLE,
-    amount,
     headline,
     save,
     share_map,
@@ -117,7 +117,7 @@ def _by_tokens(figure: Figure, axes: Axes, tokens_n: np.ndarray) -> dict[str, ob
     scale = LogNorm(float(tokens_n.min()), float(tokens_n.max()))
     bar = figure.colorbar(ScalarMappable(scale, share_map()), ax=axes, label="training tokens")
     bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: amount(value)))
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: abbreviate_amount(value)))
     bar.ax.yaxis.set_minor_locator(NullLocator())
     return {"c": tokens_n, "cmap": share_map(), "norm": scale}
 

@@ -9,8 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from mixing.amounts import abbreviate_amount
 from mixing.decision.result import Decision, Prediction
-from mixing.plots.style import COLOURS, CRITICAL, GREY, STYLE, amount, headline, legend, save, side_by_side
+from mixing.plots.style import COLOURS, CRITICAL, GREY, STYLE, headline, legend, save, side_by_side
 
 SHOWN = 24
 """Domains drawn; the smallest beyond are left out, and said to be."""
@@ -114,7 +115,7 @@ def pareto_front(decision: Decision) -> Figure:
     axes.set_ylabel("target increment (nats per token)")
     legend(figure, axes)
     # A table without a tokens column counts every run as one.
-    budget = f", {amount(decision.question.tokens)} tokens" if decision.question.tokens > 1 else ""
+    budget = f", {abbreviate_amount(decision.question.tokens)} tokens" if decision.question.tokens > 1 else ""
     gain = chosen["target"].increment - target[0]
     headline(
         figure,

@@ -23,6 +23,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 
+from mixing.amounts import abbreviate_amount
 from mixing.decision.result import Decision
 from mixing.plots.style import (
     COLOURS,
@@ -31,7 +32,6 @@ from mixing.plots.style import (
     GREY,
     INTERVAL,
     STYLE,
-    amount,
     band,
     diamonds,
     dots,
@@ -91,7 +91,7 @@ def increment_over_share(decision: Decision, observed: pl.DataFrame) -> Figure:
     shown, at = _near_budget(observed, question.tokens)
     # A law that is asked about another budget than was trained does not go through the runs: say so.
     law = "fitted law" + (
-        "" if abs(at / question.tokens - 1) < 0.02 else f" at {amount(question.tokens)} tokens"
+        "" if abs(at / question.tokens - 1) < 0.02 else f" at {abbreviate_amount(question.tokens)} tokens"
     )
     for axes, name, evals in ((left, "general", question.general), (right, "target", question.target)):
         curve = decision.ratio_curves.get(name, [])
@@ -99,7 +99,7 @@ def increment_over_share(decision: Decision, observed: pl.DataFrame) -> Figure:
             band(axes, curve, COLOURS[name])
             axes.plot([p.x for p in curve], [p.value for p in curve], color=COLOURS[name], lw=2, label=law)
         runs = shown.filter(pl.col("kind") == "swarm")
-        dots(axes, runs["share"], runs[name], COLOURS[name], f"runs at {amount(at)} tokens")
+        dots(axes, runs["share"], runs[name], COLOURS[name], f"runs at {abbreviate_amount(at)} tokens")
         runs = shown.filter(pl.col("kind") == "confirmation")
         stars(axes, runs["share"], runs[name], "confirmation run")
         _mark_ratio(axes, decision)
@@ -268,7 +268,7 @@ def _mark_critical_times(axes: Axes, decision: Decision, observed: pl.DataFrame)
 
 
 def _finding(decision: Decision) -> str:
-    budget = amount(decision.question.tokens)
+    budget = abbreviate_amount(decision.question.tokens)
     if decision.critical_ratio is None:
         return f"No critical ratio yet at {budget} tokens"
     interval = "" if decision.interval is None else " [{:.2f}, {:.2f}]".format(*decision.interval)
@@ -286,7 +286,7 @@ def _tolerated(decision: Decision, observed: pl.DataFrame) -> str:
     tolerance = decision.question.tolerance
     last = observed.group_by("run").agg(pl.all().sort_by("tokens").last()).sort("share")
     kept = f"within {tolerance:g} nats of the base" if tolerance else "at or below the base"
-    budget = f"at {amount(_trained(last)[1])} tokens"
+    budget = f"at {abbreviate_amount(_trained(last)[1])} tokens"
     within = [general <= tolerance for general in last["general"]]
     safe = last["share"][: within.index(False)].to_list() if False in within else last["share"].to_list()
     if all(within):
@@ -303,13 +303,11 @@ def _course(decision: Decision) -> str:
     first, last = curve[0], curve[-1]
     tokens = min(max(decision.question.tokens, first.x), last.x)
     value = float(np.interp(tokens, [point.x for point in curve], [point.value for point in curve]))
+    start, end = abbreviate_amount(first.x), abbreviate_amount(tokens)
     if abs(value - first.value) < 0.005:
-        return f"The critical ratio stays near {value:.2f} from {amount(first.x)} to {amount(tokens)} tokens"
+        return f"The critical ratio stays near {value:.2f} from {start} to {end} tokens"
     course = "rises" if value > first.value else "falls"
-    return (
-        f"The critical ratio {course} from {first.value:.2f} at {amount(first.x)} "
-        f"to {value:.2f} at {amount(tokens)} tokens"
-    )
+    return f"The critical ratio {course} from {first.value:.2f} at {start} to {value:.2f} at {end} tokens"
 
 
 def _trained(observed: pl.DataFrame) -> tuple[float, float]:

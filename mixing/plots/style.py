@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
+from mixing.amounts import abbreviate_amount
 from mixing.atomic import replace_files
 from mixing.decision.result import CurvePoint, Interval
 from mixing.errors import MixlawError
@@ -50,15 +51,6 @@ DIRECT_LABELS = 12
 """Lines labelled at their ends; more than this are told apart by a colour bar."""
 
 
-def amount(tokens: float) -> str:
-    """614400 as 0.61M: two digits, or all before the point."""
-    for scale, letter, least in ((1e12, "T", 1e12), (1e9, "B", 1e9), (1e6, "M", 1e5), (1e3, "k", 1e3)):
-        if tokens >= least:
-            scaled = tokens / scale
-            return f"{scaled:.0f}{letter}" if scaled >= 10 else f"{scaled:.2g}{letter}"
-    return f"{tokens:.0f}"
-
-
 def share_map() -> Colormap:
     """Viridis without its light end, which is too light for lines on white."""
     return ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.75, 256)))
@@ -85,7 +77,7 @@ def token_axis(axes: Axes, low: float, high: float) -> None:
     if len(ticks) < 3:
         ticks = list(np.geomspace(low, high, 3)) if high > low else [low]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_major_formatter(FixedFormatter([amount(tick) for tick in ticks]))
+    axes.xaxis.set_major_formatter(FixedFormatter([abbreviate_amount(tick) for tick in ticks]))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlim(low * 0.95, high * 1.05)
     axes.set_xlabel("training tokens (log scale)")

@@ -14,6 +14,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mixing.amounts import abbreviate_amount
 from mixing.decision.result import CurvePoint, Decision, Question
 from mixing.errors import MixlawError
 from mixing.plots.ratio import (
@@ -25,7 +26,6 @@ from mixing.plots.ratio import (
     increment_over_share,
     predicted_over_observed,
 )
-from mixing.plots.style import amount
 
 SHARES = [0.125, 0.25, 0.5, 0.75, 0.9]
 BUDGETS = [20_480, 61_440, 204_800, 614_400]
@@ -228,4 +228,4 @@ def test_no_pyplot() -> None:
     [(512, "512"), (2048, "2k"), (50_000, "50k"), (614_400, "0.61M"), (1.2e9, "1.2B"), (15e12, "15T")],
 )
 def test_amounts(tokens: float, words: str) -> None:
-    assert amount(tokens) == words
+    assert abbreviate_amount(tokens) == words
