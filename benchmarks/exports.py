@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 from mixing.export.export import TARGETS, export
-from mixing.spec.model import Domain, MixSpec, Shard, Stage, load_spec, save_spec
+from mixing.spec.components import Domain, Shard, Stage
+from mixing.spec.model import MixSpec
+from mixing.spec.yaml_file import load_spec, save_spec
 
 DOMAINS, SHARDS, BATCH = 60, 40, 4_194_304
 

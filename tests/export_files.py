@@ -13,7 +13,8 @@ from pathlib import Path
 
 from flows.reports.exports import export_summary, targets_table
 from mixing.export.export import TARGETS, Exported, export
-from mixing.spec.model import MixSpec, save_spec
+from mixing.spec.model import MixSpec
+from mixing.spec.yaml_file import save_spec
 from tests.spec_examples import example_spec, staged_spec
 
 ROOT = Path(__file__).parent.parent

@@ -8,7 +8,9 @@ from typing import Any
 from hypothesis import strategies as st
 
 from mixing.decision.result import Baseline, Decision, Prediction, Question
-from mixing.spec.model import Domain, DomainFacts, MixSpec, Provenance, Shard, SpecDecision, Stage, build_spec
+from mixing.spec.build import DomainFacts, build_spec
+from mixing.spec.components import Domain, Provenance, Shard, SpecDecision, Stage
+from mixing.spec.model import MixSpec
 
 DOCUMENT_MEANS = {"web": 600, "code": 1500, "math": 200}
 SHARES = {"web": 0.7, "code": 0.2, "math": 0.1}

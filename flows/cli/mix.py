@@ -130,7 +130,7 @@ def load_mix(spec: str) -> MixSpec:
 
     Raises InputError, MixlawError where MLflow is not installed.
     """
-    from mixing.spec.model import load_spec
+    from mixing.spec.yaml_file import load_spec
 
     if not spec.startswith("models:/"):
         return load_spec(Path(spec))

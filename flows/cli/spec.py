@@ -13,7 +13,8 @@ from flows.reports.tables import console, print_json, table
 from mixing.amounts import format_amount
 
 if TYPE_CHECKING:
-    from mixing.spec.model import MixSpec, SpecDecision
+    from mixing.spec.components import SpecDecision
+    from mixing.spec.model import MixSpec
 
 app = typer.Typer(
     help="Look at a mix spec, compare two, check one, or read one from a trainer's own file.",
@@ -153,7 +154,7 @@ def validate(
     """Check a mix spec: schema, sums, counts, caps, and the targets that it can be exported to."""
     from mixing.errors import InputError
     from mixing.export.export import export, target_named, targets
-    from mixing.spec.validation import exceeds_cap
+    from mixing.spec.shares import exceeds_cap
 
     mix = load_mix(spec)
     warnings = [
@@ -212,7 +213,7 @@ def import_(
     from flows.cli.table import token_count
     from mixing.errors import InputError
     from mixing.export.importing import import_spec
-    from mixing.spec.model import dump_spec, save_spec
+    from mixing.spec.yaml_file import dump_spec, save_spec
 
     texts = [_text(file) for file in files]
     base = load_mix(like) if like else None
@@ -251,6 +252,6 @@ def _text(file: Path) -> str:
 @app.command()
 def schema() -> None:
     """The JSON Schema of mix specs, for editors."""
-    from mixing.spec.model import schema_text
+    from mixing.spec.schema import schema_text
 
     sys.stdout.write(schema_text())

@@ -294,7 +294,8 @@ def decide(
     from mixing.decision.mixture.decider import decide_sources, sources_json
     from mixing.decision.mixture.loss_models import usual_budget
     from mixing.decision.question import make_question
-    from mixing.spec.model import build_spec, save_spec
+    from mixing.spec.build import build_spec
+    from mixing.spec.yaml_file import save_spec
 
     general_weights, target_weights = weights(general or [], "general"), weights(target, "target")
     if general_weights and tolerance is None:

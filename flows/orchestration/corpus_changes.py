@@ -87,7 +87,7 @@ def last_published(job: Job) -> Last | None:
         return None
     from flows.tracking.client import QUESTION_TAG, fetch_spec
     from flows.tracking.registry import answering
-    from mixing.spec.model import load_spec
+    from mixing.spec.yaml_file import load_spec
 
     name = job.study.study
     with answering(name, uri) as client:

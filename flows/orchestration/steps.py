@@ -280,7 +280,7 @@ class Steps:
                 self.trained += 1
 
     def _spec(self, outcome: Outcome) -> MixSpec:
-        from mixing.spec.model import save_spec
+        from mixing.spec.yaml_file import save_spec
 
         spec = mix_spec(self.job, outcome.store, outcome.given, list(outcome.names))
         save_spec(spec, self.job.folder.mixspec)

@@ -241,7 +241,8 @@ def _left_out(decision: Decision, data: Increments) -> list[LeftOut]:
 
 def mix_spec(job: Job, store: TokenStore, given: Answer, run_ids: Sequence[str]) -> MixSpec:
     """The mix spec of a decision, with the token files of the study's store."""
-    from mixing.spec.model import DomainFacts, Provenance, Shard, build_spec, versions
+    from mixing.spec.build import DomainFacts, build_spec
+    from mixing.spec.components import Provenance, Shard, package_versions
 
     study = job.study
     prefix = job.folder.tokens.name
@@ -278,7 +279,7 @@ def mix_spec(job: Job, store: TokenStore, given: Answer, run_ids: Sequence[str])
             study=study.study,
             study_hash=study.identity,
             data=store.fingerprints,
-            versions=versions(),
+            versions=package_versions(),
             runs=tuple(run_ids),
         ),
     )

@@ -30,7 +30,7 @@ def publish(outcome: Outcome, figures: list[Path], gain: float) -> Publication:
 
     Raises MixlawError, one line, where MLflow does not take it; the mix spec is on disk all the same.
     """
-    from mixing.spec.model import save_spec
+    from mixing.spec.yaml_file import save_spec
 
     job = outcome.job
     uri = home.tracking_uri(job.root)
@@ -61,7 +61,7 @@ def _rule(outcome: Outcome, gain: float) -> Rule:
     """Whether the outcome's mix takes over from the champion whose spec is in a file."""
 
     def rule(champion: Path) -> Verdict:
-        from mixing.spec.model import load_spec
+        from mixing.spec.yaml_file import load_spec
 
         assert outcome.spec is not None
         try:

@@ -32,7 +32,8 @@ from mixing.export.planning import Plan, Unit, apportion, items_of, plan
 from mixing.export.streaming import STREAMING
 from mixing.export.target import NOT_WRITTEN, Rendered, Target, absolute_prefix
 from mixing.export.torchtitan import TORCHTITAN
-from mixing.spec.model import MixSpec, Shard
+from mixing.spec.components import Shard
+from mixing.spec.model import MixSpec
 
 TARGETS: dict[str, Target] = {
     target.name: target

@@ -18,7 +18,8 @@ from mixing.export.target import (
     steps,
 )
 from mixing.export.text import count, parse_yaml, take, weight, yaml_text
-from mixing.spec.model import MixSpec, Shard
+from mixing.spec.components import Shard
+from mixing.spec.model import MixSpec
 
 
 def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:

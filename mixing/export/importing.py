@@ -17,9 +17,10 @@ from mixing.errors import InputError
 from mixing.export.export import target_named
 from mixing.export.planning import document_mean, shares_of_documents
 from mixing.export.target import Entry, Reading, absolute_prefix
-from mixing.spec.model import Domain, MixSpec, Provenance, Shard, Stage, versions
-from mixing.spec.validation import mean_shares
-from mixing.spec.yaml_file import problem
+from mixing.spec.components import Domain, Provenance, Shard, Stage, package_versions
+from mixing.spec.model import MixSpec
+from mixing.spec.shares import mean_shares
+from mixing.spec.validation import first_problem
 
 UNCHANGED = 1e-6
 """Shares that differ by less are those of the decision."""
@@ -64,7 +65,7 @@ def import_spec(
     reading, starts = _joined(readings, like) if len(readings) > 1 else (readings[0], None)
     if like is not None:
         return _from_like(reading, starts, like, total_tokens)
-    provenance = Provenance(imported=f"{chosen.name}: {name}", versions=versions())
+    provenance = Provenance(imported=f"{chosen.name}: {name}", versions=package_versions())
     return _from_file(reading, starts, name, total_tokens, provenance)
 
 
@@ -187,15 +188,13 @@ def _run(reading: Reading, like: MixSpec | None) -> dict[str, Any]:
 
 def _shares(domains: Mapping[str, Domain], stages: Sequence[Stage], total: int) -> dict[str, Any]:
     """Stages, and the domains with the shares and epochs that follow from them."""
-    # A spec whose shares are not consistent yet, only for their mean over the stages.
     starts = [stage.from_token for stage in stages]
     if starts[0] != 0 or any(first >= second for first, second in pairwise([*starts, total])):
         raise InputError(
             f"stages that start at {', '.join(map(str, starts))} do not fit into {total} tokens",
             "Give --tokens N, or a spec of that run as --like",
         )
-    draft = MixSpec.model_construct(domains=dict(domains), stages=tuple(stages), total_tokens=total)
-    means = mean_shares(draft)
+    means = mean_shares(stages, total, domains)
     return {
         "stages": [stage.model_dump() for stage in stages],
         "total_tokens": total,
@@ -317,4 +316,4 @@ def _validated(values: dict[str, Any]) -> MixSpec:
     try:
         return MixSpec.model_validate(values)
     except ValidationError as error:
-        raise InputError(problem(error), "The file cannot be written as a mix spec") from error
+        raise InputError(first_problem(error), "The file cannot be written as a mix spec") from error

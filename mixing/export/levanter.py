@@ -23,7 +23,7 @@ from mixing.export.target import (
 )
 from mixing.export.text import count, parse_yaml, take, weight, yaml_text
 from mixing.spec.model import MixSpec
-from mixing.spec.validation import stage_tokens
+from mixing.spec.shares import stage_tokens
 
 BLOCKS = (2048, 4096, 8192, 16384, 32768)
 """Usual blocks, Levanter's default first. Each block has the same whole number of sequences of a domain."""
@@ -86,7 +86,7 @@ def align(spec: MixSpec) -> int:
     starts = [(stage.from_token + batch // 2) // batch * batch for stage in spec.stages[1:]]
     weights = [
         _readable({name: share for name, share in stage.shares.items() if share > 0}, tokens / length)
-        for stage, tokens in zip(spec.stages, stage_tokens(spec), strict=True)
+        for stage, tokens in zip(spec.stages, stage_tokens(spec.stages, spec.total_tokens), strict=True)
     ]
     _, multiple = _block(
         weights,

@@ -9,7 +9,8 @@ from mixing.errors import InputError
 from mixing.export.planning import Plan, StagePlan, weight_per_shard
 from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, absolute_prefix, shard_paths
 from mixing.export.text import parse_json, take, weight
-from mixing.spec.model import MixSpec, Shard
+from mixing.spec.components import Shard
+from mixing.spec.model import MixSpec
 
 MAX_PREFIXES = 32_766
 """Megatron keeps the dataset of a sample in an int16."""

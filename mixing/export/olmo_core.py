@@ -19,7 +19,8 @@ from mixing.export.target import (
     shard_paths,
 )
 from mixing.export.text import parse_yaml, take, weight, yaml_text
-from mixing.spec.model import Domain, MixSpec
+from mixing.spec.components import Domain
+from mixing.spec.model import MixSpec
 
 
 def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:

@@ -11,8 +11,9 @@ from typing import Literal
 from mixing.corpora.files import folder_name
 from mixing.errors import InputError
 from mixing.export.stages import divide_shards
-from mixing.spec.model import MixSpec, Shard
-from mixing.spec.validation import exceeds_cap
+from mixing.spec.components import Shard
+from mixing.spec.model import MixSpec
+from mixing.spec.shares import exceeds_cap
 
 Unit = Literal["window", "document"]
 """What a trainer draws: packed windows of fixed length (a weight is a token share), or whole documents."""

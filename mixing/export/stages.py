@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mixing.spec.model import Shard
-from mixing.spec.validation import exceeds_cap
+from mixing.spec.components import Shard
+from mixing.spec.shares import exceeds_cap
 
 
 def divide_shards(

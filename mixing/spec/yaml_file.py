@@ -1,21 +1,18 @@
-"""Reading and writing the spec's YAML: safe, bounded, and with errors that name the field."""
+"""Mix specs as YAML files: reading, with errors that name file and field, and writing."""
 
 from __future__ import annotations
 
-import difflib
-import functools
-import json
-from collections.abc import Iterable
-from importlib import resources
-from typing import Any
+from pathlib import Path
 
 import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError as SchemaError
-from jsonschema.exceptions import best_match
 from pydantic import ValidationError
 
+from mixing.atomic import replace_files
 from mixing.errors import InputError
+from mixing.spec.model import VERSION, MixSpec
+from mixing.spec.schema import check_schema
+from mixing.spec.validation import first_problem
+from mixing.strict_yaml import MAX_BYTES, read_yaml
 
 HEADER = """\
 # Mix spec written by mixlaw; shares are of training tokens.
@@ -23,66 +20,49 @@ HEADER = """\
 """
 
 
-def write_yaml(data: dict[str, Any]) -> str:
-    """YAML in the order of `data`, unicode as it is, preceded by a line that says what the file is."""
+def parse_spec(text: bytes, where: str) -> MixSpec:
+    """A mix spec from YAML; `where` names the file in errors. Raises InputError naming file and field."""
+    data = read_yaml(text, where)
+    if not isinstance(data, dict) or "mixspec" not in data:
+        raise InputError(
+            f"{where}: mixspec: is missing, so this is not a mix spec", "Give the file `mixlaw run` wrote"
+        )
+    version = data["mixspec"]
+    if isinstance(version, int) and version != VERSION:
+        raise InputError(
+            f"{where}: mixspec: version {str(version)[:20]} is unknown: this mixlaw reads {VERSION}",
+            "Upgrade mixlaw (pip install --upgrade mixlaw), or write the spec again with this one",
+        )
+    check_schema(data, where)
+    try:
+        return MixSpec.model_validate(data)
+    except ValidationError as error:
+        raise InputError(f"{where}: {first_problem(error)}", "Correct this field") from error
+
+
+def load_spec(path: Path) -> MixSpec:
+    """The mix spec in `path`. Raises InputError, naming file and field, for anything that is not one."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read: {error.strerror or error}", "Give the path of a mix spec"
+        ) from error
+    return parse_spec(text, str(path))
+
+
+def dump_spec(spec: MixSpec) -> str:
+    """The YAML that `save_spec` writes: fields in the model's order, after comment lines that say what it is."""
     return HEADER + yaml.safe_dump(
-        data, sort_keys=False, allow_unicode=True, width=10_000, default_flow_style=False
+        spec.model_dump(mode="json"),
+        sort_keys=False,
+        allow_unicode=True,
+        width=10_000,
+        default_flow_style=False,
     )
 
 
-@functools.cache
-def _validator() -> Draft202012Validator:
-    text = resources.files("mixing.spec").joinpath("mixspec.schema.json").read_text(encoding="utf-8")
-    return Draft202012Validator(json.loads(text))
-
-
-def check_schema(data: Any, where: str) -> None:
-    """Hold `data` against the shipped JSON Schema. Raises InputError naming file and field."""
-    error = best_match(_validator().iter_errors(data))
-    if error is not None:
-        raise InputError(f"{where}: {_describe(error)}", "See mixspec.schema.json in the package `mixing`")
-
-
-def _describe(error: SchemaError) -> str:
-    path = [str(step) for step in error.absolute_path]
-    schema: Any = error.schema
-    expected: Any = error.validator_value
-    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        known = list(schema.get("properties", {}))
-        field = next(name for name in error.instance if name not in known)
-        near = difflib.get_close_matches(field, known, n=1)
-        advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-        return f"{dotted([*path, field[:80]])}: is not a field; {advice}"
-    if error.validator == "required" and isinstance(error.instance, dict):
-        missing = next(name for name in expected if name not in error.instance)
-        return f"{dotted([*path, missing])}: is missing"
-    got = repr(error.instance)
-    got = got if len(got) <= 60 else f"{got[:57]}..."
-    expectation = {
-        "type": "is not of type {}",
-        "minimum": "is below {}",
-        "maximum": "is above {}",
-        "exclusiveMinimum": "is not above {}",
-        "exclusiveMaximum": "is not below {}",
-        "const": "is not {}",
-        "enum": "is not one of {}",
-        "minItems": "has fewer items than {}",
-        "maxItems": "has more items than {}",
-        "minProperties": "has fewer entries than {}",
-    }.get(str(error.validator))
-    if expectation is None:
-        return f"{dotted(path)}: {got} does not fit the schema ({error.validator})"
-    return f"{dotted(path)}: {got} {expectation.format(expected)}"
-
-
-def dotted(path: Iterable[str | int]) -> str:
-    """`domains.web.share`; the file itself is `(top level)`."""
-    return ".".join(str(step) for step in path) or "(top level)"
-
-
-def problem(error: ValidationError) -> str:
-    """One line for the first thing wrong: field, then what is wrong with it."""
-    first, *others = error.errors(include_url=False)
-    message = first["msg"].removeprefix("Value error, ")
-    line = f"{dotted(first['loc'])}: {message}" if first["loc"] else message
-    return line if not others else f"{line} (and {len(others)} more)"
+def save_spec(spec: MixSpec, path: Path) -> None:
+    """Write the spec as YAML, atomically. Raises MixlawError where the file cannot be written."""
+    replace_files({path: dump_spec(spec).encode()})

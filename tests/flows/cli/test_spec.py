@@ -12,7 +12,9 @@ import yaml
 from flows.cli import main as cli
 from mixing.export.export import export
 from mixing.spec.diff import differences, moved_share
-from mixing.spec.model import MixSpec, dump_spec, load_spec, save_spec, schema_text
+from mixing.spec.model import MixSpec
+from mixing.spec.schema import schema_text
+from mixing.spec.yaml_file import dump_spec, load_spec, save_spec
 from tests.spec_examples import example_spec, staged_spec
 
 

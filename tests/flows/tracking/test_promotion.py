@@ -20,7 +20,8 @@ from flows.tracking.client import StudyRecord, Tracker
 from flows.tracking.promotion import cost_of_staying, judge
 from mixing.decision.result import CurvePoint, Decision, Prediction
 from mixing.errors import InputError
-from mixing.spec.model import MixSpec, save_spec
+from mixing.spec.model import MixSpec
+from mixing.spec.yaml_file import save_spec
 from tests.conftest import Finished
 from tests.spec_examples import example_decision, example_spec
 from tests.tiny_study import environment, mixlaw
@@ -132,7 +133,7 @@ def published(tmp_path: Path) -> str:
         save_spec(new, path)
 
         def rule(champion: Path, new: MixSpec = new) -> Any:
-            from mixing.spec.model import load_spec
+            from mixing.spec.yaml_file import load_spec
 
             return judge(load_spec(champion), new, None)
 

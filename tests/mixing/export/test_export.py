@@ -12,7 +12,8 @@ from flows.reports.exports import export_summary, export_text, targets_table
 from mixing.errors import InputError, MixlawError
 from mixing.export.export import TARGETS, export
 from mixing.export.planning import document_weights, shares_of_documents
-from mixing.spec.model import MixSpec, build_spec
+from mixing.spec.build import build_spec
+from mixing.spec.model import MixSpec
 from tests.spec_examples import example_decision, example_spec, names, staged_spec
 
 MEGATRON = """\

@@ -15,7 +15,8 @@ from mixing.export.export import TARGETS, Exported, export, target_named
 from mixing.export.levanter import block_counts
 from mixing.export.planning import apportion
 from mixing.export.stages import divide_shards
-from mixing.spec.model import MixSpec, Shard
+from mixing.spec.components import Shard
+from mixing.spec.model import MixSpec
 from tests.spec_examples import example_spec, staged_spec
 
 

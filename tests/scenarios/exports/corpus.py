@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mixing.spec.model import DomainFacts, MixSpec, Shard, build_spec
+from mixing.spec.build import DomainFacts, build_spec
+from mixing.spec.components import Shard
+from mixing.spec.model import MixSpec
 from proxies.data.megatron_files import index_bytes, token_dtype
 from tests.spec_examples import SHARES, example_decision
 

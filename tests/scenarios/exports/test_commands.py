@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli.main import main
-from mixing.spec.model import save_spec
+from mixing.spec.yaml_file import save_spec
 from tests.scenarios.exports.corpus import WINDOWS, Store, spec_over
 from tests.tiny_study import ROOT
 
