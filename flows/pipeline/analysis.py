@@ -222,7 +222,7 @@ def _left_out(decision: Decision, data: Increments) -> list[LeftOut]:
     inside = data.points.interior()
     if law is None or not inside.any():
         return []
-    if law.name == "ratio":
+    if law.one_budget:
         inside &= data.points.tokens_n == data.points.tokens_n[inside].max()
     points = data.points.take(inside)
     losses_vn = np.stack([data.general_n[inside], data.target_n[inside]])

@@ -24,6 +24,7 @@ def print_laws(fits: FitReport, console: Console, most: int | None = None) -> No
     With `most`, so many of each loss besides the chosen one and the baselines.
     """
     from mixing.fitting.selection import MODELS
+    from mixing.laws import BASELINES
 
     rows = []
     unscored: dict[str, None] = {}
@@ -38,7 +39,7 @@ def print_laws(fits: FitReport, console: Console, most: int | None = None) -> No
             if fit.cv is None and not chosen:
                 unscored[fit.law] = None
                 continue
-            kept = chosen or fit.law in ("constant", "linear")
+            kept = chosen or fit.law in BASELINES
             shown += not kept
             if most is not None and not kept and shown > most:
                 left += 1

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.stats import pearsonr, spearmanr
 
 from mixing.fitting.engine import fit, fit_model
-from mixing.laws.base import Floats, Law, Model, NotApplicable, Points, Regressor
+from mixing.laws.base import Floats, Law, LawOrRegressor, NotApplicable, Points, Regressor
 
 Kind = Literal["leave-mixture-out", "leave-largest-T", "leave-largest-N"]
 LEAVE_ONE_UP_TO, MANY = 20, 200
@@ -95,7 +95,7 @@ def folds(points: Points, kind: Kind) -> list[np.ndarray]:
 
 
 def held_out_predictions(
-    model: Model, points: Points, losses_vn: Floats, kind: Kind
+    model: LawOrRegressor, points: Points, losses_vn: Floats, kind: Kind
 ) -> tuple[Floats, np.ndarray] | None:
     """predicted_vn (NaN where never held out) and the mask of held-out rows; None where the law cannot be refitted."""
     predicted_vn = np.full_like(losses_vn, np.nan)
@@ -136,7 +136,7 @@ def _one_batch(law: Law, points: Points, losses_vn: Floats, splits: list[np.ndar
 
 
 def cross_validate(
-    model: Model, points: Points, losses_vn: Floats, kind: Kind, offsets_v: Floats | None = None
+    model: LawOrRegressor, points: Points, losses_vn: Floats, kind: Kind, offsets_v: Floats | None = None
 ) -> list[Score] | None:
     """A Score per loss on held-out rows; None where the law cannot be cross-validated."""
     result = held_out_predictions(model, points, losses_vn, kind)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mixing.laws.base import Fitted, Floats, Law, Model, Points, Regressor
+from mixing.laws.base import Fitted, Floats, Law, LawOrRegressor, Points, Regressor
 
 _RIDGE = 1e-7
 """Relative ridge on the linear solve, so that a rank-deficient design has the smallest solution, not an error."""
@@ -90,7 +90,7 @@ def fit(
     return solutions
 
 
-def fit_model(model: Model, points: Points, losses_vn: Floats) -> Sequence[Fitted]:
+def fit_model(model: LawOrRegressor, points: Points, losses_vn: Floats) -> Sequence[Fitted]:
     """Fit a law, or let a regressor fit itself; raises NotApplicable."""
     if isinstance(model, Regressor):
         return model.fit(points, losses_vn)
@@ -306,7 +306,7 @@ def _solve(
     theta_bq = np.clip(start_bq, low_q, high_q)
     positive_bl = np.array([name.startswith("+") for name in law.linear]) & np.ones((len(losses_bn), 1), bool)
     # A floor below 0 is no floor of a loss; of a metric that may be negative it is.
-    positive_bl[:, [name in ("+E", "+c") for name in law.linear]] &= (losses_bn >= 0).all(1, keepdims=True)
+    positive_bl[:, [name == law.floor for name in law.linear]] &= (losses_bn >= 0).all(1, keepdims=True)
     linear_bl, residual_bn, q_bnl = _project(law, points, theta_bq, root_bn, target_bn, positive_bl)
     sse_b = (residual_bn**2).sum(1)
     if not theta_bq.shape[1]:

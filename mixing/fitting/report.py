@@ -16,15 +16,12 @@ from mixing.fitting.cross_validation import Kind, Score, score
 from mixing.fitting.engine import Solution, identifiability
 from mixing.fitting.regressors.repetition import Repeated
 from mixing.fitting.selection import BLEND, MODELS, Candidate, candidates, choose
-from mixing.laws import LAWS
-from mixing.laws.base import Fitted, Floats, Model, NotApplicable, Points, Regressor
+from mixing.laws import CONSTANT
+from mixing.laws.base import Fitted, Floats, LawOrRegressor, NotApplicable, Points, Regressor
 from mixing.runs.table import SHARE, RunTable, left_out
 
 ILL_CONDITIONED = 1e6
 """A law whose standardised columns are this close to dependent has parameters that mean nothing one by one."""
-
-NOMINAL = ("constant", "linear", "scheffe", "ratio")
-"""Laws with parameters of each budget: rows repeated to different degrees would each have their own."""
 
 BEYOND = 1.05
 """Asked about budgets this far past the table's largest, laws are judged on leave-largest-T."""
@@ -154,7 +151,7 @@ def fit_laws(
         raise InputError(f"params {params}: not a model size", "Give non-embedding parameters, e.g. 70000000")
     if law not in ("auto", *MODELS):
         raise InputError(f"no law {law!r}", f"Choose among: auto, {', '.join(MODELS)}")
-    wanted = [m for n, m in MODELS.items() if law in ("auto", n) or n in ("constant", "linear")]
+    wanted = [m for n, m in MODELS.items() if law in ("auto", n) or m.baseline]
     unique_d = _unique(table, supply or {})
     unknown = [d for d in target_domains or () if d not in table.domains]
     if unknown:
@@ -175,7 +172,7 @@ def fit_laws(
         targets = _targets(table, name, target_domains)
         points, losses_n = make_points(rows, shares, targets), rows["loss"].to_numpy()
 
-        def refused(model: Model, error: NotApplicable, name: str = name) -> None:
+        def refused(model: LawOrRegressor, error: NotApplicable, name: str = name) -> None:
             if law == model.name:
                 raise InputError(
                     f"law {law!r} cannot be fitted to {name!r}: {error}", "Try --law auto"
@@ -183,13 +180,14 @@ def fit_laws(
 
         other_size = params is not None and points.params_n is not None and params not in points.params_n
         # Asked about a size that was not trained, only formulas can answer: the rest is not worth its cost.
-        models = [m for m in wanted if not other_size or law != "auto" or m.name in LAWS]
+        models = [m for m in wanted if not other_size or law != "auto" or not isinstance(m, Regressor)]
         if unique_d is not None:
             columns = tuple(table.domains.index(d) for d in targets)
             models += [
                 Repeated(m, unique_d, columns)
                 for m in models
-                if not isinstance(m, Regressor) and m.name not in NOMINAL
+                # Rows repeated to different degrees would each be a budget of their own.
+                if not (isinstance(m, Regressor) or m.per_budget or m.one_budget)
             ]
 
         def step(fits: int = len(models) * len(named)) -> None:
@@ -358,12 +356,12 @@ def _choose(
             f"{name}: too few mixtures to cross-validate; the constant is all that can be said: "
             "train at least 4 different ones"
         )
-        return "constant"
-    if pick.name == "constant":
+        return CONSTANT.name
+    if isinstance(pick.fitted, Solution) and not pick.fitted.law.ranks_mixtures:
         warnings.append(
             f"{name}: no law beats the constant on held-out mixtures: train mixtures further apart, or longer"
         )
-    if isinstance(pick.fitted, Solution) and pick.name not in ("constant", "linear"):
+    if isinstance(pick.fitted, Solution) and not pick.fitted.law.baseline:
         condition, at_bounds = identifiability(pick.fitted, points.take(pick.fitted.law.usable(points)))
         if at_bounds:
             warnings.append(

@@ -13,10 +13,10 @@ from mixing.fitting.blend import Blend, blend_weights, cross_fitted
 from mixing.fitting.cross_validation import Kind, Score, folds, held_out_predictions, score
 from mixing.fitting.engine import Solution, fit_model
 from mixing.fitting.regressors import REGRESSORS
-from mixing.laws import LAWS
-from mixing.laws.base import Fitted, Floats, Model, NotApplicable, Points
+from mixing.laws import BASELINES, LAWS
+from mixing.laws.base import Fitted, Floats, LawOrRegressor, NotApplicable, Points
 
-MODELS: dict[str, Model] = {**LAWS, **REGRESSORS}
+MODELS: dict[str, LawOrRegressor] = {**LAWS, **REGRESSORS}
 """Every law and regressor by name, simpler kinds first."""
 BLEND = "blend"
 
@@ -46,10 +46,10 @@ def candidates(
     points: Points,
     losses_n: Floats,
     kind: Kind,
-    models: Iterable[Model],
+    models: Iterable[LawOrRegressor],
     *,
     blend: bool = True,
-    refused: Callable[[Model, NotApplicable], None] | None = None,
+    refused: Callable[[LawOrRegressor, NotApplicable], None] | None = None,
     step: Callable[[], None] | None = None,
 ) -> list[Candidate]:
     """Fit and cross-validate each model; those that the points cannot carry are left out (and told to `refused`)."""
@@ -80,9 +80,7 @@ def choose(
     """
     scored = [c for c in found if c.cv is not None and c.held_out_n is not None]
     if formula_in_size:
-        in_size = [
-            c for c in scored if isinstance(c.fitted, Solution) and getattr(c.fitted.law, "has_sizes", False)
-        ]
+        in_size = [c for c in scored if isinstance(c.fitted, Solution) and c.fitted.law.has_sizes]
         scored = in_size or scored
     if not scored:
         return None
@@ -103,10 +101,10 @@ def choose(
     return min((c for c in scored if c is best or ties(c)), key=lambda c: c.complexity)
 
 
-def _candidate(model: Model, points: Points, losses_n: Floats, kind: Kind) -> Candidate:
+def _candidate(model: LawOrRegressor, points: Points, losses_n: Floats, kind: Kind) -> Candidate:
     start = time.perf_counter()
     use_n = model.usable(points)
-    if model.name == "ratio":
+    if model.one_budget:
         use_n &= points.tokens_n == points.tokens_n.max()
     if not use_n.any():
         raise NotApplicable("no usable rows")
@@ -122,7 +120,7 @@ def _candidate(model: Model, points: Points, losses_n: Floats, kind: Kind) -> Ca
         held_out_n[use_n] = result[0][0]
         mask_n = result[1]
         cv = score(result[0][0, mask_n], y_n[mask_n], used.take(mask_n))
-        if model.name == "constant":
+        if not model.ranks_mixtures:
             # Means that leave one out fall as it rises: no ranking of mixtures.
             cv = replace(cv, spearman=None, pearson=None)
     return Candidate(
@@ -150,7 +148,7 @@ def _blend(found: list[Candidate], points: Points, losses_n: Floats, kind: Kind)
         if c.held_out_n is not None
         and c.rows == len(losses_n)
         and np.array_equal(np.isfinite(c.held_out_n), asked_n)
-        and c.name not in ("constant", "linear")
+        and c.name not in BASELINES
     ]
     if len(members) < 2 or asked_n.sum() < 2 * len(members):
         return None

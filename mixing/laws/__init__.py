@@ -13,10 +13,13 @@ from mixing.laws.linear import Linear
 from mixing.laws.optimal_mixture import ADDITIVE, JOINT, PRODUCT
 from mixing.laws.scheffe import Scheffe
 
+CONSTANT = Constant()
+"""What is left to say where no law can be scored."""
+
 LAWS: dict[str, Law] = {
     law.name: law
     for law in (
-        Constant(),
+        CONSTANT,
         Linear(),
         RATIO,
         CMR_MONOTONE,
@@ -36,4 +39,7 @@ LAWS: dict[str, Law] = {
     )
 }
 
-__all__ = ["CMR", "CMR_MONOTONE", "CMR_REPLAY", "CMR_STEADY", "LAWS", "RATIO", "Law"]
+BASELINES = tuple(law.name for law in LAWS.values() if law.baseline)
+"""The laws that are always fitted and shown, by name."""
+
+__all__ = ["BASELINES", "CMR", "CMR_MONOTONE", "CMR_REPLAY", "CMR_STEADY", "CONSTANT", "LAWS", "RATIO", "Law"]

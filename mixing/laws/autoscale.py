@@ -11,13 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mixing.laws.base import Floats, NotApplicable, Parameter, Points
+from mixing.laws.base import Floats, FormulaTraits, NotApplicable, Parameter, Points
 
 
 @dataclass(frozen=True)
-class AutoScale:
+class AutoScale(FormulaTraits):
     """The sum of one power law per source, in tokens of that source."""
 
     name: str = "autoscale"
@@ -28,6 +27,8 @@ class AutoScale:
     caution: str = "sources that help each other; other sizes; other budgets when one was trained"
     min_mixtures: int = 4
     domains: int = 0
+
+    floor = "+E"
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -41,9 +42,6 @@ class AutoScale:
     @property
     def linear(self) -> tuple[str, ...]:
         return ("+E", *(f"+A{i}" for i in range(self.domains)))
-
-    def usable(self, points: Points) -> NDArray[np.bool_]:
-        return np.ones(len(points), dtype=bool)
 
     def prepare(self, points: Points) -> AutoScale:
         if len(np.unique(points.mixture_n)) < self.min_mixtures:

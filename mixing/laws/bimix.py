@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mixing.laws.base import Floats, NotApplicable, Parameter, Points
+from mixing.laws.base import Floats, FormulaTraits, NotApplicable, Parameter, Points
 
 
 @dataclass(frozen=True)
-class BiMix:
+class BiMix(FormulaTraits):
     """L_i(r_i, s) = A_i / r_i^alpha_i * (B_i / s^beta_i + C_i); A is absorbed, 4 parameters are identifiable."""
 
     name: str = "bimix"

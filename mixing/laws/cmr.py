@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mixing.laws.base import Floats, NotApplicable, Parameter, Points
+from mixing.laws.base import Floats, FormulaTraits, NotApplicable, Parameter, Points
 from mixing.laws.power import power, power_ds, power_dx
 
 RATIO_EXPONENT = Parameter("s", -4.0, 12.0, "exponent of the target share")
@@ -34,7 +34,7 @@ Checkpoints alone leave two exponents open, and past the last one they decide; w
 
 
 @dataclass(frozen=True)
-class Cmr:
+class Cmr(FormulaTraits):
     """The surface with `token_powers` 0 (ratio law at one budget), 1 (monotone) or 2 (rises, then falls)."""
 
     name: str
@@ -50,6 +50,16 @@ class Cmr:
     tokens_t: tuple[float, ...] = ()
     replay: bool = False
     steady: bool = False
+
+    needs_target_share = True
+
+    @property
+    def one_budget(self) -> bool:
+        return self.token_powers == 0
+
+    @property
+    def turns(self) -> bool:
+        return self.token_powers == 2
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -103,8 +113,10 @@ class Cmr:
             rows.append(self._outer(by_gap_bnk, ratio_bnr))
         return np.stack([(row_bnl @ linear_bl[..., None])[..., 0] for row_bnl in rows], axis=1)
 
-    def basis_slope(self, theta_bq: Floats, points: Points) -> Floats:
-        """d basis / d ln T, slope_bnl: what the turning point is found with."""
+    def basis_slope(self, theta_bq: Floats, points: Points) -> Floats | None:
+        """d basis / d ln T, slope_bnl, with which the turning point is found; None for the ratio law."""
+        if not self.token_powers:
+            return None
         time_bnk = self._time(theta_bq, points, power_dx)
         time_bnk[..., 0] = 0
         scaled_bnk = time_bnk * (points.tokens_n / points.token_unit)[None, :, None]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mixing.laws.base import Floats, NotApplicable, Parameter, Points
+from mixing.laws.base import Floats, FormulaTraits, NotApplicable, Parameter, Points
 
 
 def nearest_checkpoint(tokens_n: Floats, checkpoints_t: Floats) -> Floats:
@@ -19,7 +18,7 @@ def nearest_checkpoint(tokens_n: Floats, checkpoints_t: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(FormulaTraits):
     """L(p, T_t) = m_t. What any law must beat; it carries the nearest checkpoint to other budgets."""
 
     name: str = "constant"
@@ -31,6 +30,10 @@ class Constant:
     min_mixtures: int = 1
     checkpoints_t: Floats = field(default_factory=lambda: np.empty(0), compare=False)
 
+    baseline = True
+    ranks_mixtures = False
+    per_budget = True
+
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         return ()
@@ -38,9 +41,6 @@ class Constant:
     @property
     def linear(self) -> tuple[str, ...]:
         return tuple(f"mean:{int(t)}" for t in self.checkpoints_t)
-
-    def usable(self, points: Points) -> NDArray[np.bool_]:
-        return np.ones(len(points), dtype=bool)
 
     def prepare(self, points: Points) -> Constant:
         if not len(points):

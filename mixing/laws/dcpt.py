@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 
-from mixing.laws.base import Floats, NotApplicable, Parameter, Points
+from mixing.laws.base import Floats, FormulaTraits, NotApplicable, Parameter, Points
 
 
 @dataclass(frozen=True)
-class DCpt:
+class DCpt(FormulaTraits):
     """Terms in N and D are there where a table has several sizes and checkpoints."""
 
     name: str = "d-cpt"
@@ -32,6 +32,8 @@ class DCpt:
     has_sizes: bool = False
     has_budgets: bool = False
     size_unit: float = 1.0
+
+    floor = "+E"
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:

@@ -15,15 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mixing.laws.base import Floats, NotApplicable, Parameter, Points
+from mixing.laws.base import Floats, FormulaTraits, NotApplicable, Parameter, Points
 
 _MIN_BUDGETS = 3
 
 
 @dataclass(frozen=True)
-class Exponential:
+class Exponential(FormulaTraits):
     """One exponential of the shares, or one in each coefficient of a power of tokens."""
 
     name: str
@@ -37,6 +36,10 @@ class Exponential:
     min_mixtures: int = 4
     domains: int = 0
     has_budgets: bool = False
+
+    @property
+    def floor(self) -> str:
+        return "+c" if self.positive else ""
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -66,9 +69,6 @@ class Exponential:
         sign = "+" if self.positive else ""
         factors = (f"{sign}k",) if self.units == 1 else tuple(f"{sign}k{u}" for u in range(self.units))
         return (f"{sign}c", *factors, *(("+m",) if self.has_budgets else ()))
-
-    def usable(self, points: Points) -> NDArray[np.bool_]:
-        return np.ones(len(points), dtype=bool)
 
     def prepare(self, points: Points) -> Exponential:
         if len(np.unique(points.mixture_n)) < self.min_mixtures:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mixing.laws.base import Floats, NotApplicable, Parameter, Points
+from mixing.laws.base import Floats, FormulaTraits, NotApplicable, Parameter, Points
 from mixing.laws.constant import nearest_checkpoint
 
 
 @dataclass(frozen=True)
-class Linear:
+class Linear(FormulaTraits):
     """L(p, T_t) = sum_d a_td p_d; shares sum to 1, so an intercept would say nothing new."""
 
     name: str = "linear"
@@ -27,6 +26,9 @@ class Linear:
     checkpoints_t: Floats = field(default_factory=lambda: np.empty(0), compare=False)
     n_domains: int = 0
 
+    baseline = True
+    per_budget = True
+
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         return ()
@@ -34,9 +36,6 @@ class Linear:
     @property
     def linear(self) -> tuple[str, ...]:
         return tuple(f"a{d}:{int(t)}" for t in self.checkpoints_t for d in range(self.n_domains))
-
-    def usable(self, points: Points) -> NDArray[np.bool_]:
-        return np.ones(len(points), dtype=bool)
 
     def prepare(self, points: Points) -> Linear:
         if len(np.unique(points.mixture_n)) < 2:

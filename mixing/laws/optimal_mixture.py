@@ -17,16 +17,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from mixing.laws.base import Floats, NotApplicable, Parameter, Points
+from mixing.laws.base import Floats, FormulaTraits, NotApplicable, Parameter, Points
 
 _MIN_SIZES, _MIN_BUDGETS = 2, 3
 
 
 @dataclass(frozen=True)
-class OptimalMixture:
+class OptimalMixture(FormulaTraits):
     """The additive form, the joint one, whose best mixture moves with scale, or the product form."""
 
     name: str
@@ -42,6 +41,8 @@ class OptimalMixture:
     has_sizes: bool = False
     has_budgets: bool = False
     size_unit: float = 1.0
+
+    floor = "+E"
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -83,9 +84,6 @@ class OptimalMixture:
         sizes, budgets = (0, 1)[: 1 + self.has_sizes], (0, 1)[: 1 + self.has_budgets]
         found = [(m, n, d) for m in (0, 1) for n in sizes for d in budgets]
         return sorted((t for t in found if self.product or sum(t) <= 1), key=lambda t: (sum(t), -t[0], -t[1]))
-
-    def usable(self, points: Points) -> NDArray[np.bool_]:
-        return np.ones(len(points), dtype=bool)
 
     def prepare(self, points: Points) -> OptimalMixture:
         if len(np.unique(points.mixture_n)) < self.min_mixtures:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mixing.laws.base import Floats, NotApplicable, Parameter, Points
+from mixing.laws.base import Floats, FormulaTraits, NotApplicable, Parameter, Points
 from mixing.laws.constant import nearest_checkpoint
 
 
 @dataclass(frozen=True)
-class Scheffe:
+class Scheffe(FormulaTraits):
     """L(p, T_t) = sum_d a_td p_d + sum_{d<e} b_tde p_d p_e; k (k + 1) / 2 parameters per checkpoint."""
 
     name: str = "scheffe"
@@ -25,6 +24,8 @@ class Scheffe:
     checkpoints_t: Floats = field(default_factory=lambda: np.empty(0), compare=False)
     n_domains: int = 0
 
+    per_budget = True
+
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         return ()
@@ -34,9 +35,6 @@ class Scheffe:
         k = self.n_domains
         terms = [f"a{d}" for d in range(k)] + [f"b{d}.{e}" for d in range(k) for e in range(d + 1, k)]
         return tuple(f"{term}:{int(t)}" for t in self.checkpoints_t for term in terms)
-
-    def usable(self, points: Points) -> NDArray[np.bool_]:
-        return np.ones(len(points), dtype=bool)
 
     def prepare(self, points: Points) -> Scheffe:
         k = points.shares_nd.shape[1]

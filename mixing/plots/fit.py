@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from mixing.amounts import abbreviate_amount
 from mixing.fitting.cross_validation import Score
 from mixing.fitting.report import FitReport, HeldOut, LawFit
+from mixing.laws import BASELINES
 from mixing.plots.style import (
     COLOURS,
     GREY,
@@ -79,7 +80,7 @@ def residuals(name: str, held_out: HeldOut, scored: list[LawFit]) -> Figure:
 def held_out_errors(name: str, scored: list[LawFit], chosen: str) -> Figure:
     """The held-out error of every law with its standard error over mixtures, the least first."""
     ordered = sorted(scored, key=lambda fit: _error(fit)[0])
-    kept = [f for i, f in enumerate(ordered) if i < SHOWN or f.law in ("constant", "linear", chosen)]
+    kept = [f for i, f in enumerate(ordered) if i < SHOWN or f.law in (*BASELINES, chosen)]
     figure, (axes,) = side_by_side(1)
     figure.set_figheight(max(3.6, 1.7 + 0.3 * len(kept)))
     rows = np.arange(len(kept))[::-1]

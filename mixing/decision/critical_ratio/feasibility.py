@@ -6,7 +6,6 @@ import numpy as np
 
 from mixing.fitting.engine import Solution
 from mixing.laws.base import Floats, Ints, Points
-from mixing.laws.cmr import Cmr
 
 GRID = np.linspace(0.005, 0.995, 199)
 """Target shares at which the tests are evaluated; crossings are interpolated between them."""
@@ -40,16 +39,13 @@ def _crossing(values_bg: Floats, next_b: Ints, limit: float) -> Floats:
 
 
 def objective_slope(general: Solution, target: Solution, points: Points, weight: float) -> Floats | None:
-    """d/dlnT of F = dL_target + weight * dL_general, slope_bn; None where a law knows no tokens."""
-    laws = (general.law, target.law)
-    if not all(isinstance(law, Cmr) and law.token_powers for law in laws):
-        return None
+    """d/dlnT of F = dL_target + weight * dL_general, slope_bn; None where a law knows no slope over tokens."""
     slopes = []
     for fitted in (general, target):
-        assert isinstance(fitted.law, Cmr)
-        slopes.append(
-            np.einsum("bnl,bl->bn", fitted.law.basis_slope(fitted.theta_bq, points), fitted.linear_bl)
-        )
+        basis_bnl = fitted.law.basis_slope(fitted.theta_bq, points)
+        if basis_bnl is None:
+            return None
+        slopes.append(np.einsum("bnl,bl->bn", basis_bnl, fitted.linear_bl))
     return np.asarray(weight * slopes[0] + slopes[1])
 
 
@@ -58,9 +54,9 @@ def turning_ratios(
 ) -> Floats | None:
     """The largest share whose objective falls at `tokens`, in every problem of the solutions (0: none, 1: all).
 
-    None where the general law has fewer than two powers of T: only then can it rise, then fall.
+    None where the general law cannot rise, then fall.
     """
-    if not (isinstance(general.law, Cmr) and general.law.token_powers == 2):
+    if not general.law.turns:
         return None
     slope_bg = objective_slope(general, target, points.at(GRID, np.full(len(GRID), float(tokens))), weight)
     return None if slope_bg is None else largest_feasible(slope_bg, 0.0)

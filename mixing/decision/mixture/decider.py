@@ -77,7 +77,11 @@ def decide_sources(
         except NotApplicable as error:
             refused = f"no law fits these runs: {error}"
         else:
-            if all(fitted.laws[n] == "constant" for n in losses if n not in ("general", *limits.protect)):
+            if all(
+                not LAWS[fitted.laws[n]].ranks_mixtures
+                for n in losses
+                if n not in ("general", *limits.protect)
+            ):
                 refused = (
                     "no law beats the constant on held-out mixtures: these runs do not tell mixtures apart"
                 )

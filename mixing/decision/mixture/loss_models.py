@@ -22,7 +22,6 @@ from mixing.fitting.engine import Solution, refit
 from mixing.fitting.selection import Candidate, candidates, choose
 from mixing.laws import LAWS
 from mixing.laws.base import Floats, Ints, NotApplicable, Points
-from mixing.laws.cmr import Cmr
 from mixing.runs.table import SHARE, RunTable, left_out
 
 REPLICATES = 200
@@ -340,7 +339,7 @@ def _choose(
     """
     # Laws of one ratio see two sources only.
     models = [
-        law for name, law in LAWS.items() if name == asked or (asked == "auto" and not isinstance(law, Cmr))
+        law for name, law in LAWS.items() if name == asked or (asked == "auto" and not law.needs_target_share)
     ]
     reasons: list[str] = []
     found = candidates(

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mixing.fitting.regressors.gaussian_process import inputs
-from mixing.laws.base import Floats, NotApplicable, Points
+from mixing.laws.base import Floats, NotApplicable, Points, Traits
 
 TREES, LEARNING_RATE = 300, 0.03
 """Fixed: an early stop would need rows that then may not be scored."""
@@ -27,7 +26,7 @@ class FittedTrees:
 
 
 @dataclass(frozen=True)
-class BoostedTrees:
+class BoostedTrees(Traits):
     """Gradient-boosted regression trees on the shares: flexible, and flat beyond the runs they have seen."""
 
     name: str = "lightgbm"
@@ -38,9 +37,6 @@ class BoostedTrees:
     caution: str = "beyond the trained shares, budgets or sizes, where it is flat"
     min_mixtures: int = 30
     trees: int = TREES
-
-    def usable(self, points: Points) -> NDArray[np.bool_]:
-        return np.ones(len(points), dtype=bool)
 
     def fit(self, points: Points, losses_vn: Floats) -> list[FittedTrees]:
         """One booster per loss; raises NotApplicable for too few mixtures to split."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixing.fitting.engine import fit
-from mixing.laws.base import Fitted, Floats, Law, NotApplicable, Points, Regressor
+from mixing.laws.base import Fitted, Floats, Law, NotApplicable, Points, Regressor, Traits
 
 FEWEST = 30
 """Mixtures below which residuals hold little but noise: with 20 the correction of a process was none."""
@@ -27,7 +27,7 @@ class FittedCorrection:
 
 
 @dataclass(frozen=True)
-class Corrected:
+class Corrected(Traits):
     """`law` fitted first, then `regressor` on its residuals."""
 
     name: str

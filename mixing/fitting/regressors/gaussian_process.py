@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve
 from scipy.optimize import minimize
 
-from mixing.laws.base import Floats, NotApplicable, Points
+from mixing.laws.base import Floats, NotApplicable, Points, Traits
 
 SHARE_POWER = 0.3
 MAX_ROWS = 1200
@@ -43,7 +43,7 @@ class FittedProcess:
 
 
 @dataclass(frozen=True)
-class GaussianProcess:
+class GaussianProcess(Traits):
     """A regressor: it is conditioned on the runs themselves instead of having a formula."""
 
     name: str = "gaussian-process"
@@ -53,9 +53,6 @@ class GaussianProcess:
     needs: str = "shares; tokens and params where they vary"
     caution: str = "far from the runs, where it returns to its mean; past the trained budgets or sizes"
     min_mixtures: int = 8
-
-    def usable(self, points: Points) -> NDArray[np.bool_]:
-        return np.ones(len(points), dtype=bool)
 
     def fit(self, points: Points, losses_vn: Floats) -> list[FittedProcess]:
         """One process per loss; raises NotApplicable for too few mixtures or too many rows."""

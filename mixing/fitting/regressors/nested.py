@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from mixing.fitting.engine import Solution, fit
-from mixing.laws.base import Floats, NotApplicable, Points
+from mixing.laws.base import Floats, NotApplicable, Points, Traits
 from mixing.laws.exponential import EXPONENTIAL
 
 _MIN_BUDGETS, _MIN_SIZES = 3, 2
@@ -42,7 +41,7 @@ class FittedNest:
 
 
 @dataclass(frozen=True)
-class Nested:
+class Nested(Traits):
     """A regressor in two stages; it needs several checkpoints of every mixture."""
 
     name: str = "nested"
@@ -52,9 +51,6 @@ class Nested:
     needs: str = "shares and several checkpoints of every mixture; params where they vary"
     caution: str = "few or noisy checkpoints per mixture; mixtures that lack some of the sizes"
     min_mixtures: int = 4
-
-    def usable(self, points: Points) -> NDArray[np.bool_]:
-        return np.ones(len(points), dtype=bool)
 
     def fit(self, points: Points, losses_vn: Floats) -> list[FittedNest]:
         """Raises NotApplicable where checkpoints or mixtures are too few."""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixing.fitting.engine import fit
-from mixing.laws.base import Fitted, Floats, Law, Points
+from mixing.laws.base import Fitted, Floats, Law, Points, Traits
 
 TOKEN_HALF_LIFE = 15.387756
 """R_D: the repetitions after which a further one is worth 1/e of the first."""
@@ -53,7 +53,7 @@ def effective_points(points: Points, unique_d: Floats, target: Sequence[int] = (
 
 
 @dataclass(frozen=True)
-class Repeated:
+class Repeated(Traits):
     """Any law, fed effective instead of nominal tokens; a source without a limit has `inf` unique tokens. `target` are
     the columns that make up the target share R."""
 
