@@ -1,4 +1,4 @@
-"""The command `mixlaw`: names, exit statuses and errors. What commands do is in `flows.commands`.
+"""The command `mixlaw`: names, exit statuses and errors. What commands do is in `flows.cli`.
 
 Nothing heavy is imported before a command runs, so that `mixlaw --help` answers at once.
 """

@@ -35,7 +35,7 @@ BLOCK = 4096
 
 
 class Split(Protocol):
-    """What is needed of a domain's token split (proxies.tokens.TokenSplit)."""
+    """What is needed of a domain's token split (proxies.data.token_store.TokenSplit)."""
 
     def n_windows(self, context: int) -> int: ...
     def windows(self, ids: np.ndarray, context: int) -> np.ndarray: ...
@@ -49,7 +49,7 @@ class Domain(Protocol):
 
 
 class Store(Protocol):
-    """What is needed of a token store (proxies.tokens.TokenStore)."""
+    """What is needed of a token store (proxies.data.token_store.TokenStore)."""
 
     @property
     def domains(self) -> Mapping[str, Domain]: ...

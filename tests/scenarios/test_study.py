@@ -151,7 +151,7 @@ def test_a_second_start_is_refused(tmp_path: Path) -> None:
     folder = StudyFolder.of("tiny", tmp_path / "home")
     folder.path.mkdir(parents=True)
     code = (
-        "import sys, time; from pathlib import Path; from flows.home import StudyFolder, exclusive\n"
+        "import sys, time; from pathlib import Path; from flows.settings.home import StudyFolder, exclusive\n"
         f"with exclusive(StudyFolder(Path({str(folder.path)!r}))): print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen(

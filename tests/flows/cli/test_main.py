@@ -96,7 +96,7 @@ def test_unexpected_error_is_one_line(
 
 
 def test_closed_pipe_is_quiet() -> None:
-    command = f"{sys.executable} -m flows.cli export --list | true"
+    command = f"{sys.executable} -m flows.cli.main export --list | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, cwd=ROOT)
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr

@@ -167,7 +167,7 @@ def test_flows_answer_from_what_is_done(finished: Finished) -> None:
         "show(deployed.refresh(study, return_state=True))\n"
         f"show(deployed.proxy('tiny', {run!r}, 'a proxy', return_state=True))\n"
         "show(deployed.proxy('../tiny', '..', 'a proxy', return_state=True))\n"
-        "from flows import home; from pathlib import Path; import os\n"
+        "from flows.settings import home; from pathlib import Path; import os\n"
         "folder = home.StudyFolder(Path(os.environ['MIXLAW_HOME']) / 'tiny')\n"
         "with home.exclusive(folder): show(deployed.refresh(study, return_state=True))\n"
         "show(deployed.study('study.yaml', return_state=True))\n",

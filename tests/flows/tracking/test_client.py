@@ -172,7 +172,7 @@ def test_a_database_whose_making_was_killed_is_made_again(tmp_path: Path) -> Non
     """MLflow takes none that lacks some of its tables, nor can it add them."""
     code = (
         "import os, sys; from pathlib import Path; from sqlalchemy import Engine, event\n"
-        "from flows.tracking.tracker import Tracker\n"
+        "from flows.tracking.client import Tracker\n"
         "@event.listens_for(Engine, 'after_cursor_execute')\n"
         "def die(connection, cursor, statement, *_):\n"
         "    if 'ADD COLUMN step' in statement: os._exit(9)\n"

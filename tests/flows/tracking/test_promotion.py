@@ -209,7 +209,7 @@ def test_the_champion_loads_without_mixlaw(finished: Finished, tmp_path: Path) -
     for row in json.loads(rows):
         assert row == pytest.approx(decided)
     names = {path.name for path in Path(folder).rglob("*") if path.is_file()}
-    assert {"MLmodel", "mix_model.py", "mix.json", "mixspec.yaml", "corpora.json"} <= names
+    assert {"MLmodel", "pyfunc_model.py", "mix.json", "mixspec.yaml", "corpora.json"} <= names
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".joblib"))]
 
 

@@ -106,7 +106,7 @@ def test_nothing_is_read_again_when_no_file_changed(tmp_path: Path, monkeypatch:
         raise AssertionError("read again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(mixing.catalog, "contents", unexpected)
+        patch.setattr(mixing.corpora.catalog, "contents", unexpected)
         assert scan([source(folder)], FRACTION, previous=Catalog.from_json(catalog.to_json())) is not catalog
         assert scan([source(folder)], FRACTION, previous=catalog) is catalog
     assert scan([source(folder)], 0.4, previous=catalog) != catalog
@@ -143,7 +143,7 @@ def test_a_domain_without_text_is_named(tmp_path: Path) -> None:
 def test_a_missing_folder_is_found_before_anything_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mixing.catalog, "contents", None)
+    monkeypatch.setattr(mixing.corpora.catalog, "contents", None)
     good = source(corpus(tmp_path / "docs", numbered(20)))
     with pytest.raises(InputError, match=r"domain 'gone': .*nowhere does not exist"):
         scan([good, source(tmp_path / "nowhere", "gone")], FRACTION)
@@ -171,7 +171,7 @@ def test_a_scratch_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: py
     def full(*arguments: object) -> None:
         raise duckdb.IOException("Could not write file: No space left on device\nmore")
 
-    monkeypatch.setattr(mixing.catalog, "_insert", full)
+    monkeypatch.setattr(mixing.corpora.catalog, "_insert", full)
     with pytest.raises(MixlawError, match=r"temporary table failed .*No space left") as caught:
         scan([source(folder)], FRACTION, scratch=tmp_path / "scratch")
     assert "\n" not in str(caught.value)
@@ -181,7 +181,7 @@ def test_a_scratch_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: py
 def test_what_a_killed_scan_left_is_removed_and_a_living_one_is_not(tmp_path: Path) -> None:
     folder = corpus(tmp_path / "docs", numbered(20))
     scratch = tmp_path / "scratch"
-    with mixing.catalog._scratch_folder(scratch) as living:
+    with mixing.corpora.catalog._scratch_folder(scratch) as living:
         (scratch / ".catalog-dead").mkdir()
         (scratch / ".catalog-dead" / "lock").touch()
         (scratch / ".catalog-dead" / "digests.duckdb").write_bytes(b"left")
@@ -201,11 +201,11 @@ def test_domains_keep_their_order(tmp_path: Path) -> None:
 MEASURE = r"""
 import re, sys
 from pathlib import Path
-import mixing.catalog
-from mixing.corpus import Source
-mixing.catalog.BATCH = 4096
+import mixing.corpora.catalog
+from mixing.corpora.documents import Source
+mixing.corpora.catalog.BATCH = 4096
 source = Source("d", "general", (Path(sys.argv[1]),))
-domain = mixing.catalog.scan([source], 0.1, scratch=Path(sys.argv[2]))["d"]
+domain = mixing.corpora.catalog.scan([source], 0.1, scratch=Path(sys.argv[2]))["d"]
 print(domain.documents, re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 """
 

@@ -297,7 +297,7 @@ def test_a_split_with_nothing_on_one_side(heldout: int, missing: str) -> None:
 MEASURE = r"""
 import re, sys
 from pathlib import Path
-from mixing.corpus import Source, documents
+from mixing.corpora.documents import Source, documents
 count = sum(1 for _ in documents(Source("d", "general", (Path(sys.argv[1]),))))
 print(count, re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 """

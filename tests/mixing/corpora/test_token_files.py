@@ -136,7 +136,7 @@ def test_chunks_do_not_show(tmp_path_factory: pytest.TempPathFactory, lengths: l
     documents = [rng.integers(8, VOCABULARY, size=length) for length in lengths]
     write_megatron(folder / "web", documents)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mixing.token_files, "CHUNK", chunk)
+        patch.setattr(mixing.corpora.token_files, "CHUNK", chunk)
         found = list(token_documents(folder / "web.idx", TokenFiles("megatron", VOCABULARY, EOS)))
         if any(lengths):
             np.concatenate(ended(documents)).astype("<u2").tofile(folder / "web.npy")

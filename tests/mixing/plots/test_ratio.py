@@ -219,7 +219,7 @@ def test_unwritable_folder(tmp_path: Path) -> None:
 
 
 def test_no_pyplot() -> None:
-    code = "import sys, flows.figures.ratio; sys.exit('matplotlib.pyplot' in sys.modules)"
+    code = "import sys, mixing.plots.ratio; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -42,9 +42,9 @@ class TestEncoder:
         )
         loaded = load_tokenizer(tokenizer)
         expected = [[*e.ids, 5] for e in loaded.encode_batch(some, add_special_tokens=False)]
-        monkeypatch.setattr(proxies.encode, "BATCH_CHARACTERS", 700)
+        monkeypatch.setattr(proxies.data.encode, "BATCH_CHARACTERS", 700)
         for threads, piece in ((1, 1 << 20), (2, 1 << 20), (2, 5000)):
-            monkeypatch.setattr(proxies.encode, "PIECE_CHARACTERS", piece)
+            monkeypatch.setattr(proxies.data.encode, "PIECE_CHARACTERS", piece)
             parts: list[float] = []
             with Encoder(loaded, 5, np.dtype("<u2"), threads) as encoder:
                 tokens, lengths = encoder.encode(some[:-1], parts.append)
@@ -60,8 +60,8 @@ class TestEncoder:
     @given(text=st.text(st.sampled_from("ab \n\r\t.ß"), max_size=200), piece=st.integers(1, 40))
     def test_pieces_are_the_text(self, text: str, piece: int) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(proxies.encode, "PIECE_CHARACTERS", piece)
-            pieces = list(proxies.encode._pieces(text))
+            patch.setattr(proxies.data.encode, "PIECE_CHARACTERS", piece)
+            pieces = list(proxies.data.encode._pieces(text))
         assert "".join(part for part, _ in pieces) == text
         assert [ends for _, ends in pieces] == [False] * (len(pieces) - 1) + [True]
 
@@ -143,7 +143,7 @@ class TestStore:
         self, store: TokenStore, sources: list[Source], tokenizer: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         before = stamps(store.path)
-        monkeypatch.setattr(proxies.tokenise, "contents", None)
+        monkeypatch.setattr(proxies.data.tokenise, "contents", None)
         assert rebuild(sources, tokenizer, store.path) == store
         assert stamps(store.path) == before
 

@@ -129,8 +129,8 @@ class TestDamage:
 BUILD = """
 import os, sys, time
 from pathlib import Path
-from mixing.corpus import Source
-from proxies.tokens import build
+from mixing.corpora.documents import Source
+from proxies.data.token_store import build
 root = Path(sys.argv[1])
 moment = int(sys.argv[3])
 calls = 0
@@ -190,8 +190,8 @@ def test_killed_while_it_encodes(sources: list[Source], tokenizer: Path, tmp_pat
 MEASURE = r"""
 import re, sys
 from pathlib import Path
-from mixing.corpus import Source
-from proxies.tokens import build
+from mixing.corpora.documents import Source
+from proxies.data.token_store import build
 build([Source("d", "general", (Path(sys.argv[1]),))], Path(sys.argv[2]), Path(sys.argv[3]), 0.1, threads=2,
       shard_bytes=1 << 20)
 print(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])

@@ -35,7 +35,7 @@ def other_machine(folder: Path, *lines: str) -> subprocess.Popen[str]:
     """A process that takes itself to be on another machine, whose file locks do not reach this one."""
     code = "\n".join(
         (
-            "import sys, time; from pathlib import Path; from proxies import claims",
+            "import sys, time; from pathlib import Path; from proxies.runs import claims",
             "claims.machine_id = lambda: 'elsewhere'; claims._try_lock = lambda *a, **k: 'unknown'",
             "claims.socket.gethostname = lambda: 'node7'; claims.BEAT = 0.1",
             f"lock = Path({str(folder / 'lock')!r})",
@@ -158,7 +158,7 @@ def test_expiry_counts_from_the_last_sign_that_was_seen(lock: Path, elsewhere: s
 
 def test_a_killed_process_of_this_machine_holds_nothing(lock: Path) -> None:
     code = (
-        "import time; from pathlib import Path; from proxies.claims import claim\n"
+        "import time; from pathlib import Path; from proxies.runs.claims import claim\n"
         f"with claim(Path({str(lock)!r})): print('held', flush=True); time.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -226,7 +226,7 @@ def test_a_second_launch_waits_and_does_not_train(tmp_path: Path) -> None:
 def test_slots_limit_what_runs_at_once_and_a_killed_process_frees_its_own(tmp_path: Path) -> None:
     slots = Slots(tmp_path / "slots", 1)
     code = (
-        "import time; from pathlib import Path; from proxies.slots import Slots, slot\n"
+        "import time; from pathlib import Path; from proxies.runs.slots import Slots, slot\n"
         f"with slot(Slots(Path({str(slots.folder)!r}), 1)): print('in', flush=True); time.sleep(60)"
     )
     other = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)

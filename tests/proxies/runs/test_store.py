@@ -18,7 +18,7 @@ from mixing.errors import InputError, MixlawError
 from proxies.data.token_store import TokenStore
 from proxies.data.tokenizer import train_bpe
 from proxies.progress import Progress
-from proxies.runs import store as runs
+from proxies.runs.store import store as runs
 from proxies.runs.launch import WorkerDied, launch
 from proxies.spec import ProxySpec, log_budgets
 from proxies.train import train
@@ -156,8 +156,8 @@ def test_a_worker_ends_with_its_parent(
 ) -> None:
     spec = proxy(store, base, steps=100_000, max_epochs=ENDLESS)
     code = (
-        "import sys; from pathlib import Path; from proxies.launch import launch\n"
-        "from proxies.runs import read_spec\n"
+        "import sys; from pathlib import Path; from proxies.runs.launch import launch\n"
+        "from proxies.runs.store import read_spec\n"
         "run, store, weights = map(Path, sys.argv[1:]); launch(read_spec(run), run.parent, store, weights)"
     )
     folder = tmp_path / spec.run_id
@@ -216,7 +216,7 @@ def test_a_run_has_one_process(tmp_path: Path) -> None:
     spec = proxy_spec(store)
     runs.write_spec(tmp_path / "run", spec)
     code = (
-        "import sys, time; from pathlib import Path; from proxies.runs import claim\n"
+        "import sys, time; from pathlib import Path; from proxies.runs.store import claim\n"
         "with claim(Path(sys.argv[1])): print('claimed', flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "run")]

@@ -184,8 +184,8 @@ def test_a_folder_with_other_rows_is_refused(store: Store, tmp_path: Path, name:
 KILLED = """
 import os, sys
 from pathlib import Path
-import proxies.writers as writers
-from proxies.writers import FORMATS, Job, write_data
+import mixing.export.writing as writers
+from mixing.export.writing import FORMATS, Job, write_data
 root, out, name, moment = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 calls = 0
 def counted(real):
