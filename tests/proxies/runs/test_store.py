@@ -18,7 +18,7 @@ from mixing.errors import InputError, MixlawError
 from proxies.data.token_store import TokenStore
 from proxies.data.tokenizer import train_bpe
 from proxies.progress import Progress
-from proxies.runs.store import store as runs
+from proxies.runs import store as runs
 from proxies.runs.launch import WorkerDied, launch
 from proxies.spec import ProxySpec, log_budgets
 from proxies.train import train
