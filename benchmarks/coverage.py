@@ -24,12 +24,13 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from mixing.arrays import Floats
 from mixing.decision.critical_ratio.decider import decide
 from mixing.decision.critical_ratio.evidence import DRAWS
 from mixing.decision.critical_ratio.feasibility import largest_passing
 from mixing.decision.critical_ratio.loss_surface import choose, levels_only, run_design
 from mixing.decision.question import make_question
-from mixing.laws.base import Floats, Points
+from mixing.runs.points import Points
 from mixing.test_problems import LANDSCAPES, Landscape
 
 TOKENS = [int(t) for t in np.geomspace(40_000, 1_000_000, 10)]

@@ -19,10 +19,10 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from mixing.arrays import Floats
 from mixing.decision.mixture.decider import decide_sources
 from mixing.decision.question import make_question
 from mixing.decision.result import Decision
-from mixing.laws.base import Floats
 from mixing.test_problems import MIXTURE_LANDSCAPES, MixtureLandscape
 from mixing.test_problems.mixtures import TOKENS
 

@@ -17,14 +17,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from mixing.arrays import Floats
 from mixing.decision.critical_ratio.decider import decide
-from mixing.decision.question import Increments, increments, make_question
+from mixing.decision.question import make_question
 from mixing.decision.result import Interval
 from mixing.fitting.cross_validation import held_out_predictions
 from mixing.fitting.engine import fit
 from mixing.laws import CMR, CMR_MONOTONE, CMR_REPLAY, CMR_STEADY, LAWS, RATIO, Law
-from mixing.laws.base import Floats, Points
 from mixing.laws.cmr import cmr_law
+from mixing.runs.increments import Increments
+from mixing.runs.points import Points
 from mixing.runs.table import RunTable, load_runs
 
 TABLE_5 = {  # Gu et al. 2024 v2: a4, s4, b3, published CMR at T = 100
@@ -78,7 +80,7 @@ def public_runs(folder: Path) -> None:
     table = load_runs(folder / "mixinglaws" / "ct.csv")
     weights = json.loads((folder / "mixinglaws" / "pile_weights.json").read_text())
     question = make_question(table, weights, {"python": 1.0}, tolerance=0.0)
-    everything = increments(table, question)
+    everything = question.increments(table)
     out = np.isclose(everything.points.target_n, LEFT_OUT)
     kept = everything.points.take(~out)
     end = everything.points.take(out & (everything.points.tokens_n == question.tokens))
@@ -118,7 +120,7 @@ def public_runs(folder: Path) -> None:
 def known(folder: Path) -> tuple[RunTable, Increments, dict[str, float]]:
     table = load_runs(folder / "mixinglaws" / "ct.csv")
     weights = json.loads((folder / "mixinglaws" / "pile_weights.json").read_text())
-    return table, increments(table, make_question(table, weights, {"python": 1.0})), weights
+    return table, make_question(table, weights, {"python": 1.0}).increments(table), weights
 
 
 def left_out_error(law: Law, points: Points, losses_n: Floats) -> float:

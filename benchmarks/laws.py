@@ -27,13 +27,14 @@ from rich.table import Table
 from scipy.stats import spearmanr
 
 from benchmarks import cpt
-from mixing.decision.question import make_points
+from mixing.arrays import Floats
 from mixing.fitting.engine import Solution, fit, fit_model, refit
 from mixing.fitting.regressors import REGRESSORS
 from mixing.fitting.report import fit_laws
 from mixing.fitting.selection import MODELS, candidates, choose
 from mixing.laws import LAWS
-from mixing.laws.base import Floats, NotApplicable, Points
+from mixing.laws.base import NotApplicable
+from mixing.runs.points import Points, make_points
 from mixing.runs.table import SHARE, RunTable, load_runs
 
 STEP = 4096 * 256

@@ -6,8 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from mixing.decision.question import make_question
-from mixing.decision.result import Question
+from mixing.decision.question import Question, make_question
 from mixing.runs.table import RunTable, make_table
 from mixing.test_problems import LANDSCAPES, Landscape
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from mixing.arrays import Floats
 from mixing.decision.mixture.constraints import Limits
 from mixing.decision.mixture.decider import decide_sources
 from mixing.decision.question import make_question
 from mixing.decision.result import Decision
-from mixing.laws.base import Floats
 from mixing.runs.table import RunTable, make_table
 
 DOMAINS = ("web", "code", "books")

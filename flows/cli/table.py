@@ -355,11 +355,10 @@ def decide(
 def _draw(decision: Decision, table: RunTable, folder: Path) -> list[Path]:
     import polars as pl
 
-    from mixing.decision.question import increments
     from mixing.plots.mixture import draw_sources
     from mixing.plots.ratio import PREDICTED, draw_all
 
     if decision.share_intervals or not decision.ratio_curves:
         return draw_sources(decision, folder)
-    observed = increments(table, decision.question).observed().with_columns(kind=pl.lit("swarm"))
+    observed = decision.question.increments(table).observed().with_columns(kind=pl.lit("swarm"))
     return draw_all(decision, observed, pl.DataFrame(schema=list(PREDICTED)).cast(pl.Float64), folder)

@@ -16,15 +16,16 @@ import polars as pl
 from flows.pipeline.plan import Plan, PlannedRun, mixture
 from flows.pipeline.prepare import Job, supply_of
 from mixing.atomic import replace_files
-from mixing.decision.result import Decision, Question
+from mixing.decision.question import Question
+from mixing.decision.result import Decision
 from mixing.errors import MixlawError
 from mixing.runs.readers import ANSWERED
 from mixing.runs.table import RunTable, make_table
 
 if TYPE_CHECKING:
     from flows.pipeline.analysis_cache import LeftOut
-    from mixing.decision.question import Increments
     from mixing.fitting.report import FitReport
+    from mixing.runs.increments import Increments
     from mixing.spec.model import MixSpec
     from proxies.data.token_store import TokenStore
 
@@ -117,7 +118,6 @@ def answer(job: Job, store: TokenStore, run_ids: Sequence[str]) -> Answer:
     """
     from flows.pipeline import analysis_cache as kept_answer
     from mixing.decision.critical_ratio.decider import decide, decision_json
-    from mixing.decision.question import increments
     from mixing.fitting.report import fit_laws
 
     supply = supply_of(store)
@@ -138,7 +138,7 @@ def answer(job: Job, store: TokenStore, run_ids: Sequence[str]) -> Answer:
         decision = decide(
             table, question, max_shares=max_shares, natural_shares=natural_shares, seed=job.study.seed
         )
-        left_out = _left_out(decision, increments(table, question))
+        left_out = _left_out(decision, question.increments(table))
         kept = kept_answer.Kept.of(key=key, fits=fits, decision=decision, left_out=left_out)
         kept_answer.save(job.folder.answer, kept)
     fits, decision = kept.fits, kept.decision
@@ -183,16 +183,15 @@ def confirm(job: Job, given: Answer, base: str, run: str, target_share: float) -
 
 def observations(job: Job, given: Answer, base: str, confirmation: Confirmation | None) -> Observations:
     """What was observed, and how well the law had predicted it; the swarm's runs each left out in turn."""
-    from mixing.decision.question import increments
 
-    data = increments(given.table, given.question)
+    data = given.question.increments(given.table)
     frames = [data.observed().with_columns(kind=pl.lit("swarm"))]
     predicted: list[dict[str, Any]] = [
         {**dataclasses.asdict(found), "kind": "swarm", "low": None, "high": None} for found in given.left_out
     ]
     if confirmation is not None:
         table = runs_table(job.folder.runs, [base, confirmation.run])
-        frames.append(increments(table, given.question).observed().with_columns(kind=pl.lit("confirmation")))
+        frames.append(given.question.increments(table).observed().with_columns(kind=pl.lit("confirmation")))
         predicted += [
             {
                 "run": confirmation.run,

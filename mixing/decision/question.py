@@ -1,17 +1,35 @@
-"""From a runs table and what the user asks to the points and increments that laws are fitted on."""
+"""What is asked of a runs table, checked against it."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
-import polars as pl
-
-from mixing.decision.result import Question
 from mixing.errors import InputError
-from mixing.laws.base import Floats, Points
-from mixing.runs.table import SHARE, RunTable, left_out
+from mixing.runs.increments import Increments, increments
+from mixing.runs.table import RunTable
+
+
+@dataclass(frozen=True)
+class Question:
+    """What the user asks of a runs table.
+
+    `general` and `target` weight validation sets (weights sum to 1); `target_domains` are the share columns
+    whose sum is the target share R. `tolerance` is in nats of general loss, `tokens` the continual-pre-training
+    budget that is asked about.
+    """
+
+    general: dict[str, float]
+    target: dict[str, float]
+    target_domains: tuple[str, ...]
+    tolerance: float
+    tokens: int
+    params: int | None = None
+    level: float = 0.9
+
+    def increments(self, table: RunTable) -> Increments:
+        """The increments of the losses that it is about; raises InputError as `mixing.runs.increments` does."""
+        return increments(table, self.general, self.target, self.target_domains, self.params)
 
 
 def make_question(
@@ -88,122 +106,3 @@ def _like(domains: tuple[str, ...], evals: dict[str, float]) -> tuple[str, ...]:
 def _normalised(weights: dict[str, float]) -> dict[str, float]:
     total = math.fsum(weights.values())
     return {name: weight / total for name, weight in weights.items()}
-
-
-@dataclass(frozen=True)
-class Increments:
-    """Increments of the general and the target loss over the base model (nats) at the same points.
-
-    `target_points` are `points` with the target loss's standard errors for the general loss's; `runs_n` names the
-    run of each row; `base` holds the two base losses.
-    """
-
-    points: Points
-    general_n: Floats
-    target_n: Floats
-    target_points: Points
-    runs_n: tuple[str, ...]
-    base: dict[str, float]
-    warnings: tuple[str, ...] = ()
-
-    def ratios(self) -> list[float]:
-        """The different target shares that were trained."""
-        return sorted({round(float(r), 9) for r in self.points.target_n})
-
-    def observed(self) -> pl.DataFrame:
-        """For figures: run, share (target share), tokens, general, target (increments)."""
-        return pl.DataFrame(
-            {
-                "run": list(self.runs_n),
-                "share": self.points.target_n,
-                "tokens": self.points.tokens_n,
-                "general": self.general_n,
-                "target": self.target_n,
-            }
-        )
-
-
-def increments(table: RunTable, question: Question) -> Increments:
-    """The points of one model size with both increments; raises InputError where there are no base rows."""
-    warnings = left_out(table, question.general | question.target)
-    rows = table.rows
-    sizes = table.trained["params"].drop_nulls().unique().sort().to_list()
-    if question.params is not None and sizes:
-        if question.params not in sizes:
-            raise InputError(
-                f"{table.source}: no runs of {question.params} parameters",
-                f"The table has {', '.join(map(str, sizes))}; a critical ratio at another size takes runs of three",
-            )
-        rows = rows.filter(pl.col("params").is_null() | (pl.col("params") == question.params))
-    elif len(sizes) > 1:
-        warnings.append(f"{len(sizes)} model sizes in the table; the answer is for the largest, {sizes[-1]}")
-        rows = rows.filter(pl.col("params").is_null() | (pl.col("params") == sizes[-1]))
-    one_size = RunTable(rows, table.source)
-    general, target = one_size.weighted(question.general), one_size.weighted(question.target)
-    base = {}
-    for name, frame in (("general", general), ("target", target)):
-        losses = frame.filter(pl.col("tokens") == 0)["loss"]
-        if not len(losses):
-            raise InputError(
-                f"{table.source}: no base rows (tokens 0) for the {name} loss",
-                "Evaluate the base model before continual pre-training and add its losses with tokens 0",
-            )
-        base[name] = float(losses.mean())  # type: ignore[arg-type]
-    shares = [SHARE + d for d in table.domains]
-    joined = (
-        general.filter(pl.col("tokens") > 0)
-        .join(
-            target.select("run", "tokens", "seed", pl.col("loss").alias("target"), "stderr"),
-            on=["run", "tokens", "seed"],
-            nulls_equal=True,
-            suffix="_target",
-        )
-        .sort("run", "seed", "tokens")
-    )
-    if not joined.height:
-        raise InputError(
-            f"{table.source}: no run has both losses", "Evaluate every run on all the named sets"
-        )
-    points = make_points(joined, shares, question.target_domains)
-    return Increments(
-        points,
-        joined["loss"].to_numpy() - base["general"],
-        joined["target"].to_numpy() - base["target"],
-        replace(points, stderr_n=known_standard_errors(joined["stderr_target"])),
-        tuple(joined["run"]),
-        base,
-        tuple(warnings),
-    )
-
-
-def make_points(
-    frame: pl.DataFrame, shares: list[str], target_domains: tuple[str, ...], token_unit: float | None = None
-) -> Points:
-    """Points of a frame with share columns, tokens, run and seed; T = 1 at the largest budget by default."""
-    shares_nd = frame.select(shares).fill_null(0.0).to_numpy().astype(float)
-    columns = [shares.index(SHARE + d) for d in target_domains]
-    target_n = shares_nd[:, columns].sum(1) if columns else np.full(len(shares_nd), np.nan)
-    tokens_n = frame["tokens"].to_numpy().astype(float)
-    keys = frame.select(pl.struct("run", "seed").rank("dense").alias("r"))["r"].to_numpy()
-    _, mixture_n = np.unique(shares_nd.round(9), axis=0, return_inverse=True)
-    unit = token_unit or float(tokens_n.max())
-    params_n = None
-    if "params" in frame.columns and not frame["params"].is_null().all():
-        params_n = frame["params"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    stderr_n = known_standard_errors(frame["stderr"]) if "stderr" in frame.columns else None
-    return Points(
-        shares_nd,
-        target_n,
-        tokens_n,
-        unit,
-        mixture_n.astype(np.int64),
-        keys.astype(np.int64),
-        params_n,
-        stderr_n,
-    )
-
-
-def known_standard_errors(column: pl.Series) -> Floats | None:
-    """Standard errors of rows; where some are missing they count as the median one."""
-    middle = column.median()
-    return None if middle is None else column.fill_null(middle).to_numpy()

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from mixing.arrays import Floats
 from mixing.decision.mixture.bounds import Region, by_domain, make_region
 from mixing.decision.mixture.constraints import what_binds
 from mixing.decision.mixture.loss_models import FittedLosses, Slice
 from mixing.decision.mixture.next_mixtures import NEXT_RUNS, spread
 from mixing.decision.mixture.optimiser import Optimum, Problem, Search, least_excess
-from mixing.decision.result import Decision, Question, Test, not_yet
-from mixing.laws.base import Floats
+from mixing.decision.question import Question
+from mixing.decision.result import Decision, Test, not_yet
 
 REFUSE_BEYOND, WARN_BEYOND = 4.0, 2.0
 """How far past the trained budget an increment over the base is followed, and followed without a warning."""

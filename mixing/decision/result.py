@@ -6,27 +6,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mixing.decision.critical_ratio.cmr_law import CmrLaw
+from mixing.decision.question import Question
 
 Binding = Literal["tolerance", "turning_point", "bound", "repetition", "none"]
 Interval = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Question:
-    """What the user asks of a runs table.
-
-    `general` and `target` weight validation sets (weights sum to 1); `target_domains` are the share columns
-    whose sum is the target share R. `tolerance` is in nats of general loss, `tokens` the continual-pre-training
-    budget that is asked about.
-    """
-
-    general: dict[str, float]
-    target: dict[str, float]
-    target_domains: tuple[str, ...]
-    tolerance: float
-    tokens: int
-    params: int | None = None
-    level: float = 0.9
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
-from mixing.laws.base import Fitted, Floats, Points
+from mixing.arrays import Floats
+from mixing.laws.base import Fitted
+from mixing.runs.points import Points
 
 SMALLEST = 0.03
 """Weights below are dropped: a model that adds so little is not worth its cost."""

@@ -8,8 +8,10 @@ from typing import Literal
 import numpy as np
 from scipy.stats import pearsonr, spearmanr
 
+from mixing.arrays import Floats
 from mixing.fitting.engine import fit, fit_model
-from mixing.laws.base import Floats, Law, LawOrRegressor, NotApplicable, Points, Regressor
+from mixing.laws.base import Law, LawOrRegressor, NotApplicable, Regressor
+from mixing.runs.points import Points
 
 Kind = Literal["leave-mixture-out", "leave-largest-T", "leave-largest-N"]
 LEAVE_ONE_UP_TO, MANY = 20, 200

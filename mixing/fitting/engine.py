@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mixing.laws.base import Fitted, Floats, Law, LawOrRegressor, Points, Regressor
+from mixing.arrays import Floats
+from mixing.laws.base import Fitted, Law, LawOrRegressor, Regressor
+from mixing.runs.points import Points
 
 _RIDGE = 1e-7
 """Relative ridge on the linear solve, so that a rank-deficient design has the smallest solution, not an error."""

@@ -10,14 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from mixing.decision.question import make_points
+from mixing.arrays import Floats
 from mixing.errors import InputError
 from mixing.fitting.cross_validation import Kind, Score, score
 from mixing.fitting.engine import Solution, identifiability
 from mixing.fitting.regressors.repetition import Repeated
 from mixing.fitting.selection import BLEND, MODELS, Candidate, candidates, choose
 from mixing.laws import CONSTANT
-from mixing.laws.base import Fitted, Floats, LawOrRegressor, NotApplicable, Points, Regressor
+from mixing.laws.base import Fitted, LawOrRegressor, NotApplicable, Regressor
+from mixing.runs.points import Points, make_points
 from mixing.runs.table import SHARE, RunTable, left_out
 
 ILL_CONDITIONED = 1e6

@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mixing.arrays import Floats
 from mixing.fitting.blend import Blend, blend_weights, cross_fitted
 from mixing.fitting.cross_validation import Kind, Score, folds, held_out_predictions, score
 from mixing.fitting.engine import Solution, fit_model
 from mixing.fitting.regressors import REGRESSORS
 from mixing.laws import BASELINES, LAWS
-from mixing.laws.base import Fitted, Floats, LawOrRegressor, NotApplicable, Points
+from mixing.laws.base import Fitted, LawOrRegressor, NotApplicable
+from mixing.runs.points import Points
 
 MODELS: dict[str, LawOrRegressor] = {**LAWS, **REGRESSORS}
 """Every law and regressor by name, simpler kinds first."""

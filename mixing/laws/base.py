@@ -42,55 +42,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Points:
-    """Where a loss was, or is to be, known: n rows of (mixture, checkpoint).
-
-    `shares_nd` are token shares by domain, `target_n` the target share R (their sum over the target domains; NaN
-    where a table has no such role), `tokens_n` training tokens, `token_unit` the tokens that count as T = 1 in a
-    law, `mixture_n` a code shared by rows of one mixture, `run_n` by rows of one run, `params_n` the model's
-    parameters (None where a table names no sizes), `stderr_n` the standard errors with which the loss was evaluated
-    (None where a table names none).
-    """
-
-    shares_nd: Floats
-    target_n: Floats
-    tokens_n: Floats
-    token_unit: float
-    mixture_n: Ints
-    run_n: Ints
-    params_n: Floats | None = None
-    stderr_n: Floats | None = None
-
-    def __len__(self) -> int:
-        return len(self.tokens_n)
-
-    def interior(self) -> NDArray[np.bool_]:
-        """Rows whose target share lies strictly between 0 and 1."""
-        return np.asarray((self.target_n > 1e-6) & (self.target_n < 1 - 1e-6))
-
-    def at(self, targets_n: Floats, tokens_n: Floats) -> Points:
-        """Points of the same kind elsewhere: only the target share and the tokens are set."""
-        nothing = np.full(len(targets_n), -1)
-        return Points(
-            np.stack([1 - targets_n, targets_n], 1), targets_n, tokens_n, self.token_unit, nothing, nothing
-        )
-
-    def take(self, rows: NDArray[np.bool_] | Ints) -> Points:
-        return Points(
-            self.shares_nd[rows],
-            self.target_n[rows],
-            self.tokens_n[rows],
-            self.token_unit,
-            self.mixture_n[rows],
-            self.run_n[rows],
-            None if self.params_n is None else self.params_n[rows],
-            None if self.stderr_n is None else self.stderr_n[rows],
-        )
+from mixing.arrays import Floats
+from mixing.runs.points import Points
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mixing.laws.base import Floats, FormulaTraits, NotApplicable, Parameter, Points
+from mixing.arrays import Floats
+from mixing.laws.base import FormulaTraits, NotApplicable, Parameter
+from mixing.runs.points import Points
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mixing.laws.base import Floats, FormulaTraits, NotApplicable, Parameter, Points
+from mixing.arrays import Floats
+from mixing.laws.base import FormulaTraits, NotApplicable, Parameter
 from mixing.laws.power import power, power_ds, power_dx
+from mixing.runs.points import Points
 
 RATIO_EXPONENT = Parameter("s", -4.0, 12.0, "exponent of the target share")
 REPLAY_EXPONENT = Parameter("s", -2.0, 4.0, "exponent of the replay share")

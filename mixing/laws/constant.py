@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from mixing.laws.base import Floats, FormulaTraits, NotApplicable, Parameter, Points
+from mixing.arrays import Floats
+from mixing.laws.base import FormulaTraits, NotApplicable, Parameter
+from mixing.runs.points import Points
 
 
 def nearest_checkpoint(tokens_n: Floats, checkpoints_t: Floats) -> Floats:

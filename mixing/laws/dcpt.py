@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, minimize_scalar
 
-from mixing.laws.base import Floats, FormulaTraits, NotApplicable, Parameter, Points
+from mixing.arrays import Floats
+from mixing.laws.base import FormulaTraits, NotApplicable, Parameter
+from mixing.runs.points import Points
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import nnls
 
-from mixing.laws.base import Floats, FormulaTraits, NotApplicable, Parameter, Points
+from mixing.arrays import Floats
+from mixing.laws.base import FormulaTraits, NotApplicable, Parameter
+from mixing.runs.points import Points
 
 _MIN_SIZES, _MIN_BUDGETS = 2, 3
 

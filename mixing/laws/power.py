@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mixing.laws.base import Floats
+from mixing.arrays import Floats
 
 _SMALL = 1e-4
 

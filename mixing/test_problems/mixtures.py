@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from scipy.optimize import minimize
 
-from mixing.laws.base import Floats
+from mixing.arrays import Floats
 from mixing.runs.table import RunTable, make_table
 
 TOKENS = 1_000_000_000

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from scipy.optimize import brentq
 
-from mixing.laws.base import Floats
+from mixing.arrays import Floats
 from mixing.runs.table import RunTable, make_table
 
 Increment = Callable[[Floats, Floats], Floats]

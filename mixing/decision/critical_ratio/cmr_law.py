@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixing.laws.base import Floats
+from mixing.arrays import Floats
 from mixing.laws.power import power
 
 MIN_PAIRS = 3

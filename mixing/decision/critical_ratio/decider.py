@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from mixing.arrays import Floats
 from mixing.decision.critical_ratio.cmr_law import fit_cmr_law
 from mixing.decision.critical_ratio.evidence import (
     DRAWS,
@@ -28,7 +29,7 @@ from mixing.decision.critical_ratio.evidence import (
 from mixing.decision.critical_ratio.feasibility import critical_times
 from mixing.decision.critical_ratio.loss_surface import MIN_RATIOS
 from mixing.decision.critical_ratio.model_sizes import sizes_to_extend
-from mixing.decision.question import Increments, increments
+from mixing.decision.question import Question
 from mixing.decision.result import (
     Baseline,
     Binding,
@@ -36,12 +37,12 @@ from mixing.decision.result import (
     Decision,
     Interval,
     Prediction,
-    Question,
     Test,
     not_yet,
 )
 from mixing.errors import InputError
-from mixing.laws.base import Floats, NotApplicable
+from mixing.laws.base import NotApplicable
+from mixing.runs.increments import Increments
 from mixing.runs.table import RunTable
 
 CURVE_DRAWS = 200
@@ -73,7 +74,7 @@ def decide(
     """
     table = in_order(table)
     sizes = sizes_to_extend(table, question)
-    data = increments(table, question if sizes is None else replace(question, params=sizes[-1]))
+    data = (question if sizes is None else replace(question, params=sizes[-1])).increments(table)
     within = _composition(table, data, question)
     inside = data.points.interior()
     points = data.points.take(inside)

@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mixing.arrays import Floats
 from mixing.decision.critical_ratio.feasibility import largest_passing, turning_ratios
 from mixing.decision.critical_ratio.loss_surface import MIN_RATIOS, Surface, fitted
 from mixing.decision.critical_ratio.model_sizes import extend, line_weights
 from mixing.decision.critical_ratio.posterior import Curves
-from mixing.decision.question import Increments, increments
-from mixing.decision.result import Question
-from mixing.laws.base import Floats, NotApplicable
+from mixing.decision.question import Question
+from mixing.laws.base import NotApplicable
+from mixing.runs.increments import Increments
 from mixing.runs.table import RunTable
 
 DRAWS = 1000
@@ -52,7 +53,7 @@ class Evidence:
 
 def evidence_of(table: RunTable, question: Question, seed: int = 0) -> Evidence | None:
     """What `decide` would rest on; None where it says "not yet" before any fit. Raises as `decide` does."""
-    data = increments(in_order(table), question)
+    data = question.increments(in_order(table))
     inside = data.points.interior()
     enough = len(np.unique(data.points.target_n[inside].round(9))) >= MIN_RATIOS
     if not enough or question.tokens > REFUSE_BEYOND * float(data.points.tokens_n[inside].max()):
@@ -108,7 +109,7 @@ def across_sizes(
         f"{question.params:,} parameters are {reach:.2g} times the largest size trained: extrapolated"
     )
     weight_k = line_weights(sizes, question.params)
-    bases = [increments(table, each).base for each in asked]
+    bases = [each.increments(table).base for each in asked]
     base = {n: float(sum(w * b[n] for w, b in zip(weight_k, bases, strict=True))) for n in now}
     one, many_b = (
         largest_passing(v, question.tolerance) for v in (now["general"].mean_g[None], now["general"].draws_bg)

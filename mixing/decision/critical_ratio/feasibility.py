@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from mixing.arrays import Floats, Ints
 from mixing.fitting.engine import Solution
-from mixing.laws.base import Floats, Ints, Points
+from mixing.runs.points import Points
 
 GRID = np.linspace(0.005, 0.995, 199)
 """Target shares at which the tests are evaluated; crossings are interpolated between them."""

@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mixing.arrays import Floats
 from mixing.decision.critical_ratio.feasibility import GRID
 from mixing.decision.critical_ratio.posterior import Curves, Design, curves, design
 from mixing.decision.critical_ratio.run_noise import Noise, estimate
 from mixing.fitting.engine import Solution, fit, refit, solve
 from mixing.laws import CMR, CMR_MONOTONE, RATIO
-from mixing.laws.base import Floats, NotApplicable, Points
+from mixing.laws.base import NotApplicable
 from mixing.laws.cmr import CMR_STEADY, Cmr
+from mixing.runs.points import Points
 
 REPLICATES = 400
 NEAR = 0.5

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from mixing.arrays import Floats
 from mixing.decision.critical_ratio.posterior import Curves
-from mixing.decision.result import Question
+from mixing.decision.question import Question
 from mixing.errors import InputError
-from mixing.laws.base import Floats
 from mixing.runs.table import RunTable
 
 MIN_SIZES = 3

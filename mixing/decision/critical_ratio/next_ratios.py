@@ -13,7 +13,8 @@ import numpy as np
 from mixing.decision.critical_ratio.decider import decide
 from mixing.decision.critical_ratio.evidence import evidence_of
 from mixing.decision.mixture.next_mixtures import most_telling
-from mixing.decision.result import Decision, Question
+from mixing.decision.question import Question
+from mixing.decision.result import Decision
 from mixing.errors import InputError
 from mixing.runs.table import RunTable
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mixing.laws.base import Floats, Ints
+from mixing.arrays import Floats, Ints
 from mixing.laws.power import power
 
 EXPONENTS = {

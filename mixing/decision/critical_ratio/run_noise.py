@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixing.laws.base import Floats, Ints
+from mixing.arrays import Floats, Ints
 
 PRIOR_DOF = 3.0
 """Weight, in degrees of freedom, of the belief that runs scatter as much as the checkpoints of one run do.

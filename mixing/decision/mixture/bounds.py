@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
+from mixing.arrays import Floats
 from mixing.errors import InputError
-from mixing.laws.base import Floats
 
 Why = Literal["bound", "repetition", "trained", ""]
 """Why a share may not rise or fall further; empty: only because shares lie between 0 and 1."""

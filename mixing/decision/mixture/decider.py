@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mixing.arrays import Floats
 from mixing.decision import baselines
 from mixing.decision.critical_ratio.decider import decision_json
 from mixing.decision.mixture.bounds import Region, by_domain, make_region
@@ -30,10 +31,11 @@ from mixing.decision.mixture.loss_models import REPLICATES, FittedLosses, Slice,
 from mixing.decision.mixture.next_mixtures import NEXT_RUNS, most_telling
 from mixing.decision.mixture.optimiser import Optimum, Problem, Search, optimise, replicate, search
 from mixing.decision.mixture.pareto import front
+from mixing.decision.question import Question
 from mixing.decision.refusals import FAR_OUTSIDE, far_outside, no_mixture_allowed, too_little, train_a_spread
-from mixing.decision.result import Baseline, Decision, FrontPoint, Interval, Prediction, Question
+from mixing.decision.result import Baseline, Decision, FrontPoint, Interval, Prediction
 from mixing.laws import LAWS
-from mixing.laws.base import Floats, NotApplicable
+from mixing.laws.base import NotApplicable
 from mixing.runs.table import RunTable
 
 OUTSIDE = 0.02

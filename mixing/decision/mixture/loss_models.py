@@ -13,15 +13,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
+from mixing.arrays import Floats, Ints
 from mixing.decision.mixture.optimiser import LossModel, numeric_gradients
-from mixing.decision.question import known_standard_errors, make_points
-from mixing.decision.result import Question
+from mixing.decision.question import Question
 from mixing.errors import InputError
 from mixing.fitting.cross_validation import Kind, Score
 from mixing.fitting.engine import Solution, refit
 from mixing.fitting.selection import Candidate, candidates, choose
 from mixing.laws import LAWS
-from mixing.laws.base import Floats, Ints, NotApplicable, Points
+from mixing.laws.base import NotApplicable
+from mixing.runs.points import Points, known_standard_errors, make_points
 from mixing.runs.table import SHARE, RunTable, left_out
 
 REPLICATES = 200

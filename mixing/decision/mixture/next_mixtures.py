@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mixing.laws.base import Floats
+from mixing.arrays import Floats
 
 NEXT_RUNS = 3
 """Mixtures that a decision asks for."""

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from mixing.arrays import Floats
 from mixing.decision.mixture.bounds import Region
-from mixing.laws.base import Floats
 
 CANDIDATES = 1024
 """Mixtures sampled for starts; they are the whole search where a model has no gradient."""

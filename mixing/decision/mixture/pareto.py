@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from mixing.arrays import Floats
 from mixing.decision.mixture.optimiser import Optimum, Problem, Protected, Search, least_excess, optimise
-from mixing.laws.base import Floats
 
 POINTS = 11
 

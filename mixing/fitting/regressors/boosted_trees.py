@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from mixing.arrays import Floats
 from mixing.fitting.regressors.gaussian_process import inputs
-from mixing.laws.base import Floats, NotApplicable, Points, Traits
+from mixing.laws.base import NotApplicable, Traits
+from mixing.runs.points import Points
 
 TREES, LEARNING_RATE = 300, 0.03
 """Fixed: an early stop would need rows that then may not be scored."""

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mixing.arrays import Floats
 from mixing.fitting.engine import fit
-from mixing.laws.base import Fitted, Floats, Law, NotApplicable, Points, Regressor, Traits
+from mixing.laws.base import Fitted, Law, NotApplicable, Regressor, Traits
+from mixing.runs.points import Points
 
 FEWEST = 30
 """Mixtures below which residuals hold little but noise: with 20 the correction of a process was none."""

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_solve
 from scipy.optimize import minimize
 
-from mixing.laws.base import Floats, NotApplicable, Points, Traits
+from mixing.arrays import Floats
+from mixing.laws.base import NotApplicable, Traits
+from mixing.runs.points import Points
 
 SHARE_POWER = 0.3
 MAX_ROWS = 1200

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
+from mixing.arrays import Floats
 from mixing.fitting.engine import Solution, fit
-from mixing.laws.base import Floats, NotApplicable, Points, Traits
+from mixing.laws.base import NotApplicable, Traits
 from mixing.laws.exponential import EXPONENTIAL
+from mixing.runs.points import Points
 
 _MIN_BUDGETS, _MIN_SIZES = 3, 2
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from mixing.arrays import Floats
 from mixing.fitting.engine import fit
-from mixing.laws.base import Fitted, Floats, Law, Points, Traits
+from mixing.laws.base import Fitted, Law, Traits
+from mixing.runs.points import Points
 
 TOKEN_HALF_LIFE = 15.387756
 """R_D: the repetitions after which a further one is worth 1/e of the first."""

@@ -7,13 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mixing.arrays import Floats
 from mixing.decision.critical_ratio.run_noise import estimate
 from mixing.fitting.cross_validation import cross_validate, folds, score
 from mixing.fitting.engine import fit, refit, solve
 from mixing.laws import CMR, CMR_MONOTONE, RATIO
-from mixing.laws.base import Floats, Law, Points
+from mixing.laws.base import Law
 from mixing.laws.constant import Constant
 from mixing.laws.linear import Linear
+from mixing.runs.points import Points
 
 RATIOS = (0.15, 0.3, 0.45, 0.6, 0.75, 0.9)
 TRUTH = {

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mixing.arrays import Floats
 from mixing.fitting.engine import fit, fit_model
 from mixing.fitting.regressors import REGRESSORS
 from mixing.fitting.regressors.repetition import Repeated, data_constrained_loss, effective
 from mixing.fitting.selection import MODELS
 from mixing.laws import LAWS
-from mixing.laws.base import Floats, Law, NotApplicable, Points
+from mixing.laws.base import Law, NotApplicable
 from mixing.laws.dcpt import (
     best_size,
     cross_domain,
@@ -19,6 +20,7 @@ from mixing.laws.dcpt import (
     learnability,
     share_of_scarce,
 )
+from mixing.runs.points import Points
 
 SEARCHED = [law for law in LAWS.values() if law.name not in ("constant", "linear", "scheffe")]
 

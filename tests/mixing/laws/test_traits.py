@@ -12,7 +12,7 @@ import pytest
 from mixing.fitting.engine import solve
 from mixing.fitting.selection import MODELS
 from mixing.laws import BASELINES, CMR, CONSTANT, LAWS, RATIO
-from mixing.laws.base import Points
+from mixing.runs.points import Points
 
 ROOT = Path(__file__).parents[3]
 

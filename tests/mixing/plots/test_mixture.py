@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from matplotlib.text import Text
 
-from mixing.decision.result import Baseline, Decision, FrontPoint, Prediction, Question
+from mixing.decision.question import Question
+from mixing.decision.result import Baseline, Decision, FrontPoint, Prediction
 from mixing.errors import MixlawError
 from mixing.plots.mixture import draw_sources, mixture, pareto_front
 

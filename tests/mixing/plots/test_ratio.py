@@ -15,7 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from mixing.amounts import abbreviate_amount
-from mixing.decision.result import CurvePoint, Decision, Question
+from mixing.decision.question import Question
+from mixing.decision.result import CurvePoint, Decision
 from mixing.errors import MixlawError
 from mixing.plots.ratio import (
     OBSERVED,

@@ -16,15 +16,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mixing.arrays import Floats
 from mixing.decision.critical_ratio import loss_surface as surface_module
 from mixing.decision.critical_ratio.decider import decide, decision_json
 from mixing.decision.critical_ratio.feasibility import GRID, largest_passing
-from mixing.decision.question import increments, make_question
+from mixing.decision.question import make_question
 from mixing.decision.result import Decision
 from mixing.errors import MixlawError
 from mixing.fitting.engine import Solution, fit, refit
 from mixing.laws import CMR, RATIO
-from mixing.laws.base import Floats
 from mixing.runs.table import RunTable, load_runs, make_table
 from mixing.test_problems import LANDSCAPES, Landscape
 from tests.ratio_studies import BUDGETS, SHARES, TOLERANCE, ask, at_end, landscape, study
@@ -159,7 +159,7 @@ def test_one_checkpoint_per_run_is_a_ratio_law() -> None:
 
 def test_increments_are_over_the_base() -> None:
     table = at_end([0.2, 0.4])
-    data = increments(table, ask(table))
+    data = ask(table).increments(table)
     assert data.ratios() == [0.2, 0.4]
     np.testing.assert_allclose(data.general_n, [0.1 * 0.04 - 0.03, 0.1 * 0.16 - 0.03], atol=1e-12)
     assert data.base == {"general": 3.0, "target": 2.0}
@@ -174,7 +174,7 @@ def test_largest_passing_share() -> None:
 
 def test_a_single_replicate_is_the_fit() -> None:
     table = study(landscape("power"))
-    data = increments(table, ask(table))
+    data = ask(table).increments(table)
     general = fit(CMR, data.points, data.general_n[None, :], robust=False)[0]
     same = refit(general, data.points, data.general_n[None, :])
     grid = data.points.at(GRID, np.full(len(GRID), float(BUDGETS[-1])))
@@ -234,7 +234,7 @@ def test_public_continual_pretraining_runs() -> None:
     weights = json.loads((folder / "pile_weights.json").read_text())
     question = make_question(table, weights, {"python": 1.0})
     assert question.tokens == 10_000 * 4096 * 256
-    data = increments(table, question)
+    data = question.increments(table)
     assert data.base["general"] == pytest.approx(2.87337, abs=1e-5)
     end = data.points.tokens_n == question.tokens
     order = np.argsort(data.points.target_n[end])

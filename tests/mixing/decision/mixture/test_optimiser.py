@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 
+from mixing.arrays import Floats
 from mixing.decision.mixture.bounds import Region, make_region
 from mixing.decision.mixture.optimiser import (
     FEASIBLE,
@@ -24,7 +25,6 @@ from mixing.decision.mixture.optimiser import (
     search,
 )
 from mixing.errors import InputError
-from mixing.laws.base import Floats
 
 
 @dataclass(frozen=True)
