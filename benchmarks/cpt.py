@@ -27,7 +27,8 @@ from mixing.laws import CMR, CMR_MONOTONE, CMR_REPLAY, CMR_STEADY, LAWS, RATIO, 
 from mixing.laws.cmr import cmr_law
 from mixing.runs.increments import Increments
 from mixing.runs.points import Points
-from mixing.runs.table import RunTable, load_runs
+from mixing.runs.read import read_runs
+from mixing.runs.table import RunTable
 
 TABLE_5 = {  # Gu et al. 2024 v2: a4, s4, b3, published CMR at T = 100
     "460M": (0.22524761, 0.26944345, -0.48139982, 0.298),
@@ -77,7 +78,7 @@ def golden() -> None:
 
 
 def public_runs(folder: Path) -> None:
-    table = load_runs(folder / "mixinglaws" / "ct.csv")
+    table = read_runs(folder / "mixinglaws" / "ct.csv")
     weights = json.loads((folder / "mixinglaws" / "pile_weights.json").read_text())
     question = make_question(table, weights, {"python": 1.0}, tolerance=0.0)
     everything = question.increments(table)
@@ -118,7 +119,7 @@ def public_runs(folder: Path) -> None:
 
 
 def known(folder: Path) -> tuple[RunTable, Increments, dict[str, float]]:
-    table = load_runs(folder / "mixinglaws" / "ct.csv")
+    table = read_runs(folder / "mixinglaws" / "ct.csv")
     weights = json.loads((folder / "mixinglaws" / "pile_weights.json").read_text())
     return table, make_question(table, weights, {"python": 1.0}).increments(table), weights
 

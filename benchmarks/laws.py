@@ -35,7 +35,8 @@ from mixing.fitting.selection import MODELS, candidates, choose
 from mixing.laws import LAWS
 from mixing.laws.base import NotApplicable
 from mixing.runs.points import Points, make_points
-from mixing.runs.table import SHARE, RunTable, load_runs
+from mixing.runs.read import read_runs
+from mixing.runs.table import SHARE, RunTable
 
 STEP = 4096 * 256
 """Tokens per step of the mixinglaws runs."""
@@ -63,7 +64,7 @@ def row(data: str, score: str, peers: str, again: str, ours: str, bar: str, hold
 
 
 def regmix(folder: Path, kind: str, size: str) -> RunTable:
-    return load_runs(f"{folder}/regmix/{kind}_mixture_{size}.csv,{folder}/regmix/{kind}_pile_loss_{size}.csv")
+    return read_runs(f"{folder}/regmix/{kind}_mixture_{size}.csv,{folder}/regmix/{kind}_pile_loss_{size}.csv")
 
 
 def points_of(
@@ -193,7 +194,7 @@ def small_swarm(folder: Path, draws: int = 5) -> None:
 
 
 def olmix(folder: Path, seeds: int = 10) -> None:
-    table = load_runs(f"{folder}/olmix/dclm_ratios.csv,{folder}/olmix/dclm_metrics.csv")
+    table = read_runs(f"{folder}/olmix/dclm_ratios.csv,{folder}/olmix/dclm_metrics.csv")
     tasks = json.loads((folder / "olmix" / "dclm_per_family_priors.json").read_text())["eval"]["tasks"]
     families = [{task: 1.0 for task in names if task in table.evals} for names in tasks.values()]
     scores: dict[str, list[tuple[float, float]]] = {}
@@ -223,7 +224,7 @@ def olmix(folder: Path, seeds: int = 10) -> None:
 
 
 def five_sources(folder: Path, splits: int = 50) -> None:
-    table = load_runs(folder / "mixinglaws" / "5Mix_70M.csv")
+    table = read_runs(folder / "mixinglaws" / "5Mix_70M.csv")
     weights = json.loads((folder / "mixinglaws" / "pile_weights.json").read_text())
     points, losses_n = points_of(table, weights, 30_000 * STEP)
     scores: dict[str, list[float]] = {}
@@ -253,7 +254,7 @@ def five_sources(folder: Path, splits: int = 50) -> None:
 
 def slimpajama(folder: Path) -> None:
     """Train on 122M and 310M, all checkpoints; predict 680M at all its checkpoints."""
-    table = load_runs(folder / "slimpajama" / "small.csv")
+    table = read_runs(folder / "slimpajama" / "small.csv")
     sizes = table.trained["params"].unique().sort().to_list()
     small = RunTable(table.rows.filter(table.rows["params"] < sizes[-1]), table.source)
     large = RunTable(table.rows.filter(table.rows["params"] == sizes[-1]), table.source)

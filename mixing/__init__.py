@@ -1,1 +1,46 @@
-"""What a mixture is, the laws, the fits, the decision, the mix spec, its exports. Pure: no torch, Prefect, MLflow."""
+"""What a mixture is, the laws, the fits, the decision, the mix spec, its exports. Pure: no torch, Prefect, MLflow.
+
+The names in `__all__` are loaded when they are first used, so that `import mixing` costs nothing. `import mixlaw` hands
+on the same and `export`, which here is the room `mixing.export`, as the import system wants it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mixing.decision.result import Decision as Decision
+    from mixing.errors import InputError as InputError
+    from mixing.errors import MixlawError as MixlawError
+    from mixing.fitting.report import FitReport as FitReport
+    from mixing.mixture import Mixture as Mixture
+    from mixing.runs.read import read_runs as read_runs
+    from mixing.runs.table import RunTable as RunTable
+    from mixing.spec.model import MixSpec as MixSpec
+    from mixing.spec.yaml_file import load_spec as load_spec
+
+_PLACES = {
+    "Decision": "mixing.decision.result",
+    "FitReport": "mixing.fitting.report",
+    "InputError": "mixing.errors",
+    "MixSpec": "mixing.spec.model",
+    "Mixture": "mixing.mixture",
+    "MixlawError": "mixing.errors",
+    "RunTable": "mixing.runs.table",
+    "load_spec": "mixing.spec.yaml_file",
+    "read_runs": "mixing.runs.read",
+}
+__all__ = list(_PLACES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_PLACES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PLACES})

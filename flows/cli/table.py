@@ -97,18 +97,10 @@ def token_count(text: str | None, option: str = "tokens") -> int | None:
 
 
 def load(runs: str) -> RunTable:
-    """The table that RUNS names: files, or `mlflow:EXPERIMENT`."""
-    from mixing.runs.table import load_runs
+    """The table that RUNS names: files, or `NAME:REST` of an importer such as `mlflow:EXPERIMENT`."""
+    from mixing.runs.read import read_runs
 
-    if not runs.startswith("mlflow:"):
-        return load_runs(runs)
-    from flows.settings import home
-
-    root = home.home()
-    home.set_defaults(root)
-    from flows.importers.mlflow import load_experiment
-
-    return load_experiment(runs, home.tracking_uri(root))
+    return read_runs(runs)
 
 
 def fit(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from flows.settings import home
 from mixing.errors import InputError, MixlawError
 from mixing.runs.table import SHARE, RunTable, make_table
 
@@ -24,6 +25,16 @@ if TYPE_CHECKING:
 
 PREFIX = "mlflow:"
 LOSS = ("loss.", "loss/")
+
+
+def read_experiment(address: str) -> RunTable:
+    """The runs table of `mlflow:EXPERIMENT` at MLFLOW_TRACKING_URI, else in the database of MIXLAW_HOME.
+
+    The importer that `read_runs` finds under the name `mlflow`. Raises what `load_experiment` does.
+    """
+    root = home.home()
+    home.set_defaults(root)
+    return load_experiment(address, home.tracking_uri(root))
 
 
 def load_experiment(address: str, uri: str) -> RunTable:

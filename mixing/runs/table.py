@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from html import escape
 
 import numpy as np
 import polars as pl
 
+from mixing.amounts import format_amount
 from mixing.errors import InputError
 from mixing.mixture import SUM_TOLERANCE, Mixture
-from mixing.runs.readers import read_layout
 
 SHARE = "share."
 LARGEST_LOSS = 1e60
 """Squares of larger losses, and their products, leave the range of floating point."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunTable:
     """Tidy losses of proxy runs.
 
@@ -32,6 +32,28 @@ class RunTable:
     rows: pl.DataFrame
     source: str
     warnings: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"RunTable({self.source}: {self._summary()})"
+
+    def _repr_html_(self) -> str:
+        """The table in a notebook: what is in it, then its first rows."""
+        warnings = "".join(f"<li>{escape(warning)}</li>" for warning in self.warnings)
+        return (
+            f"<p><b>{escape(self.source)}</b>: {escape(self._summary())}</p>"
+            + (f"<ul>{warnings}</ul>" if warnings else "")
+            + self.rows.head(8)._repr_html_()
+        )
+
+    def _summary(self) -> str:
+        trained = self.trained
+        runs = trained["run"].n_unique()
+        parts = [f"{runs} run{'' if runs == 1 else 's'}", f"domains {_some(self.domains)}"]
+        parts.append(f"evals {_some(self.evals)}")
+        # A table without budgets has 1 in the place of its tokens.
+        if (most := float(trained["tokens"].max() or 0)) > 1:  # type: ignore[arg-type]
+            parts.append(f"{format_amount(most)} tokens")
+        return ", ".join(parts) + ("; base rows" if self.base.height else "")
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -105,6 +127,10 @@ class RunTable:
         return RunTable(kept, self.source, self.warnings)
 
 
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 5 else f"{', '.join(names[:3])}, ... ({len(names)})"
+
+
 def left_out(table: RunTable, weights: dict[str, float]) -> list[str]:
     """A warning where some runs lack validation sets that the question names."""
     lacking = table.lacking(weights)
@@ -115,48 +141,52 @@ def left_out(table: RunTable, weights: dict[str, float]) -> list[str]:
     return [f"{table.source}: left out, without losses on {sets}: {named}; evaluate these runs to use them"]
 
 
-def load_runs(path: str | Path) -> RunTable:
-    """Read a runs table: CSV, Parquet, a folder of finished runs, or a peer's layout (see `mixing.runs.readers`).
-
-    What was left out is among the table's warnings. Raises InputError naming the file, the column or the run.
-    """
-    frame, notes = read_layout(str(path))
-    return make_table(frame, str(path), notes)
-
-
 def make_table(frame: pl.DataFrame, source: str, notes: Sequence[str] = ()) -> RunTable:
     """Check a tidy frame: shares on the simplex, finite losses, one value per (run, checkpoint, set).
 
     Share rows that are off 1 by up to 0.02 are renormalised with a warning. Rows whose loss is missing or not
     finite, and repeated rows, are dropped with a warning; `notes` of the reader come first among the warnings.
-    Raises InputError for what cannot be repaired.
+    `source` names the table in errors. Raises InputError for what cannot be repaired.
     """
-    warnings: list[str] = list(notes)
     shares = [c for c in frame.columns if c.startswith(SHARE)]
+    frame, defaults = _with_every_column(frame, shares, source)
+    frame = _typed(frame, shares, source)
+    _refuse_impossible_cells(frame, source)
+    frame, dropped = _finite_losses(frame, source)
+    _refuse_huge_losses(frame, source)
+    frame, repaired = _on_simplex(frame, shares, source)
+    frame, repeated = _distinct(frame, source)
+    return RunTable(frame, source, [*notes, *defaults, *dropped, *repaired, *repeated])
+
+
+def _with_every_column(frame: pl.DataFrame, shares: list[str], source: str) -> tuple[pl.DataFrame, list[str]]:
+    """The frame with columns that may be left out filled in; raises InputError where another is missing."""
     if not shares:
-        found = ", ".join(frame.columns[:12])
+        columns = ", ".join(frame.columns[:12])
         raise InputError(
-            f"{source}: no share.<domain> column (columns as read: {found[:200]})",
+            f"{source}: no share.<domain> column (columns as read: {columns[:200]})",
             "See the runs table in docs/runs-table.md; rows with more or fewer fields than the header hide it",
         )
     for column in ("run", "eval", "loss"):
         if column not in frame.columns:
             raise InputError(f"{source}: no column {column!r}", "See the runs table in docs/runs-table.md")
+    warnings = []
     if "tokens" not in frame.columns:
         frame = frame.with_columns(tokens=pl.lit(1))
         warnings.append(f"{source}: no tokens column, so every run counts as one checkpoint")
-    for column in ("params", "seed"):
+    for column in ("params", "seed", "stderr"):
         if column not in frame.columns:
-            frame = frame.with_columns(pl.lit(None, dtype=pl.Int64).alias(column))
-    if "stderr" not in frame.columns:
-        frame = frame.with_columns(stderr=pl.lit(None, dtype=pl.Float64))
+            frame = frame.with_columns(pl.lit(None, dtype=pl.Float64).alias(column))
+    return frame, warnings
+
+
+def _typed(frame: pl.DataFrame, shares: list[str], source: str) -> pl.DataFrame:
+    whole = [pl.col(c).cast(pl.Float64).round().cast(pl.Int64) for c in ("params", "tokens", "seed")]
     try:
-        frame = frame.select(
+        return frame.select(
             pl.col("run").cast(pl.String),
             *(pl.col(c).cast(pl.Float64) for c in shares),
-            pl.col("params").cast(pl.Float64).round().cast(pl.Int64),
-            pl.col("tokens").cast(pl.Float64).round().cast(pl.Int64),
-            pl.col("seed").cast(pl.Float64).round().cast(pl.Int64),
+            *whole,
             pl.col("eval").cast(pl.String),
             pl.col("loss").cast(pl.Float64),
             pl.col("stderr").cast(pl.Float64),
@@ -166,6 +196,9 @@ def make_table(frame: pl.DataFrame, source: str, notes: Sequence[str] = ()) -> R
             f"{source}: a column holds something that is not a number ({str(error).splitlines()[0]})",
             "Correct it: shares, params, tokens, seed, loss and stderr are numbers",
         ) from error
+
+
+def _refuse_impossible_cells(frame: pl.DataFrame, source: str) -> None:
     for column in ("run", "eval", "tokens"):
         if frame[column].null_count():
             raise InputError(f"{source}: column {column!r} has empty cells", "Fill every cell of it")
@@ -182,22 +215,22 @@ def make_table(frame: pl.DataFrame, source: str, notes: Sequence[str] = ()) -> R
             "A standard error is a number from 0; leave the cell empty where it is not known",
         )
 
-    frame, dropped = _finite_losses(frame, source)
+
+def _refuse_huge_losses(frame: pl.DataFrame, source: str) -> None:
     largest = frame.filter(pl.col("loss").abs() > LARGEST_LOSS)
     if largest.height:
         raise InputError(
             f"{source}: run {largest['run'][0]!r} has a loss of {largest['loss'][0]:.3g}, too large to fit",
             "Correct it, or give losses in another unit",
         )
-    warnings += dropped
-    frame, repaired = _on_simplex(frame, shares, source)
-    warnings += repaired
+
+
+def _distinct(frame: pl.DataFrame, source: str) -> tuple[pl.DataFrame, list[str]]:
     unique = frame.unique(["run", "tokens", "seed", "eval", "params"], keep="first", maintain_order=True)
-    if unique.height < frame.height:
-        warnings.append(
-            f"{source}: {frame.height - unique.height} repeated rows dropped, the first of each kept"
-        )
-    return RunTable(unique, source, warnings)
+    repeated = frame.height - unique.height
+    return unique, (
+        [f"{source}: {repeated} repeated rows dropped, the first of each kept"] if repeated else []
+    )
 
 
 def _finite_losses(frame: pl.DataFrame, source: str) -> tuple[pl.DataFrame, list[str]]:

@@ -25,7 +25,8 @@ from mixing.decision.result import Decision
 from mixing.errors import MixlawError
 from mixing.fitting.engine import Solution, fit, refit
 from mixing.laws import CMR, RATIO
-from mixing.runs.table import RunTable, load_runs, make_table
+from mixing.runs.read import read_runs
+from mixing.runs.table import RunTable, make_table
 from mixing.test_problems import LANDSCAPES, Landscape
 from tests.ratio_studies import BUDGETS, SHARES, TOLERANCE, ask, at_end, landscape, study
 from tests.tiny_study import ROOT
@@ -230,7 +231,7 @@ def public_tables() -> Path:
 def test_public_continual_pretraining_runs() -> None:
     """Pythia-70M on Pile + Python (laws.md 1.5): the run at R = 0.7148 is predicted by the four others."""
     folder = public_tables() / "mixinglaws"
-    table = load_runs(folder / "ct.csv")
+    table = read_runs(folder / "ct.csv")
     weights = json.loads((folder / "pile_weights.json").read_text())
     question = make_question(table, weights, {"python": 1.0})
     assert question.tokens == 10_000 * 4096 * 256

@@ -1,0 +1,45 @@
+"""The wide layout: a row per run and checkpoint, a column per validation set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import polars as pl
+
+from mixing.runs.readers.layout import Source
+
+LOSS, STDERR = "loss.", "stderr."
+
+
+@dataclass(frozen=True)
+class Wide:
+    """`share.<domain>` and `loss.<eval>` columns, and `stderr.<eval>` where standard errors are known."""
+
+    name: str = "wide"
+
+    def recognises(self, source: Source) -> bool:
+        return "loss" not in source.columns and any(c.startswith(LOSS) for c in source.columns)
+
+    def read(self, source: Source) -> tuple[pl.DataFrame, list[str]]:
+        return long(source.tables[0]), []
+
+
+def long(frame: pl.DataFrame) -> pl.DataFrame:
+    """Columns `loss.<eval>` and `stderr.<eval>` as rows of (eval, loss, stderr)."""
+    losses = _unpivoted(frame, "loss", [c for c in frame.columns if c.startswith(LOSS)])
+    errors = _unpivoted(frame, "stderr", [c for c in frame.columns if c.startswith(STDERR)])
+    return losses.join(
+        errors.select("_row", "eval", "stderr"), on=["_row", "eval"], how="left", maintain_order="left"
+    ).drop("_row")
+
+
+def _unpivoted(frame: pl.DataFrame, value: str, columns: list[str]) -> pl.DataFrame:
+    """Columns `VALUE.<eval>` as rows of (eval, VALUE); `_row` is the wide table's row."""
+    others = [c for c in frame.columns if not c.startswith((LOSS, STDERR))]
+    rows = frame.with_row_index("_row").unpivot(
+        on=columns, index=["_row", *others], variable_name="eval", value_name=value
+    )
+    return rows.with_columns(pl.col("eval").str.strip_prefix(f"{value}."))
+
+
+WIDE = Wide()
