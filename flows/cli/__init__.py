@@ -1,1 +1,1 @@
-"""The command `mixlaw`, a module per command."""
+"""The command `mixlaw`: `main.py` lists the commands, and each stands in the file of its name."""

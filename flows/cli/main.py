@@ -1,28 +1,89 @@
-"""The command `mixlaw`: names, exit statuses and errors. What commands do is in `flows.cli`.
+"""The command `mixlaw`: names, exit statuses and errors. Each command stands in the file of its name.
 
-Nothing heavy is imported before a command runs, so that `mixlaw --help` answers at once.
+A command's file is imported when the command runs, so `mixlaw --help` imports nothing heavy.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from flows.cli import check, deployments, mix, spec, study, table
 from mixing.errors import InputError, MixlawError
 
-# Fits are many small solves: a second BLAS thread only waits for the first, and for whoever else uses the core.
+# Fits are many small solves: a second BLAS thread only waits for the first, and for whatever else uses the core.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 DONE, FAILED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
+COMMANDS: dict[str, dict[str, str]] = {
+    "A study": {
+        "demo": "Run a whole study on text of this machine, in 5 to 8 minutes.",
+        "init": "Write a commented study file for folders of text.",
+        "catalog": "Summarise the corpora: documents, sizes, duplicates, flaws.",
+        "plan": "Show the planned runs and their cost, before any is trained.",
+        "run": "Run the whole study; finished runs are kept.",
+        "status": "Show progress: runs done, running, failed and left; speed and cost.",
+    },
+    "Any table of runs": {
+        "fit": "Fit and cross-validate the laws; choose one per validation set.",
+        "decide": "Find the critical ratio, or the best mixture, with intervals.",
+    },
+    "A mix": {
+        "export": "Write a mix spec as a trainer's own file.",
+        "check": "Compare what the trainer's own loader draws with the mix spec.",
+        "spec": "Show, compare, validate or import mix specs.",
+        "compare": "Compare two mixes: shares, predicted losses, intervals, cost.",
+        "promote": "Make a version of a registered mix the champion, or roll back.",
+        "ui": "Open the MLflow UI on what was logged. Ctrl-C ends it.",
+    },
+    "On a schedule": {
+        "deploy": "Create Prefect deployments of a study, scheduled or by hand.",
+        "refresh": "Run a study again, if changes of its corpora can move its mix.",
+    },
+}
+"""The commands by their heading in `mixlaw --help`, each with the first line of its own help."""
+
+
+class _LazyCommand(TyperCommand):
+    """A command's name and help; the command itself is imported when it is called."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        return command(self.name or "").make_context(info_name, args, parent, **extra)
+
+
+class _Commands(TyperGroup):
+    """The commands of `COMMANDS`."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [name for part in COMMANDS.values() for name in part]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> TyperCommand | None:
+        for heading, part in COMMANDS.items():
+            if cmd_name in part:
+                return _LazyCommand(cmd_name, help=part[cmd_name], rich_help_panel=heading)
+        return None
+
+
+def command(name: str) -> Any:
+    """The command `name`: the function of that name in `flows/cli/NAME.py`, or the group `app` there."""
+    module = importlib.import_module(f"flows.cli.{name}")
+    app = getattr(module, "app", None)
+    if app is None:
+        app = typer.Typer(add_completion=False)
+        app.command(name)(getattr(module, name))
+    return typer.main.get_command(app)
+
+
 app = typer.Typer(
     name="mixlaw",
+    cls=_Commands,
     help="Choose the data mix for continual pre-training: small proxies, mixture scaling laws, and an answer "
     "with an error bar.",
     no_args_is_help=True,
@@ -35,25 +96,8 @@ app = typer.Typer(
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """--debug is taken out by `main`, wherever it stands; it is declared for --help."""
+    """Declare --debug for --help; `main` takes it out of the arguments, wherever it stands."""
 
-
-app.command()(study.demo)
-app.command()(study.init)
-app.command()(study.catalog)
-app.command()(study.plan)
-app.command()(study.run)
-app.command()(study.status)
-app.command()(table.fit)
-app.command()(table.decide)
-app.command()(mix.export)
-app.command()(check.check)
-app.add_typer(spec.app, name="spec")
-app.command()(deployments.deploy)
-app.command()(deployments.refresh)
-app.command()(deployments.promote)
-app.command()(deployments.compare)
-app.command()(mix.ui)
 
 _UsageError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
@@ -65,15 +109,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(_run([argument for argument in arguments if argument != "--debug"], debug))
 
 
-def _without_login(name: str, instead: str) -> None:
-    """Refuse an address with a login in it: it would be shown wherever the address is."""
-    if "@" in os.environ.get(name, ""):
-        raise InputError(f"{name} has a login in it", f"Take it out, and set {instead}")
+def _refuse_login(variable: str, instead: str) -> None:
+    """Raise InputError for an address with a login in it: it would be shown wherever the address is."""
+    if "@" in os.environ.get(variable, ""):
+        raise InputError(f"{variable} has a login in it", f"Take it out, and set {instead}")
 
 
 def _run(arguments: list[str], debug: bool) -> int:
     try:
-        _without_login("PREFECT_API_URL", "PREFECT_API_AUTH_STRING=USER:PASSWORD")
+        _refuse_login("PREFECT_API_URL", "PREFECT_API_AUTH_STRING=USER:PASSWORD")
         status = app(args=arguments, prog_name="mixlaw", standalone_mode=False)
         sys.stdout.flush()
         if status == INTERRUPTED:
@@ -92,14 +136,20 @@ def _run(arguments: list[str], debug: bool) -> int:
         return FAILED
     except Exception as error:
         if isinstance(error, _UsageError):
-            if type(error).__name__ == "NoArgsIsHelpError":
-                return BAD_INPUT
-            message = error.format_message()  # type: ignore[attr-defined]
-            _line(f"{' '.join(message.split())} (see: mixlaw --help)")
-            return BAD_INPUT
+            return _bad_usage(error)
         reason = " ".join(str(error).split())[:300]
         _report(f"unexpected {type(error).__name__}: {reason}. Run again with --debug to see where", debug)
         return FAILED
+
+
+def _bad_usage(error: Any) -> int:
+    """Say in one line what is wrong with the arguments, and whose help to read."""
+    # With no arguments at all the help has been printed already.
+    if type(error).__name__ != "NoArgsIsHelpError":
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context is not None else "mixlaw"
+        _line(f"{' '.join(error.format_message().split())} (see: {path} --help)")
+    return BAD_INPUT
 
 
 def _forget(error: BaseException | None) -> None:

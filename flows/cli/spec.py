@@ -1,35 +1,37 @@
-"""`mixlaw spec`: look at a mix spec, compare two, check one, and read one from a trainer's own file."""
+"""`mixlaw spec`: show, compare, validate and import mix specs."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
-from flows.cli.mix import load_mix
+from flows.cli.mix_spec import load_mix
+from flows.cli.options import Json, Spec, token_count
 from flows.reports.tables import console, print_json, table
 from mixing.amounts import format_amount
-
-if TYPE_CHECKING:
-    from mixing.spec.components import SpecDecision
-    from mixing.spec.model import MixSpec
+from mixing.errors import InputError
+from mixing.export.export import export, target_named, targets
+from mixing.export.importing import import_spec
+from mixing.spec.components import SpecDecision
+from mixing.spec.diff import differences, moved_share
+from mixing.spec.model import MixSpec
+from mixing.spec.schema import schema_text
+from mixing.spec.shares import exceeds_cap
+from mixing.spec.yaml_file import dump_spec, save_spec
 
 app = typer.Typer(
-    help="Look at a mix spec, compare two, check one, or read one from a trainer's own file.",
+    help="Show, compare, validate or import mix specs.",
     no_args_is_help=True,
 )
-
-Spec = Annotated[
-    str, typer.Argument(metavar="SPEC", help="A mixspec.yaml, or models:/NAME@champion from MLflow.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 
 
 @app.command()
 def show(spec: Spec, as_json: Json = False) -> None:
-    """The mix, how it was decided, and where it comes from."""
+    """Show the mix, how it was decided, and where it comes from."""
     mix = load_mix(spec)
     if as_json:
         print_json(mix.model_dump(mode="json"))
@@ -56,8 +58,6 @@ def _run(mix: MixSpec) -> str:
 
 
 def _mix_table(mix: MixSpec) -> Any:
-    from rich.markup import escape
-
     staged = len(mix.stages) > 1
     heads = ["domain", "role", "share"]
     if staged:
@@ -117,12 +117,10 @@ def _provenance(mix: MixSpec) -> list[str]:
 @app.command()
 def diff(
     first: Annotated[str, typer.Argument(metavar="SPEC", help="A mix spec.")],
-    second: Annotated[str, typer.Argument(metavar="OTHER", help="The one it is compared with.")],
+    second: Annotated[str, typer.Argument(metavar="OTHER", help="The mix spec to compare it with.")],
     as_json: Json = False,
 ) -> None:
-    """What changes from one mix spec to another, in words and numbers."""
-    from mixing.spec.diff import differences, moved_share
-
+    """List what changes from one mix spec to another, in words and numbers."""
     old, new = load_mix(first), load_mix(second)
     found, moved = differences(old, new), moved_share(old, new)
     if as_json:
@@ -148,14 +146,12 @@ def diff(
 @app.command()
 def validate(
     spec: Spec,
-    to: Annotated[str, typer.Option("--to", metavar="TARGET", help="Also hold it against a target.")] = "",
+    to: Annotated[
+        str, typer.Option("--to", metavar="TARGET", help="Also check that it can be exported to this target.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
-    """Check a mix spec: schema, sums, counts, caps, and the targets that it can be exported to."""
-    from mixing.errors import InputError
-    from mixing.export.export import export, target_named, targets
-    from mixing.spec.shares import exceeds_cap
-
+    """Check a mix spec: schema, sums, counts, caps, and which targets it can be exported to."""
     mix = load_mix(spec)
     warnings = [
         f"domains.{name}: {epochs:.2f} epochs, above its max_epochs of {domain.max_epochs:g}"
@@ -193,28 +189,29 @@ def validate(
 @app.command("import")
 def import_(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="A trainer's own file, or one per stage in order.")
+        list[Path],
+        typer.Argument(metavar="FILE...", help="A trainer's own file, or one per stage, in order."),
     ],
     target: Annotated[
-        str, typer.Option("--from", metavar="TARGET", help="The trainer; see mixlaw export --list.")
+        str,
+        typer.Option("--from", metavar="TARGET", help="The trainer; `mixlaw export --list` shows them all."),
     ],
     like: Annotated[
-        str, typer.Option(metavar="SPEC", help="A mix spec over the same domains: sizes, files, the run.")
+        str,
+        typer.Option(
+            metavar="SPEC",
+            help="A mix spec with the same domains, to take sizes, files and run settings from.",
+        ),
     ] = "",
     tokens: Annotated[
-        str | None, typer.Option(help="Training tokens (20e9, 20B), where the file does not say.")
+        str | None, typer.Option(help="Training tokens (20e9, 20B), where the file does not give them.")
     ] = None,
     unit: Annotated[
         str | None, typer.Option(help="window or document, for files that could weigh either.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write here, not to stdout.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
 ) -> None:
-    """A mix spec from a trainer's own file."""
-    from flows.cli.table import token_count
-    from mixing.errors import InputError
-    from mixing.export.importing import import_spec
-    from mixing.spec.yaml_file import dump_spec, save_spec
-
+    """Read a mix spec from a trainer's own file."""
     texts = [_text(file) for file in files]
     base = load_mix(like) if like else None
     total = token_count(tokens)
@@ -237,8 +234,6 @@ def import_(
 
 
 def _text(file: Path) -> str:
-    from mixing.errors import InputError
-
     try:
         return file.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -251,7 +246,5 @@ def _text(file: Path) -> str:
 
 @app.command()
 def schema() -> None:
-    """The JSON Schema of mix specs, for editors."""
-    from mixing.spec.schema import schema_text
-
+    """Print the JSON Schema of mix specs, for editors."""
     sys.stdout.write(schema_text())

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rich.console import Console
+
+from flows.reports.tables import table
 from mixing.errors import InputError
+from mixing.export.checking import Check
 from mixing.export.export import Exported, targets
 from mixing.export.target import GOLDEN_ONLY
 from mixing.spec.model import MixSpec
@@ -87,6 +91,53 @@ def targets_json() -> dict[str, Any]:
             }
             for target in targets()
         ]
+    }
+
+
+def print_check(check: Check, console: Console) -> None:
+    """Per stage the shares that the trainer's loader drew, beside those asked for."""
+    kind = "drawn by chance" if check.random else "apportioned"
+    heads = ("domain", "asked", "realised", "difference", "tolerance", "met")
+    for stage in check.stages:
+        rows = [
+            (
+                line.domain,
+                f"{line.asked:.4f}",
+                f"{line.realised:.4f}",
+                f"{line.realised - line.asked:+.4f}",
+                f"{line.tolerance:.4f}",
+                "yes" if line.met else "NO",
+            )
+            for line in stage.lines
+        ]
+        title = f"stage {stage.number}: {stage.items:,} {check.unit}s {kind}, read by {check.loader}"
+        console.print(table(title, heads, rows))
+
+
+def check_json(check: Check) -> dict[str, Any]:
+    """The same as one JSON object."""
+    return {
+        "target": check.target,
+        "loader": check.loader,
+        "unit": check.unit,
+        "random": check.random,
+        "met": check.met,
+        "stages": [
+            {
+                "stage": stage.number,
+                "items": stage.items,
+                "domains": {
+                    line.domain: {
+                        "asked": line.asked,
+                        "realised": line.realised,
+                        "tolerance": line.tolerance,
+                        "met": line.met,
+                    }
+                    for line in stage.lines
+                },
+            }
+            for stage in check.stages
+        ],
     }
 
 

@@ -186,7 +186,7 @@ def board() -> Iterator[Board]:
 
 
 @contextlib.contextmanager
-def bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
+def bar(label: str) -> Iterator[Callable[[float, float], None] | None]:
     """One row on stderr that is told (done, total), in a terminal only: for commands that take seconds."""
     if not sys.stderr.isatty():
         yield None

@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from flows.cli import main as cli
-from flows.cli import table
+from flows.cli import options
+from flows.cli.fit import losses_of
 from mixing.decision.mixture import loss_models as source_models
 from mixing.errors import InputError
 
@@ -136,13 +137,13 @@ def test_bad_flags_are_one_line(
 
 
 def test_amounts() -> None:
-    assert table.amounts(["web=2B", "code=0.5", "books=1e3"], "supply") == {
+    assert options.amounts(["web=2B", "code=0.5", "books=1e3"], "supply") == {
         "web": 2e9,
         "code": 0.5,
         "books": 1e3,
     }
     with pytest.raises(InputError, match="--supply"):
-        table.amounts(["=3"], "supply")
+        options.amounts(["=3"], "supply")
 
 
 def test_nothing_within_the_tolerance_is_not_yet(runs: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -176,7 +177,7 @@ def test_figures_that_cannot_be_written_cost_no_work(
 
 
 def test_sets_with_weights_are_one_loss_and_others_their_own() -> None:
-    assert table._losses(["a=1", "b=3", "c"]) == {"c": {"c": 1.0}, "a+b": {"a": 1.0, "b": 3.0}}
-    assert table._losses(["a", "b"]) == {"a": {"a": 1.0}, "b": {"b": 1.0}}
+    assert losses_of(["a=1", "b=3", "c"]) == {"c": {"c": 1.0}, "a+b": {"a": 1.0, "b": 3.0}}
+    assert losses_of(["a", "b"]) == {"a": {"a": 1.0}, "b": {"b": 1.0}}
     with pytest.raises(InputError, match="given twice"):
-        table._losses(["a", "a=2"])
+        losses_of(["a", "a=2"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli import main as cli
-from flows.cli import table
+from flows.cli import options
 from flows.study.models import Study
 from mixing.errors import InputError
 from tests.tiny_study import ROOT
@@ -36,11 +36,15 @@ def status_of(*arguments: str) -> int:
     return ended.value.code
 
 
-def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_explains_itself(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     assert status_of("--help") == 0
-    listed = capsys.readouterr().out
-    for name in ("demo", "init", "catalog", "plan", "run", "status", "fit", "decide", "export", "ui"):
-        assert name in listed
+    listed = " ".join(capsys.readouterr().out.split())
+    for name, line in (pair for part in cli.COMMANDS.values() for pair in part.items()):
+        assert f"{name} {line}" in listed
+        assert " ".join(str(cli.command(name).help).split("\n\n")[0].split()) == line
         assert status_of(name, "--help") == 0
         assert "Usage: mixlaw " + name in capsys.readouterr().out
 
@@ -49,7 +53,9 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
     ("arguments", "message"),
     [
         (["nonsense"], "No such command 'nonsense'"),
-        (["run"], "Missing argument 'STUDY'"),
+        (["run"], "Missing argument 'STUDY'. (see: mixlaw run --help)"),
+        (["decide", "runs.csv"], "Missing option '--target'. (see: mixlaw decide --help)"),
+        (["spec", "show"], "Missing argument 'SPEC'. (see: mixlaw spec show --help)"),
         (["run", "a.yaml", "--speed", "3"], "No such option: --speed"),
         (["run", "none.yaml"], "none.yaml: no such study file"),
         (["run", "none.yaml", "--workers", "0"], "--workers"),
@@ -89,7 +95,7 @@ def test_unexpected_error_is_one_line(
     def broken(*_: object) -> None:
         raise RuntimeError("first\nsecond")
 
-    monkeypatch.setattr("flows.study.template.write_study", broken)
+    monkeypatch.setattr("flows.cli.init.write_study", broken)
     assert status_of("init", str(tmp_path)) == 1
     err = capsys.readouterr().err
     assert err == "mixlaw: unexpected RuntimeError: first second. Run again with --debug to see where\n"
@@ -124,7 +130,7 @@ def test_init_writes_a_study_that_loads(tmp_path: Path, capsys: pytest.CaptureFi
 def test_weights(tmp_path: Path) -> None:
     file = tmp_path / "w.json"
     file.write_text(json.dumps({"c4": 0.25, "wiki=en": 0.75}))
-    assert table.weights(["a", "b=0.5", f"@{file}"], "general") == {
+    assert options.weights(["a", "b=0.5", f"@{file}"], "general") == {
         "a": 1,
         "b": 0.5,
         "c4": 0.25,
@@ -132,14 +138,14 @@ def test_weights(tmp_path: Path) -> None:
     }
     for wrong in (["a", "a=2"], ["a=x"], ["a=-1"], ["=1"], [f"@{tmp_path}/none"], ["a=nan"]):
         with pytest.raises(InputError, match="--general"):
-            table.weights(wrong, "general")
+            options.weights(wrong, "general")
     file.write_text('{"a": true}')
     with pytest.raises(InputError, match="'a' is True"):
-        table.weights([f"@{file}"], "general")
+        options.weights([f"@{file}"], "general")
 
 
 def test_token_counts() -> None:
-    assert [table.token_count(text) for text in ("500000", "2e6", "20B", "1_000", None)] == [
+    assert [options.token_count(text) for text in ("500000", "2e6", "20B", "1_000", None)] == [
         500_000,
         2_000_000,
         20_000_000_000,
@@ -148,7 +154,7 @@ def test_token_counts() -> None:
     ]
     for wrong in ("0", "-1", "x", "1e40", ""):
         with pytest.raises(InputError, match="--tokens"):
-            table.token_count(wrong)
+            options.token_count(wrong)
 
 
 def test_ui_before_anything_is_logged(tmp_path: Path) -> None:

@@ -1,0 +1,214 @@
+"""`mixlaw decide`: a critical ratio or a best mixture from a runs table, without a study."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from flows.cli.options import (
+    Figures,
+    Json,
+    Params,
+    Runs,
+    TargetDomains,
+    Tokens,
+    amounts,
+    check_figures,
+    token_count,
+    weights,
+)
+from mixing.errors import InputError
+
+if TYPE_CHECKING:
+    from mixing.decision.mixture.constraints import Limits
+    from mixing.decision.result import Decision, Question
+    from mixing.runs.table import RunTable
+
+Target = Annotated[
+    list[str],
+    typer.Option(
+        metavar="NAME", help="Validation sets to improve: NAME or NAME=WEIGHT, repeatable, or @weights.json."
+    ),
+]
+General = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Validation sets to protect (same format as --target); optional with more than two sources.",
+    ),
+]
+Tolerance = Annotated[
+    float | None,
+    typer.Option(
+        metavar="NATS", help="How much the general loss may rise over the base model; goes with --general."
+    ),
+]
+Max = Annotated[
+    list[str] | None, typer.Option("--max", metavar="NAME=SHARE", help="Largest share of a domain.")
+]
+Min = Annotated[
+    list[str] | None, typer.Option("--min", metavar="NAME=SHARE", help="Smallest share of a domain.")
+]
+Supply = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=TOKENS",
+        help="Available tokens per domain, or @tokens.json. Limits shares via --max-epochs and is the default "
+        "prior.",
+    ),
+]
+MaxEpochs = Annotated[float, typer.Option(help="How many times the --supply may be read.")]
+Prior = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=SHARE", help="Natural shares, or @shares.json: a baseline, and the centre for --kl."
+    ),
+]
+Kl = Annotated[
+    float, typer.Option(metavar="NATS", help="Penalty on the mixture's divergence from the prior.")
+]
+Freeze = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME,NAME", help="Domains that keep the prior's proportions among themselves."),
+]
+Protect = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=NATS", help="A validation set with its own tolerance, in addition to --general."
+    ),
+]
+WorstCase = Annotated[
+    bool, typer.Option("--worst-case", help="Minimise the worst of the target losses, not their mean.")
+]
+Level = Annotated[float, typer.Option(help="Confidence level of the intervals.")]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
+SpecOut = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the mix spec to this file.")]
+
+
+def decide(
+    runs: Runs,
+    target: Target,
+    general: General = None,
+    tolerance: Tolerance = None,
+    tokens: Tokens = None,
+    target_domain: TargetDomains = None,
+    params: Params = None,
+    most: Max = None,
+    least: Min = None,
+    supply: Supply = None,
+    max_epochs: MaxEpochs = 4.0,
+    prior: Prior = None,
+    kl: Kl = 0.0,
+    freeze: Freeze = None,
+    protect: Protect = None,
+    worst_case: WorstCase = False,
+    level: Level = 0.9,
+    seed: Seed = 0,
+    as_json: Json = False,
+    spec: SpecOut = None,
+    figures: Figures = None,
+) -> None:
+    """Find the critical ratio, or the best mixture, with intervals.
+
+    With two sources, or with fixed proportions among the general and among the target domains, it is the largest
+    target share that the tolerance allows. Otherwise it is the mixture with the least target loss within the
+    tolerance.
+    """
+    # SciPy takes a second to import: help and usage errors do not wait for it.
+    from mixing.runs.read import read_runs
+    from mixing.decision.mixture.constraints import Limits
+    from mixing.decision.mixture.loss_models import usual_budget
+    from mixing.decision.question import make_question
+
+    general_weights, target_weights = weights(general or [], "general"), weights(target, "target")
+    if general_weights and tolerance is None:
+        raise InputError(
+            "--general without --tolerance", "Say how many nats may be lost, e.g. --tolerance 0.02"
+        )
+    budget = token_count(tokens)
+    check_figures(figures)
+    limits = Limits(
+        low=amounts(least, "min"),
+        high=amounts(most, "max"),
+        supply=amounts(supply, "supply"),
+        max_epochs=max_epochs,
+        prior=amounts(prior, "prior"),
+        kl=kl,
+        frozen=tuple(tuple(group.split(",")) for group in freeze or []),
+        protect=amounts(protect, "protect"),
+        worst_case=worst_case,
+    )
+    table = read_runs(runs)
+    question = make_question(
+        table,
+        general_weights,
+        target_weights,
+        tuple(target_domain) if target_domain else None,
+        tolerance=tolerance or 0.0,
+        tokens=budget or (usual_budget(table) if len(table.domains) > 2 else None),
+        params=params,
+        level=level,
+    )
+    decision = _decision(table, question, limits, seed)
+    _show(decision, as_json)
+    for path in _written(decision, table, Path(runs.removeprefix("mlflow:")).stem, seed, spec, figures):
+        print(f"wrote {path}", file=sys.stderr)
+
+
+def _decision(table: RunTable, question: Question, limits: Limits, seed: int) -> Decision:
+    from flows.reports.progress import bar
+    from mixing.decision.critical_ratio.decider import decide as decide_ratio
+    from mixing.decision.mixture.constraints import single_ratio
+    from mixing.decision.mixture.decider import decide_sources
+
+    if single_ratio(table, question, limits):
+        return decide_ratio(
+            table,
+            question,
+            max_shares=limits.caps(question.tokens),
+            bounds=dict(limits.high),
+            natural_shares=limits.given_prior(table.domains) or None,
+            seed=seed,
+        )
+    with bar("fits and draws") as report:
+        return decide_sources(table, question, limits, seed=seed, on_progress=report)
+
+
+def _show(decision: Decision, as_json: bool) -> None:
+    from flows.reports import tables
+    from flows.reports.decision import print_decision
+    from mixing.decision.mixture.decider import sources_json
+
+    if as_json:
+        tables.print_json(sources_json(decision))
+    else:
+        print_decision(decision, tables.console())
+
+
+def _written(
+    decision: Decision, table: RunTable, name: str, seed: int, spec: Path | None, figures: Path | None
+) -> list[Path]:
+    """Draw the figures and write the mix spec, where they are asked for; the files written."""
+    from mixing.spec.build import build_spec
+    from mixing.spec.yaml_file import save_spec
+
+    paths = [] if figures is None else _draw(decision, table, figures)
+    if spec is not None:
+        save_spec(build_spec(decision, None, name=name or "mix", seed=seed), spec)
+        paths.append(spec)
+    return paths
+
+
+def _draw(decision: Decision, table: RunTable, folder: Path) -> list[Path]:
+    import polars as pl
+
+    from mixing.plots.mixture import draw_sources
+    from mixing.plots.ratio import PREDICTED, draw_all
+
+    if decision.share_intervals or not decision.ratio_curves:
+        return draw_sources(decision, folder)
+    observed = decision.question.increments(table).observed().with_columns(kind=pl.lit("swarm"))
+    return draw_all(decision, observed, pl.DataFrame(schema=list(PREDICTED)).cast(pl.Float64), folder)

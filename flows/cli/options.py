@@ -1,0 +1,169 @@
+"""Options and arguments that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mixing.amounts import parse_tokens
+from mixing.errors import InputError
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (YAML).")]
+Runs = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUNS",
+        help="A runs table: CSV, Parquet, a folder of runs, a published layout, or mlflow:EXPERIMENT.",
+    ),
+]
+Spec = Annotated[
+    str, typer.Argument(metavar="SPEC", help="A mix spec: a file, or models:/NAME@champion in MLflow.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Proxies to train at the same time (default: one per core).")
+]
+Tokens = Annotated[
+    str | None, typer.Option(help="Token budget to answer for (20e9, 20B; default: the table's).")
+]
+Params = Annotated[int | None, typer.Option(min=1, help="Model size to answer for (default: the table's).")]
+TargetDomains = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Share columns that count as target, repeatable (default: guessed from the names).",
+    ),
+]
+Figures = Annotated[Path | None, typer.Option(metavar="DIR", help="Draw the figures into this folder.")]
+TokenChange = Annotated[
+    float,
+    typer.Option(
+        min=0, max=1, help="Share of a domain's tokens or documents that may change without consequence."
+    ),
+]
+Unit = Annotated[str | None, typer.Option(help="window or document, for targets that can draw either.")]
+DataRoot = Annotated[
+    str | None, typer.Option(help="Where the trainer finds the token files, if they have moved.")
+]
+
+DrawnUnit = Literal["window", "document"] | None
+
+
+def weights(options: list[str], name: str) -> dict[str, float]:
+    """Weights by name from `NAME`, `NAME=WEIGHT` (repeated) or `@weights.json`; not yet normalised.
+
+    `name` is the option's, without dashes. Raises InputError naming it.
+    """
+    merged: dict[str, float] = {}
+    for option in options:
+        entries = _from_file(option[1:], name) if option.startswith("@") else dict([_weight(option, name)])
+        for key, weight in entries.items():
+            if key in merged:
+                raise InputError(f"--{name}: {key!r} is given twice", "Give every validation set one weight")
+            merged[key] = weight
+    return merged
+
+
+def amounts(options: list[str] | None, name: str) -> dict[str, float]:
+    """Numbers by name from `NAME=NUMBER` (repeated; tokens may be 20B) or `@numbers.json`.
+
+    `name` is the option's, without dashes. Raises InputError naming it.
+    """
+    merged: dict[str, float] = {}
+    for option in options or []:
+        entries = _from_file(option[1:], name) if option.startswith("@") else dict([_amount(option, name)])
+        for domain, number in entries.items():
+            if domain in merged:
+                raise InputError(f"--{name}: {domain!r} is given twice", "Give it once")
+            merged[domain] = number
+    return merged
+
+
+def token_count(text: str | None, name: str = "tokens") -> int | None:
+    """The tokens in `20e9`, `20B` or `20_000_000_000`. Raises InputError naming the option `name`."""
+    if text is None:
+        return None
+    number = parse_tokens(text) or 0.0
+    if not 1 <= number < 1e18:
+        raise InputError(
+            f"--{name} {text!r} is not a number of tokens from 1 to 1e18", "Write 500000, 2e6 or 20B"
+        )
+    return round(number)
+
+
+def drawn_unit(text: str | None) -> DrawnUnit:
+    """The unit that --unit names. Raises InputError for one that no target draws."""
+    if text is None:
+        return None
+    if text == "window":
+        return "window"
+    if text == "document":
+        return "document"
+    raise InputError(f"--unit {text} is not a unit", "Units: window, document")
+
+
+def check_figures(folder: Path | None) -> None:
+    """Raise InputError where no figures can be written into `folder`, before work is spent on them."""
+    if folder is None:
+        return
+    parent = next(path for path in (folder, *folder.resolve().parents) if path.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise InputError(f"--figures {folder}: {parent} cannot be written to", "Give a folder that can")
+
+
+def _weight(option: str, name: str) -> tuple[str, float]:
+    key, equals, text = option.rpartition("=")
+    if not equals:
+        return option, 1.0
+    try:
+        weight = float(text)
+    except ValueError:
+        raise InputError(f"--{name} {option}: {text!r} is not a weight", "Write NAME or NAME=0.5") from None
+    if not math.isfinite(weight) or weight < 0 or not key:
+        raise InputError(f"--{name} {option}: {text!r} is not a weight", "Weights are numbers of 0 or more")
+    return key, weight
+
+
+def _amount(option: str, name: str) -> tuple[str, float]:
+    key, _, text = option.rpartition("=")
+    if key and text[-1:].isalpha() and text[-1] in "kKmMbBtT":
+        return key, float(token_count(text, name) or 0)
+    if key and _is_amount(text):
+        return key, float(text)
+    raise InputError(
+        f"--{name} {option}: not a number of 0 or more", f"Write --{name} NAME=NUMBER or @file.json"
+    )
+
+
+def _is_amount(text: str) -> bool:
+    try:
+        return 0 <= float(text) < math.inf
+    except ValueError:
+        return False
+
+
+def _from_file(path: str, name: str) -> dict[str, float]:
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"--{name} @{path}: cannot be read ({error.strerror})", "Name a JSON file") from None
+    except ValueError as error:
+        raise InputError(
+            f"--{name} @{path}: not JSON ({error})", 'Write {"NAME": NUMBER, ...} into it'
+        ) from None
+    if not isinstance(content, dict) or not content:
+        raise InputError(
+            f"--{name} @{path}: not a JSON object of numbers", 'Write {"NAME": NUMBER, ...} into it'
+        )
+    for key, number in content.items():
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < math.inf:
+            raise InputError(
+                f"--{name} @{path}: {key!r} is {str(number)[:60]}",
+                'Write {"NAME": NUMBER, ...} into it, with numbers of 0 or more',
+            )
+    return {key: float(number) for key, number in content.items()}

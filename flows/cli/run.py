@@ -1,0 +1,23 @@
+"""`mixlaw run`: the whole study."""
+
+from __future__ import annotations
+
+from flows.cli.options import Json, StudyFile, Workers
+from flows.orchestration.local_flow import run_study
+from flows.reports import tables
+from flows.reports.study import closing, outcome_json
+from flows.settings import home
+
+
+def run(study: StudyFile, workers: Workers = None, as_json: Json = False) -> None:
+    """Run the whole study; finished runs are kept.
+
+    Ends with the decision. After any interruption run it again: it goes on where it stopped.
+    """
+    outcome = run_study(study, home.home(), workers)
+    if as_json:
+        tables.print_json(outcome_json(outcome))
+    else:
+        closing(outcome, tables.console())
+    if outcome.unpublished is not None:
+        raise outcome.unpublished

@@ -1,0 +1,47 @@
+"""The catalog of a study's corpora, as a table."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from flows.reports.tables import size, table
+from mixing.amounts import format_amount
+from mixing.corpora.catalog import Catalog
+
+HEADER = (
+    "domain",
+    "role",
+    "documents",
+    "text",
+    "tokens",
+    "per document",
+    "duplicates",
+    "blank",
+    "not UTF-8",
+    "held out",
+)
+
+
+def print_catalog(study: str, catalog: Catalog, console: Console) -> None:
+    """A row per domain, then which domains share documents."""
+    rows = [
+        (
+            domain.name,
+            domain.role,
+            format_amount(domain.documents),
+            size(domain.bytes),
+            "-" if domain.tokens is None else format_amount(domain.tokens),
+            "-" if domain.mean_tokens_per_document is None else f"{domain.mean_tokens_per_document:.0f}",
+            format_amount(domain.duplicates),
+            format_amount(domain.empty),
+            format_amount(domain.invalid_utf8),
+            format_amount(domain.heldout_documents),
+        )
+        for domain in catalog.domains
+    ]
+    console.print(table(f"{study}: corpora", HEADER, rows, left=2))
+    if any(domain.tokens is None for domain in catalog.domains):
+        console.print("tokens are counted when the study is run")
+    for shared in catalog.shared:
+        first, second = shared.domains
+        console.print(f"note: {first} and {second} share {shared.documents:,} identical documents")
