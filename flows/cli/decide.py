@@ -24,7 +24,8 @@ from mixing.errors import InputError
 
 if TYPE_CHECKING:
     from mixing.decision.mixture.constraints import Limits
-    from mixing.decision.result import Decision, Question
+    from mixing.decision.question import Question
+    from mixing.decision.result import Decision
     from mixing.runs.table import RunTable
 
 Target = Annotated[
