@@ -119,10 +119,10 @@ def decide(
     tolerance.
     """
     # SciPy takes a second to import: help and usage errors do not wait for it.
-    from mixing.runs.read import read_runs
     from mixing.decision.mixture.constraints import Limits
     from mixing.decision.mixture.loss_models import usual_budget
     from mixing.decision.question import make_question
+    from mixing.runs.read import read_runs
 
     general_weights, target_weights = weights(general or [], "general"), weights(target, "target")
     if general_weights and tolerance is None:

@@ -54,11 +54,11 @@ def fit(
     Validation sets with weights make one loss, their weighted mean; each set without a weight is a loss of its own.
     """
     # SciPy takes a second to import: help and usage errors do not wait for it.
-    from mixing.runs.read import read_runs
     from flows.reports import tables
     from flows.reports.decision import print_laws, print_warnings
     from flows.reports.progress import bar
     from mixing.fitting.report import fit_laws
+    from mixing.runs.read import read_runs
 
     losses = losses_of(evals)
     budget = token_count(tokens)
