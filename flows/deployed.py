@@ -50,11 +50,11 @@ class RunLogBoard(PlainBoard):
 
 def _named_by_study() -> str:
     """`tiny`, as the study file calls itself; its file name where it cannot be read."""
-    from flows.study.models import Study
+    from flows.study.loading import load_study
 
     path = Path(flow_run.parameters.get("study_file", "study.yaml"))
     try:
-        return Study.load(path).study
+        return load_study(path).study
     except MixlawError:
         return path.stem
 

@@ -12,7 +12,8 @@ from flows.orchestration.register import deploy as register
 from flows.reports import tables
 from flows.reports.deployments import print_deployed
 from flows.settings import home
-from flows.study.models import Study
+from flows.study.corpora import study_corpora
+from flows.study.loading import load_study
 from mixing.errors import InputError
 
 Cron = Annotated[
@@ -64,8 +65,8 @@ def deploy(
     """
     if proxy_pool is not None and not spread:
         raise InputError("--proxy-pool: without --spread N there are no runs for it", "Give both")
-    loaded = Study.load(study)
-    loaded.sources()
+    loaded = load_study(study)
+    study_corpora(loaded)
     request = Wanted(
         loaded,
         home.home(),

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from flows.pipeline.plan import Plan, PlannedRun, estimated_supply, make_plan
 from flows.settings import home
 from flows.settings.home import StudyFolder
+from flows.study.corpora import study_corpora
+from flows.study.loading import load_study
 from flows.study.models import BasePart, ProxiesPart, Study
 from mixing.atomic import replace_files
 from mixing.errors import InputError, MixlawError
@@ -39,7 +41,7 @@ class Job:
 
     @classmethod
     def load(cls, study_file: Path | str, root: Path | None = None) -> Job:
-        return cls(Study.load(study_file), root or home.home())
+        return cls(load_study(study_file), root or home.home())
 
     @cached_property
     def folder(self) -> StudyFolder:
@@ -47,7 +49,7 @@ class Job:
 
     @cached_property
     def sources(self) -> tuple[Source, ...]:
-        return self.study.sources()
+        return study_corpora(self.study)
 
     @property
     def tokenizer_path(self) -> Path | None:

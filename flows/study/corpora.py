@@ -3,53 +3,64 @@
 from __future__ import annotations
 
 import glob
+from pathlib import Path
 
-from flows.study.models import Study
+from flows.study.models import DomainPart, Study
 from mixing.corpora.documents import Source
 from mixing.corpora.token_files import TokenFiles, paths_of
 from mixing.errors import InputError
 
 
-def sources_of(study: Study) -> tuple[Source, ...]:
-    """In the study's order.
+def study_corpora(study: Study) -> tuple[Source, ...]:
+    """The corpora of a study, in its order.
 
-    Raises InputError for a folder or file that is not there and, where a domain is ids, for a tokenizer that
-    does not say how large its vocabulary is and what ends a document.
+    Raises InputError for a folder or file that does not exist and, where a domain is token ids, for a tokenizer
+    that does not record its vocabulary size or the id that ends a document.
     """
-    ids = any(part.tokens for part in study.domains.values())
-    vocab_size, eos_id = _vocabulary(study) if ids else (0, 0)
-    sources = []
+    has_ids = any(part.tokens for part in study.domains.values())
+    vocab_size, eos_id = _vocabulary(study) if has_ids else (0, 0)
+    corpora = []
     for name, part in study.domains.items():
         if part.paths:
-            paths = tuple(study.path(text) for text in part.paths)
-            for text, path in zip(part.paths, paths, strict=True):
-                if not any(char in text for char in "*?[") and not path.exists():
-                    raise _absent(study, f"domains.{name}.paths: {path}")
-            sources.append(Source(name, part.role, paths, part.text_field, part.max_epochs))
+            paths = _text_paths(study, name, part)
+            corpora.append(Source(name, part.role, paths, part.text_field, part.max_epochs))
             continue
-        kind = part.token_kind(part.tokens[0])
-        found = []
-        for address in part.tokens:
-            for path in paths_of(kind, study.path(address.partition("://")[2])):
-                if not glob.glob(str(path)) and not path.exists():
-                    raise _absent(study, f"domains.{name}.tokens: {path}")
-                found.append(path)
-        files = TokenFiles(kind, vocab_size, eos_id, part.token_dtype)
-        sources.append(Source(name, part.role, tuple(found), max_epochs=part.max_epochs, tokens=files))
-    return tuple(sources)
+        files = TokenFiles(part.token_kind(part.tokens[0]), vocab_size, eos_id, part.token_dtype)
+        paths = _token_paths(study, name, part)
+        corpora.append(Source(name, part.role, paths, max_epochs=part.max_epochs, tokens=files))
+    return tuple(corpora)
+
+
+def _text_paths(study: Study, name: str, part: DomainPart) -> tuple[Path, ...]:
+    paths = tuple(study.path(text) for text in part.paths)
+    for text, path in zip(part.paths, paths, strict=True):
+        if not any(char in text for char in "*?[") and not path.exists():
+            raise _absent(study, f"domains.{name}.paths: {path}")
+    return paths
+
+
+def _token_paths(study: Study, name: str, part: DomainPart) -> tuple[Path, ...]:
+    kind = part.token_kind(part.tokens[0])
+    paths = tuple(
+        path for address in part.tokens for path in paths_of(kind, study.path(address.partition("://")[2]))
+    )
+    for path in paths:
+        if not glob.glob(str(path)) and not path.exists():
+            raise _absent(study, f"domains.{name}.tokens: {path}")
+    return paths
 
 
 def _vocabulary(study: Study) -> tuple[int, int]:
-    """Size, and the id that ends a document."""
-    given = study.tokenizer
-    if given.vocab_size is not None and given.eos_id is not None:
-        return given.vocab_size, given.eos_id
+    """Number of token ids, and the id that ends a document."""
+    tokenizer = study.tokenizer
+    if tokenizer.vocab_size is not None and tokenizer.eos_id is not None:
+        return tokenizer.vocab_size, tokenizer.eos_id
     from proxies.data.tokenizer import eos_id, load_tokenizer, vocabulary_size
 
-    assert given.file is not None
-    path = study.path(given.file)
-    tokenizer = load_tokenizer(path)
-    return vocabulary_size(tokenizer), eos_id(tokenizer, path, given.eos)
+    assert tokenizer.file is not None
+    path = study.path(tokenizer.file)
+    loaded = load_tokenizer(path)
+    return vocabulary_size(loaded), eos_id(loaded, path, tokenizer.eos)
 
 
 def _absent(study: Study, what: str) -> InputError:

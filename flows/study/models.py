@@ -1,4 +1,8 @@
-"""The study file: the whole question, typed and checked, with errors that name the file and the key."""
+"""The keys of a study file, typed and checked.
+
+Each key has one description here. The commented template of `mixlaw init`, the table in docs/study.md and the JSON
+Schema for editors are written from it; its first sentence is the comment in the template.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,9 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -17,18 +21,16 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
-    ValidationError,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 from flows.settings.home import RESERVED
 from mixing.amounts import parse_tokens
-from mixing.errors import InputError
-from mixing.strict_yaml import read_yaml
 
-if TYPE_CHECKING:
-    from mixing.corpora.documents import Source
+NOT_IN_IDENTITY = {"runner"}
+"""Keys that change neither the question nor a run."""
 
 
 def _whole_tokens(value: object) -> object:
@@ -41,10 +43,27 @@ def _whole_tokens(value: object) -> object:
     return int(tokens) if tokens is not None and tokens.is_integer() else value
 
 
-Tokens = Annotated[int, BeforeValidator(_whole_tokens), Field(gt=0)]
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+TOKENS_SCHEMA = {
+    "anyOf": [
+        {"type": "integer", "exclusiveMinimum": 0},
+        {"type": "string", "pattern": r"^[0-9][0-9_]*(\.[0-9]+)?([eE]\+?[0-9]+)?\s*[kKmMbBtT]?$"},
+    ]
+}
+
+Tokens = Annotated[
+    int, BeforeValidator(_whole_tokens), Field(gt=0), WithJsonSchema(TOKENS_SCHEMA, mode="validation")
+]
 """A number of tokens: 500000, 500_000, 5e5, 0.5M."""
 
+Paths = Annotated[tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...])]
+"""One text, or a list of them."""
+
 Rate = Annotated[float, Field(gt=0, lt=1)]
+Weights = dict[str, float]
 
 
 class _Part(BaseModel):
@@ -52,25 +71,39 @@ class _Part(BaseModel):
 
 
 class DomainPart(_Part):
-    """One named source: text, or token ids (then for all domains the tokenizer they are of is given)."""
+    """A named source of text or of token ids."""
 
-    role: Literal["general", "target"]
-    """general: what the base model knows and must not forget (replay). target: the new domain."""
-    paths: tuple[str, ...] = ()
-    """Folders, files or globs (.jsonl, .jsonl.gz, .jsonl.zst, .parquet, text), relative to the study file."""
-    text_field: str = "text"
-    tokens: tuple[str, ...] = ()
-    """Instead of paths: megatron://PREFIX (of .bin and .idx) or olmo://FILE.npy; globs too."""
-    token_dtype: Literal["uint8", "uint16", "uint32", "uint64"] | None = None
-    """Of olmo:// files, which do not say it; Megatron's do."""
-    max_epochs: float = Field(default=4.0, gt=0)
-    weight: float | None = Field(default=None, gt=0)
-    """Share within its role, for several sources of one role (normalised); default: by tokens."""
-
-    @field_validator("paths", "tokens", mode="before")
-    @classmethod
-    def _one_path(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
+    role: Literal["general", "target"] = Field(
+        description="general: what the base model knows and must not forget (replay); target: the new domain."
+    )
+    paths: Paths = Field(
+        default=(),
+        description="Folders, files or globs: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, or text files. "
+        "A text file is one document. Required unless `tokens` is given.",
+    )
+    text_field: str = Field(
+        default="text", description="Field that holds the text in JSON Lines and Parquet."
+    )
+    tokens: Paths = Field(
+        default=(),
+        description="Instead of `paths`, files of token ids: megatron://PREFIX (a .bin with its .idx) or "
+        "olmo://FILE.npy (raw ids). Several, and globs, are accepted.",
+    )
+    token_dtype: Literal["uint8", "uint16", "uint32", "uint64"] | None = Field(
+        default=None,
+        description="Integer type of olmo:// files, which do not record it.",
+    )
+    max_epochs: float = Field(
+        default=4.0,
+        gt=0,
+        description="How often this text may be repeated. Proxies, the decision and the exports keep to it.",
+    )
+    weight: float | None = Field(
+        default=None,
+        gt=0,
+        description="Share within its role, where a role has several domains. The weights of a role are "
+        "normalised; give one to all of its domains or to none. Default: in proportion to their tokens.",
+    )
 
     @model_validator(mode="after")
     def _text_or_ids(self) -> DomainPart:
@@ -87,6 +120,7 @@ class DomainPart(_Part):
 
     @staticmethod
     def token_kind(address: str) -> Literal["megatron", "olmo"]:
+        """The layout that an address of token files names. Raises ValueError for any other address."""
         scheme, _, path = address.partition("://")
         if path and scheme == "megatron":
             return "megatron"
@@ -96,24 +130,45 @@ class DomainPart(_Part):
 
 
 class HeldoutPart(_Part):
-    fraction: float = Field(default=0.05, gt=0, le=0.5)
-    windows: int = Field(default=64, ge=2)
+    """Documents that are never trained on; losses are measured on them."""
+
+    fraction: float = Field(
+        default=0.05, gt=0, le=0.5, description="Fraction of the documents, chosen by the hash of their text."
+    )
+    windows: int = Field(
+        default=64,
+        ge=2,
+        description="Windows of model.context tokens per domain on which the losses are measured.",
+    )
 
 
 class TrainTokenizer(_Part):
-    vocab_size: int = Field(default=4096, ge=264, le=1 << 20)
+    """A byte-level BPE, trained on the study's own text."""
+
+    vocab_size: int = Field(default=4096, ge=264, le=1 << 20, description="Token ids of the new tokenizer.")
 
 
 class TokenizerPart(_Part):
-    """Train a byte-level BPE on the study's own text, load a `tokenizer.json`, or say what given ids are."""
+    """The tokenizer: one of `train`, `file`, or `vocab_size` with `eos_id`."""
 
-    train: TrainTokenizer | None = None
-    file: str | None = None
-    eos: str | None = None
-    """The token of `file` that ends a document; default: what its tokenizer_config.json says, or a usual name."""
-    vocab_size: int | None = Field(default=None, ge=2, le=1 << 31)
-    eos_id: int | None = Field(default=None, ge=0)
-    """For a study whose domains are all ids, without a tokenizer's file."""
+    train: TrainTokenizer | None = Field(
+        default=None, description="Train a byte-level BPE on the study's own text."
+    )
+    file: str | None = Field(default=None, description="A tokenizer.json to use instead.")
+    eos: str | None = Field(
+        default=None,
+        description="Token of `file` that ends a document. Default: the one in the tokenizer_config.json "
+        "beside it, or a usual name such as <|endoftext|> or </s>.",
+    )
+    vocab_size: int | None = Field(
+        default=None,
+        ge=2,
+        le=1 << 31,
+        description="Number of token ids, where all domains are ids and there is no tokenizer file.",
+    )
+    eos_id: int | None = Field(
+        default=None, ge=0, description="With `vocab_size`: the id that ends a document."
+    )
 
     @model_validator(mode="after")
     def _one_of(self) -> TokenizerPart:
@@ -131,18 +186,27 @@ class TokenizerPart(_Part):
 
 
 class ModelPart(_Part):
-    depth: int = Field(ge=1, le=64)
-    context: int = Field(ge=8, le=1 << 16)
+    """The proxy: a small Llama-style decoder."""
+
+    depth: int = Field(ge=1, le=64, description="Layers; the width follows (32 x depth).")
+    context: int = Field(ge=8, le=1 << 16, description="Tokens per window.")
 
 
 class BasePart(_Part):
-    """The model before continual pre-training: pretrained here on the general text, or a given checkpoint."""
+    """The model before continual pre-training: one of `tokens`, `checkpoint`."""
 
-    tokens: Tokens | None = None
-    learning_rate: Rate = 2e-3
-    warmup_steps: int = Field(default=50, ge=0)
-    batch_tokens: Tokens | None = None
-    checkpoint: str | None = None
+    tokens: Tokens | None = Field(
+        default=None, description="Pretrain it here, on this many tokens of the general text."
+    )
+    learning_rate: Rate = Field(default=2e-3, description="Learning rate, constant after the warm-up.")
+    warmup_steps: int = Field(default=50, ge=0, description="Optimiser steps of linear warm-up.")
+    batch_tokens: Tokens | None = Field(
+        default=None,
+        description="Tokens per optimiser step, a multiple of model.context. Default: that of the proxies.",
+    )
+    checkpoint: str | None = Field(
+        default=None, description="Instead of `tokens`, the weights.pt of an earlier study's base run."
+    )
 
     @model_validator(mode="after")
     def _one_of(self) -> BasePart:
@@ -152,16 +216,35 @@ class BasePart(_Part):
 
 
 class ProxiesPart(_Part):
-    tokens: Tokens
-    target_shares: tuple[float, ...] = Field(min_length=1)
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
-    learning_rate: Rate = 1e-3
-    batch_tokens: Tokens = 2048
-    warmup_steps: int = Field(default=20, ge=0)
-    weight_decay: float = Field(default=0.1, ge=0, lt=1)
-    """Of the base too."""
-    checkpoints: int = Field(default=10, ge=8, le=64)
-    """Token budgets, log-spaced, at which the held-out losses are taken."""
+    """Continual pre-training of that base, once per target share."""
+
+    tokens: Tokens = Field(description="Training tokens of each proxy.")
+    target_shares: tuple[float, ...] = Field(
+        min_length=1,
+        description="Token shares of the target domains, from 0 to 1. At least three strictly between 0 and 1; "
+        "five or six are better.",
+    )
+    seeds: tuple[int, ...] = Field(
+        default=(0,),
+        min_length=1,
+        description="Seed of the stream of text that all proxies read, as a list of one whole number. "
+        "Several are refused: proxies are compared on one stream.",
+    )
+    learning_rate: Rate = Field(
+        default=1e-3,
+        description="Learning rate, constant after the warm-up. So every checkpoint is a valid budget.",
+    )
+    batch_tokens: Tokens = Field(
+        default=2048, description="Tokens per optimiser step, a multiple of model.context."
+    )
+    warmup_steps: int = Field(default=20, ge=0, description="Optimiser steps of linear warm-up.")
+    weight_decay: float = Field(default=0.1, ge=0, lt=1, description="Weight decay, of the base too.")
+    checkpoints: int = Field(
+        default=10,
+        ge=8,
+        le=64,
+        description="Token budgets, log-spaced, at which the held-out losses are measured.",
+    )
 
     @field_validator("target_shares")
     @classmethod
@@ -179,43 +262,60 @@ class ProxiesPart(_Part):
         if len(set(value)) != len(value) or min(value) < 0:
             raise ValueError("seeds are different whole numbers from 0")
         if len(value) > 1:
-            # A proxy starts from the base and reads the study's one stream: its seed changes nothing in it.
-            raise ValueError("one seed only: proxies of another seed would repeat the same run")
+            # Runs of two streams differ by more than their mixtures, and no law tells the two apart.
+            raise ValueError("one seed only: all proxies of a study read the same stream of text")
         return value
 
 
 class DecisionPart(_Part):
-    tolerance: float = Field(ge=0)
-    """Nats per token of general loss that may be lost."""
-    level: float = Field(default=0.9, gt=0.5, lt=1)
-    tokens: Tokens | None = None
-    """The continual-pre-training budget that is asked about; default: that of the proxies."""
-    general: dict[str, float] | None = None
-    target: dict[str, float] | None = None
-    """Weights of the validation sets within each role; default: as the sources are mixed."""
+    """What is asked: how much forgetting is tolerable, and at which budget."""
+
+    tolerance: float = Field(ge=0, description="General loss that may be lost, in nats per token.")
+    level: float = Field(default=0.9, gt=0.5, lt=1, description="Confidence level of the intervals.")
+    tokens: Tokens | None = Field(
+        default=None,
+        description="Continual pre-training budget that is asked about. At most 4 times the proxies'. "
+        "Default: that of the proxies.",
+    )
+    general: Weights | None = Field(
+        default=None,
+        description="Weights of the general validation sets, {name: weight}. Default: as the domains are mixed.",
+    )
+    target: Weights | None = Field(
+        default=None,
+        description="Weights of the target validation sets, {name: weight}. Default: as the domains are mixed.",
+    )
 
 
 class SpecPart(_Part):
-    """What the mix spec is written for: the target run."""
+    """The run that the mix is for; without it the mix spec has no sequence length and no batch size."""
 
-    total_tokens: Tokens | None = None
-    """Default: the budget that the decision is about."""
-    sequence_length: int = Field(default=2048, ge=1)
-    global_batch_tokens: Tokens = 524288
+    total_tokens: Tokens | None = Field(
+        default=None,
+        description="Training tokens of the target run, at least one batch. A domain is read "
+        "share x total_tokens / its tokens times, at most max_epochs. Default: the budget asked about.",
+    )
+    sequence_length: int = Field(default=2048, ge=1, description="Tokens of one training sequence.")
+    global_batch_tokens: Tokens = Field(
+        default=524288, description="Tokens of one optimiser step, a multiple of sequence_length."
+    )
 
 
 class RunnerPart(_Part):
-    """Where the proxies train. It changes no run and no answer."""
+    """Where the proxies train. It changes no run and no answer.
 
-    kind: Literal["local", "prefect", "dask", "ray"] = "local"
-    """local: processes of this machine. prefect: the workers of a deployment. dask, ray: a cluster."""
-    address: str | None = None
-    """Of Dask's scheduler, such as tcp://scheduler:8786 (required), or of the Ray cluster (default: auto)."""
+    In short a word (`runner: prefect`), with an address a mapping (`runner: {kind: dask, address: ...}`).
+    """
 
-    @model_validator(mode="before")
-    @classmethod
-    def _short_form(cls, value: object) -> object:
-        return {"kind": value} if isinstance(value, str) else value
+    kind: Literal["local", "prefect", "dask", "ray"] = Field(
+        default="local",
+        description="local: processes on this machine; prefect: workers of a deployment; dask, ray: a cluster.",
+    )
+    address: str | None = Field(
+        default=None,
+        description="Address of Dask's scheduler, such as tcp://scheduler:8786, or of the Ray cluster. "
+        "Required for dask; for ray the default is auto.",
+    )
 
     @model_validator(mode="after")
     def _address_of_a_cluster(self) -> RunnerPart:
@@ -232,27 +332,49 @@ class RunnerPart(_Part):
         return self
 
 
-NOT_IN_IDENTITY = {"runner"}
-"""Keys that change neither the question nor a run."""
+def _runner(value: object) -> object:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+Runner = Annotated[
+    RunnerPart,
+    BeforeValidator(_runner, json_schema_input_type=Literal["local", "prefect", "dask", "ray"] | RunnerPart),
+]
 
 
 class Study(_Part):
-    """A study file. `Study.load` is the way in; relative paths in it are relative to its folder."""
+    """A study file. `flows.study.loading.load_study` reads one; relative paths in it are relative to its folder."""
 
-    study: str
-    seed: int = Field(default=0, ge=0)
-    domains: dict[str, DomainPart]
+    study: str = Field(
+        description="Name of the study: its folder in MIXLAW_HOME, its experiment and its mix in MLflow. "
+        "Small letters, digits, - and _."
+    )
+    seed: int = Field(default=0, ge=0, description="Same seed, same data, same answer.")
+    domains: dict[str, DomainPart] = Field(
+        description="Named sources of text or of token ids, at least one general and one target."
+    )
     heldout: HeldoutPart = HeldoutPart()
     tokenizer: TokenizerPart = TokenizerPart(train=TrainTokenizer())
     model: ModelPart
     base: BasePart
     proxies: ProxiesPart
     decision: DecisionPart
-    confirm: bool = True
+    confirm: bool = Field(
+        default=True,
+        description="Train one more proxy at the decided mix, to compare predicted with observed losses. "
+        "It trains for the budget asked about.",
+    )
     spec: SpecPart | None = None
-    runner: RunnerPart = RunnerPart()
+    runner: Runner = RunnerPart()
 
     _file: Path = PrivateAttr(default=Path("study.yaml"))
+
+    @classmethod
+    def of(cls, document: dict[str, Any], file: Path) -> Study:
+        """The study in `document`, as read from `file`. Raises pydantic's ValidationError."""
+        study = cls.model_validate(document)
+        study._file = file.absolute()
+        return study
 
     @field_validator("study")
     @classmethod
@@ -301,23 +423,23 @@ class Study(_Part):
 
     @model_validator(mode="after")
     def _target_run(self) -> Study:
-        """Found here, not when the mix is written down after all the training."""
+        # Checked here, before all the training, instead of when the mix spec is written.
         if self.spec is None:
             return self
         length, batch = self.spec.sequence_length, self.spec.global_batch_tokens
-        total = self.target_run_tokens
         if batch % length:
             raise ValueError(
                 f"spec.global_batch_tokens {batch} is no multiple of spec.sequence_length {length}"
             )
-        if batch > total:
-            raise ValueError(f"spec.global_batch_tokens {batch} is more than the run's {total} tokens")
+        if batch > self.target_run_tokens:
+            raise ValueError(
+                f"spec.global_batch_tokens {batch} is more than the run's {self.target_run_tokens} tokens"
+            )
         return self
 
     @model_validator(mode="after")
     def _decision_names(self) -> Study:
-        for role in ("general", "target"):
-            weights = getattr(self.decision, role)
+        for role, weights in (("general", self.decision.general), ("target", self.decision.target)):
             for name, weight in (weights or {}).items():
                 if name not in self.domains:
                     near = _nearest(name, self.domains)
@@ -325,22 +447,6 @@ class Study(_Part):
                 if not math.isfinite(weight) or weight <= 0:
                     raise ValueError(f"decision.{role}.{name} is {weight:g}: weights are above 0")
         return self
-
-    @classmethod
-    def load(cls, path: Path | str) -> Study:
-        """Read and check a study file.
-
-        Raises InputError, one line that names the file and the key, for a file that is missing or not YAML,
-        a key that is unknown (with the nearest valid one), repeated or missing, or a value out of range.
-        """
-        path = Path(path)
-        document = _read_yaml(path)
-        try:
-            study = cls.model_validate(document)
-        except ValidationError as error:
-            raise _first_line(path, error) from None
-        study._file = path.absolute()
-        return study
 
     @property
     def file(self) -> Path:
@@ -355,12 +461,12 @@ class Study(_Part):
 
     @property
     def asked_tokens(self) -> int:
-        """The continual-pre-training budget that the decision is about."""
+        """The continual pre-training budget that the decision is about."""
         return self.decision.tokens or self.proxies.tokens
 
     @property
     def target_run_tokens(self) -> int:
-        """Tokens of the run that the mix spec is written for."""
+        """Training tokens of the run that the mix spec is written for."""
         return (self.spec and self.spec.total_tokens) or self.asked_tokens
 
     def path(self, relative: str) -> Path:
@@ -372,7 +478,7 @@ class Study(_Part):
         return tuple(name for name, part in self.domains.items() if part.role == role)
 
     def composition(self, role: str, supply: dict[str, int]) -> dict[str, float]:
-        """Shares within a role (they sum to 1): the given weights, or in proportion to `supply` tokens.
+        """Shares within a role (they sum to 1): the weights of the file, or in proportion to `supply` tokens.
 
         They are fixed for the whole study, so that one number, the target share, describes a mixture.
         """
@@ -383,67 +489,7 @@ class Study(_Part):
         shares[names[0]] += 1 - math.fsum(shares.values())
         return shares
 
-    def sources(self) -> tuple[Source, ...]:
-        """The corpora as `mixing.corpora.documents` reads them. Raises InputError for a file that is not there."""
-        from flows.study.corpora import sources_of
 
-        return sources_of(self)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such study file", "Write one with: mixlaw init DIR") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error})", "A study file is YAML text") from None
-    document = read_yaml(text, str(path), aliases=True)
-    if not isinstance(document, dict):
-        raise InputError(f"{path}: not a study file", "It starts with a line such as  study: my-study")
-    return document
-
-
-def _nearest(key: str, valid: Any) -> str:
-    close = difflib.get_close_matches(key, [str(name) for name in valid], n=1, cutoff=0.5)
+def _nearest(key: str, valid: Collection[str]) -> str:
+    close = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
     return f" (did you mean {close[0]}?)" if close else ""
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in getattr(annotation, "__args__", ()):
-        yield from _models(inner)
-
-
-def _valid_keys(location: tuple[int | str, ...]) -> list[str]:
-    """Keys that are allowed next to the last one of `location`."""
-    model: type[BaseModel] | None = Study
-    for step in location[:-1]:
-        if model is None or not isinstance(step, str):
-            continue
-        # A step that names no field is a free key (a domain's name) of the field before it.
-        if step in model.model_fields:
-            model = next(_models(model.model_fields[step].annotation), model)
-    return list(model.model_fields) if model else []
-
-
-def _first_line(path: Path, error: ValidationError) -> InputError:
-    """The first fault as one line; a misspelt key is named before the key that is then missing."""
-    faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
-    fault = faults[0]
-    where = ".".join(str(step) for step in fault["loc"])
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    key = str(fault["loc"][-1]) if fault["loc"] else ""
-    if fault["type"] == "extra_forbidden":
-        valid = _valid_keys(fault["loc"])
-        near = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
-        return InputError(
-            f"{path}: {where}: unknown key{more}",
-            f"Did you mean {near[0]}?" if near else f"Valid here: {', '.join(valid)}",
-        )
-    if fault["type"] == "missing":
-        return InputError(
-            f"{path}: {where}: missing{more}", "Add it; `mixlaw init` writes a commented example"
-        )
-    message = fault["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list, such as [a, b]")
-    return InputError(f"{path}: {where + ': ' if where else ''}{message}{more}", "Correct it and run again")

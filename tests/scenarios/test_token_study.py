@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from flows.study.models import Study
+from flows.study.loading import load_study
 from mixing.errors import InputError
 from proxies.data.tokenizer import eos_id, load_tokenizer, vocabulary_size
 from tests.conftest import Finished
@@ -108,7 +108,7 @@ def test_what_does_not_fit_together(tmp_path: Path, domains: str, tokenizer: str
     text = STUDY.replace(TEXT_DOMAINS, domains).replace(TRAINED, f"tokenizer: {tokenizer}")
     (tmp_path / "study.yaml").write_text(text)
     with pytest.raises(InputError, match=said):
-        Study.load(tmp_path / "study.yaml")
+        load_study(tmp_path / "study.yaml")
 
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from flows.cli import main as cli
 from flows.cli import options
-from flows.study.models import Study
+from flows.study.loading import load_study
 from mixing.errors import InputError
 from tests.tiny_study import ROOT
 
@@ -116,7 +116,7 @@ def test_init_writes_a_study_that_loads(tmp_path: Path, capsys: pytest.CaptureFi
     out = tmp_path / "study.yaml"
     assert status_of("init", str(tmp_path), "--out", str(out)) == 0
     assert "My-Wiki is general by its name" in capsys.readouterr().out
-    study = Study.load(out)
+    study = load_study(out)
     assert (study.names("general"), study.names("target")) == (("My-Wiki",), ("no",))
     assert study.path(study.domains["My-Wiki"].paths[0]) == tmp_path / "My Wiki"
     # Enough for a trainer's command line: its sequences, its batch, and steps of them.

@@ -166,22 +166,22 @@ def test_a_run_whose_base_is_no_run_id_is_refused(base: str) -> None:
     "name", ["../elsewhere", "/elsewhere", "a/b", "..", ".hidden", "Tiny", "slots", "prefect", ""]
 )
 def test_a_study_that_names_a_folder_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
-    from flows.study.models import Study
+    from flows.study.loading import load_study
     from tests.tiny_study import STUDY, write_study
 
     study = write_study(tmp_path, STUDY.replace("study: tiny", f"study: {json.dumps(name)}"))
     with pytest.raises(InputError, match="study: "):
-        Study.load(study)
+        load_study(study)
 
 
 @pytest.mark.parametrize("name", ["../docs", "a/b", "..", ""])
 def test_a_domain_that_names_a_folder_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
-    from flows.study.models import Study
+    from flows.study.loading import load_study
     from tests.tiny_study import STUDY, write_study
 
     study = write_study(tmp_path, STUDY.replace("  docs:", f"  {json.dumps(name)}:"))
     with pytest.raises(InputError):
-        Study.load(study)
+        load_study(study)
 
 
 def test_a_confirmation_that_names_a_folder_elsewhere_is_refused(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from flows.study.corpora import study_corpora
+from flows.study.loading import load_study
 from flows.study.models import Study
 from mixing.errors import InputError
 from tests.tiny_study import ROOT
@@ -26,7 +28,7 @@ decision: {tolerance: 0.0}
 def load(tmp_path: Path, text: str) -> Study:
     path = tmp_path / "study.yaml"
     path.write_text(text)
-    return Study.load(path)
+    return load_study(path)
 
 
 def test_defaults_and_token_counts(tmp_path: Path) -> None:
@@ -106,9 +108,9 @@ def test_composition_is_fixed_within_a_role(tmp_path: Path) -> None:
 
 def test_missing_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"domains\.docs\.paths: .*corpora/docs does not exist"):
-        load(tmp_path, GOOD).sources()
+        study_corpora(load(tmp_path, GOOD))
     with pytest.raises(InputError, match="no such study file"):
-        Study.load(tmp_path / "none.yaml")
+        load_study(tmp_path / "none.yaml")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,7 @@ def test_runner_that_cannot_be_is_refused(tmp_path: Path, key: str, message: str
 
 def test_identity_of_earlier_study_files_stays(tmp_path: Path) -> None:
     """A new hash would count finished studies as unfinished: a new key at its default must not enter it."""
-    assert Study.load(ROOT / "examples" / "code" / "study.yaml").identity == "059db7aa174e9df8"
+    assert load_study(ROOT / "examples" / "code" / "study.yaml").identity == "059db7aa174e9df8"
     assert load(tmp_path, TINY).identity == "308e1d2bc41db590"
 
 
