@@ -9,7 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from mixing.export.export import TARGETS, export
+from mixing.export.exporting import export
+from mixing.export.registry import TARGETS
 from mixing.spec.components import Domain, Shard, Stage
 from mixing.spec.model import MixSpec
 from mixing.spec.yaml_file import load_spec, save_spec

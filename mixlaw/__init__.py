@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import mixing
 
 if TYPE_CHECKING:
-    from mixing import *  # noqa: F403
     from mixing.export.export import export as export
+
+    from mixing import *  # noqa: F403
 
 __all__ = [*mixing.__all__, "export"]
 

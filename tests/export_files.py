@@ -12,7 +12,8 @@ import tempfile
 from pathlib import Path
 
 from flows.reports.exports import export_summary, targets_table
-from mixing.export.export import TARGETS, Exported, export
+from mixing.export.exporting import Export, export
+from mixing.export.registry import TARGETS
 from mixing.spec.model import MixSpec
 from mixing.spec.yaml_file import save_spec
 from tests.spec_examples import example_spec, staged_spec
@@ -48,7 +49,7 @@ def golden_files() -> dict[str, str]:
     return files
 
 
-def _add(files: dict[str, str], stem: str, filename: str, exported: Exported) -> None:
+def _add(files: dict[str, str], stem: str, filename: str, exported: Export) -> None:
     suffix = Path(filename).suffix
     for number, file in enumerate(exported.files, start=1):
         part = f"-{number}" if len(exported.files) > 1 else ""

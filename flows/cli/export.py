@@ -14,9 +14,10 @@ from flows.reports.exports import export_summary, export_text, targets_json, tar
 from flows.reports.progress import bar
 from flows.reports.tables import print_json
 from mixing.errors import InputError
-from mixing.export.export import export as render
-from mixing.export.export import is_written, target_named
-from mixing.export.writing import format_named, jobs_of, write_data
+from mixing.export.data_format import OWN, STORE
+from mixing.export.exporting import export as render
+from mixing.export.registry import target_named
+from mixing.export.writing import write_data, write_tasks, writer_of
 from mixing.spec.model import MixSpec
 
 Spec = Annotated[
@@ -81,26 +82,26 @@ def _write_tokens(mix: MixSpec, to: str, folder: str, unit: DrawnUnit) -> None:
     that reads token files as they are, and whatever `export` and `write_data` raise.
     """
     target = target_named(to)
-    if target.data == "store":
+    if target.data == STORE:
         raise InputError(
             f"--data: {target.name} reads the token files as they are", "Leave it out; --data-root says where"
         )
-    if target.data == "own":
+    if target.data == OWN:
         raise InputError(f"--data: {target.name}'s datasets are configured in its own code", "Leave it out")
     # A mix or an installation that cannot be used is found before anything is written.
     planned = render(mix, to, unit=unit, data=folder)
-    if not is_written(target, planned.plan.unit):
+    if not target.is_written(planned.plan.unit):
         missing = [Path(item.folder).name for item in planned.data if not Path(item.folder).is_dir()]
         there = f"; not there yet: {', '.join(missing)}" if missing else ""
         print(f"{folder}: a folder of {target.data} data per domain is expected{there}", file=sys.stderr)
         return
-    format_named(target.data)
+    writer_of(target.data)
     if planned.plan.unit == "window" and mix.sequence_length is None:
         raise InputError(
             "sequence_length: is missing, so there are no windows to write", "Add it to the spec"
         )
     length = mix.sequence_length if planned.plan.unit == "window" else None
     with bar(f"{target.data} data") as report:
-        written = write_data(jobs_of(mix, planned), target.data, length, report)
-    existing = f", {written.kept} were there already" if written.kept else ""
+        written = write_data(write_tasks(mix, planned), target.data, length, report)
+    existing = f", {written.existing} were there already" if written.existing else ""
     print(f"{folder}: {written.new} parts of {target.data} data written{existing}", file=sys.stderr)

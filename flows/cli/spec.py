@@ -14,8 +14,9 @@ from flows.cli.options import Json, Spec, token_count
 from flows.reports.tables import console, print_json, table
 from mixing.amounts import format_amount
 from mixing.errors import InputError
-from mixing.export.export import export, target_named, targets
+from mixing.export.exporting import export
 from mixing.export.importing import import_spec
+from mixing.export.registry import TARGETS, target_named
 from mixing.spec.components import SpecDecision
 from mixing.spec.diff import differences, moved_share
 from mixing.spec.model import MixSpec
@@ -166,7 +167,7 @@ def validate(
     if to:
         export(mix, to)
     reasons: dict[str, str | None] = {}
-    for target in [target_named(to)] if to else targets():
+    for target in [target_named(to)] if to else TARGETS.values():
         try:
             export(mix, target.name)
             reasons[target.name] = None

@@ -10,12 +10,13 @@ from rich.console import Console
 from flows.reports.tables import table
 from mixing.errors import InputError
 from mixing.export.checking import Check
-from mixing.export.export import Exported, targets
+from mixing.export.exporting import Export
+from mixing.export.registry import TARGETS
 from mixing.export.target import GOLDEN_ONLY
 from mixing.spec.model import MixSpec
 
 
-def export_text(exported: Exported) -> str:
+def export_text(exported: Export) -> str:
     """The file itself, for stdout. Raises InputError where there are several files, one per stage."""
     if len(exported.files) > 1:
         raise InputError(
@@ -25,7 +26,7 @@ def export_text(exported: Exported) -> str:
     return exported.files[0].text
 
 
-def export_summary(spec: MixSpec, exported: Exported) -> str:
+def export_summary(spec: MixSpec, exported: Export) -> str:
     """Per stage a table of domains, then notes, files and the line that starts the trainer."""
     blocks = []
     heads = ("domain", "token share", f"{exported.plan.unit} weight", "epochs", "max epochs")
@@ -67,7 +68,7 @@ def targets_table() -> str:
             target.repetition,
             target.verified,
         )
-        for target in targets()
+        for target in TARGETS.values()
     ]
     caps = "max_epochs of the spec is enforced for every target: above it nothing is written."
     return "\n".join([*_table([heads, *rows]), "", caps])
@@ -85,11 +86,11 @@ def targets_json() -> dict[str, Any]:
                 "units": list(target.units),
                 "staged": target.staged,
                 "repetition": target.repetition,
-                "data": target.data,
+                "data": target.data.name,
                 "imports": target.read is not None,
                 "verified": None if target.verified == GOLDEN_ONLY else target.verified,
             }
-            for target in targets()
+            for target in TARGETS.values()
         ]
     }
 

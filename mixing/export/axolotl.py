@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from mixing.errors import InputError
+from mixing.export.huggingface import ARROW
 from mixing.export.planning import Plan, StagePlan, apportion, items_of
-from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, run_length, steps
+from mixing.export.rendering import data_folder, last_step, run_length
+from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
 from mixing.export.text import count, parse_yaml, take, yaml_text
 from mixing.spec.model import MixSpec
 
 
-def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFile:
     """`datasets` of one folder per domain, and in a comment the rows each must hold.
 
     Axolotl concatenates and shuffles. Rows are pretokenised windows (`input_ids`, `attention_mask`, `labels`; no
@@ -26,7 +28,7 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     kept = {name: number for name, number in rows.items() if number}
     datasets: list[dict[str, Any]] = []
     for name in kept:
-        entry: dict[str, Any] = {"path": folder(stage, name), "ds_type": "arrow"}
+        entry: dict[str, Any] = {"path": data_folder(stage, name), "ds_type": "arrow"}
         if plan.unit == "document":
             entry |= {"ds_type": "json", "type": "completion"}
         datasets.append(entry)
@@ -39,14 +41,14 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     }
     if spec.sequence_length:
         values["sequence_len"] = spec.sequence_length
-    last = steps(spec, stage.first_token + stage.tokens)
+    last = last_step(spec, stage)
     kind = "windows" if plan.unit == "window" else "documents"
     comments = (
         f"Rows that each folder must hold ({kind}; a domain read more than once holds them more than once):",
-        *(f"{folder(stage, name)}: {number}" for name, number in kept.items()),
+        *(f"{data_folder(stage, name)}: {number}" for name, number in kept.items()),
     )
     notes = tuple(f"{name}: not one row in stage {stage.number}" for name in rows if name not in kept)
-    return Rendered(
+    return RenderedFile(
         yaml_text(values, comments),
         (
             "axolotl train CONFIG.yml, with these values of {file}"
@@ -90,8 +92,8 @@ AXOLOTL = Target(
     units=("window", "document"),
     weighs="none: rows as they are",
     repetition="the rows that are written",
-    data="arrow",
-    exact=True,
+    data=ARROW,
+    unweighted=True,
     render=render,
     read=read,
 )

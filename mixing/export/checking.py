@@ -1,7 +1,4 @@
-"""Trainers' own loaders on an exported mix: what is drawn, against what was asked for.
-
-A loader is a file here and a line in `LOADERS`; those of other targets cannot be run without the trainer itself.
-"""
+"""The check: what a trainer's own loader draws from an exported mix, against what was asked for."""
 
 from __future__ import annotations
 
@@ -17,38 +14,24 @@ from pathlib import Path
 import numpy as np
 
 from mixing.errors import InputError, MixlawError
-from mixing.export.draw_datatrove import DATATROVE
-from mixing.export.draw_huggingface import HUGGINGFACE
-from mixing.export.draw_litdata import LITDATA
-from mixing.export.draw_maxtext import MAXTEXT
-from mixing.export.draw_megatron import MEGATRON
-from mixing.export.draw_olmo_core import OLMO_CORE
-from mixing.export.draw_streaming import STREAMING
-from mixing.export.drawing import UNKNOWN, Drawn, Loader, Request
-from mixing.export.export import Exported, export, target_named
-from mixing.export.parts import ALONE
+from mixing.export.data_format import ALONE, STORE
+from mixing.export.exporting import Export, export
+from mixing.export.loader import UNKNOWN, DrawRequest, Draws, Loader
 from mixing.export.planning import Unit, items_of
+from mixing.export.registry import LOADERS, target_named
 from mixing.export.target import Target
 from mixing.spec.model import MixSpec
 
-LOADERS = {
-    "megatron": MEGATRON,
-    "olmo-core": OLMO_CORE,
-    "huggingface": HUGGINGFACE,
-    "maxtext": MAXTEXT,
-    "litdata": LITDATA,
-    "streaming": STREAMING,
-    "datatrove": DATATROVE,
-}
 ITEMS = 2000
 """Windows or documents that are drawn of each stage."""
 SLACK = 0.001
-"""Of deterministic loaders, beside the rounding to whole items."""
+"""Part by which shares of deterministic loaders may be off, beside the rounding to whole items."""
 SIGMAS = 4
+"""Standard deviations by which shares of items drawn by chance may be off."""
 
 
 @dataclass(frozen=True)
-class Line:
+class DomainCheck:
     """One domain: token shares asked for and drawn, and how far apart they may be."""
 
     domain: str
@@ -67,12 +50,12 @@ class StageCheck:
 
     number: int
     items: int
-    lines: tuple[Line, ...]
+    lines: tuple[DomainCheck, ...]
 
 
 @dataclass(frozen=True)
 class Check:
-    """What the loader of a target gave. `loader` is its package and version."""
+    """Shares drawn by the loader of a target. `loader` is its package and version."""
 
     target: str
     loader: str
@@ -87,7 +70,7 @@ class Check:
 
 def loader_of(target: Target) -> Loader:
     """Raises InputError where no loader of the target can be run here, MixlawError where it is not installed."""
-    loader = LOADERS.get(target.name)
+    loader = target.loader
     if loader is None:
         raise InputError(
             f"{target.name}: its loader cannot be run without the trainer, so its files are compared with ones "
@@ -125,7 +108,7 @@ def check(
     loader = loader_of(target)
     if spec.sequence_length is None:
         raise InputError("sequence_length: is missing, so there are no windows to draw", "Add it to the spec")
-    if data is not None and target.data == "store":
+    if data is not None and target.data == STORE:
         raise InputError(
             f"--data: {target.name} reads the token files as they are", "Leave it out; --data-root says where"
         )
@@ -145,7 +128,7 @@ def check(
         scratch = work / f"loader-{number}"
         scratch.mkdir()
         most = min(items, items_of(spec, stage, exported.plan.unit) or items)
-        request = Request(path, rendered.settings, spec, stage, exported.plan.unit, most, scratch)
+        request = DrawRequest(path, rendered.settings, spec, stage, exported.plan.unit, most, scratch)
         try:
             drawn = loader.draw(request)
         except (MixlawError, KeyboardInterrupt):
@@ -164,7 +147,7 @@ def check(
     return Check(target.name, f"{loader.package} {version}", exported.plan.unit, target.random, tuple(stages))
 
 
-def _files(exported: Exported, work: Path, file: Path | None, target: Target) -> list[Path]:
+def _files(exported: Export, work: Path, file: Path | None, target: Target) -> list[Path]:
     own = [rendered.path for rendered in exported.files]
     assert all(path is not None for path in own)
     if file is None:
@@ -193,7 +176,7 @@ def _require_target(file: Path, target: Target) -> None:
             f"{file}: is not a file of {target.name} ({error.message})",
             f"Give what `mixlaw export --to {target.name}` was given with --out",
         ) from None
-    if target.data == "store":
+    if target.data == STORE:
         # A missing token file is the loader's to refuse.
         return
     for path in dict.fromkeys(path for stage in reading.stages for e in stage.entries for path in e.paths):
@@ -204,7 +187,7 @@ def _require_target(file: Path, target: Target) -> None:
             )
 
 
-def _require_data(exported: Exported, target: Target) -> None:
+def _require_data(exported: Export, target: Target) -> None:
     for data in exported.data:
         if not Path(data.folder).is_dir() or not any(Path(data.folder).iterdir()):
             raise InputError(
@@ -213,7 +196,7 @@ def _require_data(exported: Exported, target: Target) -> None:
             )
 
 
-def _require_length(drawn: Drawn, request: Request) -> None:
+def _require_length(drawn: Draws, request: DrawRequest) -> None:
     """Shares of windows of another length may be right, and the run is not."""
     others = drawn.tokens_n[drawn.tokens_n != request.length]
     if request.unit == "window" and len(others):
@@ -224,17 +207,17 @@ def _require_length(drawn: Drawn, request: Request) -> None:
         )
 
 
-def _lines(drawn: Drawn, request: Request, target: Target, loader: Loader) -> tuple[Line, ...]:
+def _lines(drawn: Draws, request: DrawRequest, target: Target, loader: Loader) -> tuple[DomainCheck, ...]:
     shares = drawn.shares
     asked = {**request.stage.shares, **({UNKNOWN: 0.0} if shares.get(UNKNOWN) else {})}
     return tuple(
-        Line(name, share, shares[name], _tolerance(name, share, drawn, request, target, loader))
+        DomainCheck(name, share, shares[name], _tolerance(name, share, drawn, request, target, loader))
         for name, share in asked.items()
     )
 
 
 def _tolerance(
-    name: str, share: float, drawn: Drawn, request: Request, target: Target, loader: Loader
+    name: str, share: float, drawn: Draws, request: DrawRequest, target: Target, loader: Loader
 ) -> float:
     count = max(1, drawn.items)
     if name == UNKNOWN:

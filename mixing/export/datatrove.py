@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
+from mixing.export.data_format import STORE
+from mixing.export.loader import DrawRequest, Draws, Loader
 from mixing.export.planning import Plan, StagePlan, apportion, document_mean, document_weights, items_of
-from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, common_dtype, shard_paths
+from mixing.export.rendering import TOKEN_BYTES, common_dtype, shard_paths
+from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
 from mixing.export.text import count, json_rows, parse_json, take, weight
 from mixing.spec.model import MixSpec
 
-TOKEN_SIZE = {"uint16": 2, "int32": 4}
 
-
-def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFile:
     """Per domain the token share, the same for documents, the number of windows, epochs, cap, and files.
 
     The files are raw little-endian tokens, the bytes of datatrove's `.ds`.
@@ -46,11 +50,11 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
         "global_batch_tokens": spec.global_batch_tokens,
         "seed": stage.seed,
         "dtype": dtype,
-        "token_size": TOKEN_SIZE.get(dtype or ""),
+        "token_size": TOKEN_BYTES.get(dtype or ""),
         "domains": domains,
     }
     values = {key: value for key, value in values.items() if value is not None}
-    return Rendered(
+    return RenderedFile(
         json_rows(values),
         ("DatatroveFileDataset(file, seq_len, token_size=...), drawing `windows` of each domain of {file}",),
         {key: value for key, value in values.items() if key != "domains"},
@@ -84,6 +88,27 @@ def read(text: str) -> Reading:
     )
 
 
+def draw(request: DrawRequest) -> Draws:
+    """As many windows of every domain as the file says: the whole run."""
+    from datatrove.utils.dataset import DatatroveFileDataset
+
+    mix = json.loads(request.file.read_text(encoding="utf-8"))
+    items = []
+    for domain in mix["domains"]:
+        files = [
+            # Its windows have one token more than it is asked for.
+            DatatroveFileDataset(file, seq_len=mix["sequence_length"] - 1, token_size=mix["token_size"])
+            for file in domain["files"]
+        ]
+        ends = list(accumulate(len(file) for file in files))
+        for window in range(domain["windows"]):
+            place = window % ends[-1]
+            which = bisect_right(ends, place)
+            sample = files[which][place - (ends[which - 1] if which else 0)]
+            items.append((domain["name"], len(sample["input_ids"])))
+    return Draws.of(request.names, items)
+
+
 DATATROVE = Target(
     name="datatrove",
     aliases=("json",),
@@ -91,8 +116,9 @@ DATATROVE = Target(
     units=("window",),
     weighs="token share",
     repetition="none: the script's own",
-    data="store",
+    data=STORE,
     verified="datatrove 0.10.1",
     render=render,
     read=read,
+    loader=Loader("datatrove", "datatrove", "datatrove>=0.10", draw),
 )

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mixing.export.data_format import DataFormat
 from mixing.export.planning import Plan, StagePlan, items_of
-from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder
+from mixing.export.rendering import data_folder
+from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
 from mixing.export.text import parse_yaml, take, weight, yaml_text
 from mixing.spec.model import MixSpec
 
 
-def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFile:
     """`MetadatasetV2` with a `blend` of weights and prepared folders. A weight is of samples."""
     (stage,) = stages
-    blend = [{"weight": value, "path": folder(stage, name)} for name, value in stage.weights.items()]
+    blend = [{"weight": value, "path": data_folder(stage, name)} for name, value in stage.weights.items()]
     values = {
         "__module__": "megatron.energon",
         "__class__": "MetadatasetV2",
         "splits": {"train": {"blend": blend}},
     }
-    return Rendered(
+    return RenderedFile(
         yaml_text(values),
         (
             "get_train_dataset({file!r}, ...), after `energon prepare` in every folder",
@@ -48,7 +50,7 @@ ENERGON = Target(
     units=("document", "window"),
     weighs="sample",
     repetition="none: loops silently",
-    data="webdataset",
+    data=DataFormat("webdataset"),
     random=True,
     render=render,
     read=read,

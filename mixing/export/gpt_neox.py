@@ -6,23 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from mixing.errors import InputError
+from mixing.export.data_format import STORE
 from mixing.export.planning import Plan, StagePlan, weight_per_shard
-from mixing.export.target import (
-    Entry,
-    FileStage,
-    Reading,
-    Rendered,
-    Target,
-    absolute_prefix,
-    shard_paths,
-    steps,
-)
+from mixing.export.rendering import absolute_prefix, last_step, shard_paths
+from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
 from mixing.export.text import count, parse_yaml, take, weight, yaml_text
 from mixing.spec.components import Shard
 from mixing.spec.model import MixSpec
 
 
-def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFile:
     """`train_data_paths` and `train_data_weights`, the same for valid and test over the held-out shards.
 
     GPT-NeoX wants all three splits or none. `weight_by_num_documents` would override the weights.
@@ -44,13 +37,13 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
         values["eval_iters"] = 0
     if spec.sequence_length:
         values["seq_length"] = spec.sequence_length
-    last = steps(spec, stage.first_token + stage.tokens)
+    last = last_step(spec, stage)
     if last and spec.sequence_length and spec.global_batch_tokens:
         values |= {"train_batch_size": spec.global_batch_tokens // spec.sequence_length, "train_iters": last}
     notes = (
         () if heldout else ("no held-out shards: valid and test name the training files, with eval_iters 0",)
     )
-    return Rendered(
+    return RenderedFile(
         yaml_text(values),
         ("deepy.py train.py MODEL.yml {file}, without data_path and train_epochs",),
         {"seed": stage.seed},
@@ -92,7 +85,7 @@ GPT_NEOX = Target(
     units=("window",),
     weighs="packed window",
     repetition="none: repeats silently",
-    data="store",
+    data=STORE,
     render=render,
     read=read,
 )

@@ -14,9 +14,10 @@ from pydantic import ValidationError
 from mixing.corpora.files import folder_name
 from mixing.corpora.token_files import read_index
 from mixing.errors import InputError
-from mixing.export.export import target_named
 from mixing.export.planning import document_mean, shares_of_documents
-from mixing.export.target import Entry, Reading, absolute_prefix
+from mixing.export.registry import target_named
+from mixing.export.rendering import absolute_prefix
+from mixing.export.target import Entry, Reading
 from mixing.spec.components import Domain, Provenance, Shard, Stage, package_versions
 from mixing.spec.model import MixSpec
 from mixing.spec.shares import mean_shares

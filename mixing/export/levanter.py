@@ -9,18 +9,15 @@ from itertools import pairwise
 from typing import Any
 
 from mixing.errors import InputError
+from mixing.export.data_format import DataFormat
 from mixing.export.planning import Plan, StagePlan
-from mixing.export.target import (
-    Entry,
-    FileStage,
-    Reading,
-    Rendered,
-    Target,
-    folder,
+from mixing.export.rendering import (
+    data_folder,
     refuse_text,
     run_length,
     steps,
 )
+from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
 from mixing.export.text import count, parse_yaml, take, weight, yaml_text
 from mixing.spec.model import MixSpec
 from mixing.spec.shares import stage_tokens
@@ -97,14 +94,14 @@ def align(spec: MixSpec) -> int:
     return multiple * length
 
 
-def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFile:
     """`configs` (a cache per domain), `train_weights` (a mapping, or [step, mapping] per stage), block size."""
     length, batch = spec.sequence_length or 1, spec.global_batch_tokens or 1
     caches: dict[str, dict[str, str]] = {}
     mixes = [_readable(stage.weights, stage.tokens / length) for stage in stages]
     for stage, mix in zip(stages, mixes, strict=True):
         for name in mix:
-            caches.setdefault(name, {"cache_dir": folder(stage, name)})
+            caches.setdefault(name, {"cache_dir": data_folder(stage, name)})
     refuse_text([cache["cache_dir"] for cache in caches.values()], "${", "which is filled in", caches)
     starts = [stage.first_token // length for stage in stages[1:]]
     block, _ = _block(mixes, starts, plan.tokens // length, batch // length or 1)
@@ -121,7 +118,7 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     if spec.sequence_length and spec.global_batch_tokens:
         trainer |= {"train_batch_size": batch // length, "num_train_steps": steps(spec, plan.tokens)}
     flags = " ".join(f"--trainer.{key} {value}" for key, value in trainer.items())
-    return Rendered(
+    return RenderedFile(
         yaml_text({"data": data}),
         (f"python -m levanter.main.train_lm --config_path CONFIG.yaml {flags}, with data from {{file}}",),
         {**trainer, "mixture_block_size": block},
@@ -178,7 +175,7 @@ LEVANTER = Target(
     units=("window",),
     weighs="packed sequence, per block",
     repetition="none: restarts silently",
-    data="levanter",
+    data=DataFormat("levanter"),
     staged=True,
     align=align,
     render=render,

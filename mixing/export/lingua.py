@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from mixing.export.data_format import TEXT
 from mixing.export.planning import Plan, StagePlan, items_of
-from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, refuse_text, steps
+from mixing.export.rendering import data_folder, last_step, refuse_text
+from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
 from mixing.export.text import count, parse_yaml, take, weight, yaml_text
 from mixing.spec.model import MixSpec
 
 
-def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFile:
     """`root_dir` and `sources`: a folder of `*.chunk.*.jsonl` and a weight for every domain.
 
     lingua draws a document, then packs: weights are converted from token shares.
     """
     (stage,) = stages
-    roots = {name: folder(stage, name) for name in stage.weights}
+    roots = {name: data_folder(stage, name) for name in stage.weights}
     root = next(iter(roots.values())).rpartition("/")[0]
     refuse_text([root], "${", "which lingua would fill in")
     data: dict[str, Any] = {
@@ -27,9 +29,9 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     }
     if spec.sequence_length:
         data["seq_len"] = spec.sequence_length
-    last = steps(spec, stage.first_token + stage.tokens)
+    last = last_step(spec, stage)
     values = {**({"steps": last} if last else {}), "data": data}
-    return Rendered(
+    return RenderedFile(
         yaml_text(values),
         ("python -m lingua.stool config=CONFIG.yaml, with these values of {file}",),
         {"seed": stage.seed, "items": items_of(spec, stage, "document")},
@@ -58,7 +60,7 @@ LINGUA = Target(
     units=("document",),
     weighs="document",
     repetition="none: loops silently",
-    data="text",
+    data=TEXT,
     random=True,
     render=render,
     read=read,

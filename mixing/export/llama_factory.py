@@ -8,13 +8,15 @@ from typing import Any
 
 from mixing.corpora.files import folder_name
 from mixing.errors import InputError
+from mixing.export.data_format import TEXT
 from mixing.export.planning import Plan, StagePlan, items_of
-from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, steps
+from mixing.export.rendering import data_folder, last_step
+from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
 from mixing.export.text import count, parse_yaml, take, weight, yaml_text
 from mixing.spec.model import MixSpec
 
 
-def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFile:
     """`dataset`, `mix_strategy` and `interleave_probs`; a comment has the entries for `dataset_info.json`.
 
     Both lists are text with commas, so a name with a comma is replaced by that of its folder.
@@ -22,7 +24,7 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     (stage,) = stages
     names = {name: folder_name(name) if "," in name else name for name in stage.weights}
     info = {
-        names[name]: {"file_name": folder(stage, name), "columns": {"prompt": "text"}}
+        names[name]: {"file_name": data_folder(stage, name), "columns": {"prompt": "text"}}
         for name in stage.weights
     }
     values: dict[str, Any] = {
@@ -36,11 +38,11 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     }
     if spec.sequence_length:
         values["cutoff_len"] = spec.sequence_length
-    last = steps(spec, stage.first_token + stage.tokens)
+    last = last_step(spec, stage)
     if last:
         values["max_steps"] = last
     comments = ("dataset_info.json:", *json.dumps(info, indent=1, ensure_ascii=False).splitlines())
-    return Rendered(
+    return RenderedFile(
         yaml_text(values, comments),
         ("llamafactory-cli train CONFIG.yaml, with these values of {file}, and without eval_dataset",),
         {"seed": stage.seed, "items": items_of(spec, stage, "document")},
@@ -72,7 +74,7 @@ LLAMA_FACTORY = Target(
     units=("document",),
     weighs="document",
     repetition="none: repeats silently",
-    data="text",
+    data=TEXT,
     random=True,
     render=render,
     read=read,

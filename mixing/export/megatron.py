@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
 
 from mixing.errors import InputError
+from mixing.export.data_format import STORE
+from mixing.export.loader import UNKNOWN, DrawRequest, Draws, Loader, shard_count
 from mixing.export.planning import Plan, StagePlan, weight_per_shard
-from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, absolute_prefix, shard_paths
+from mixing.export.rendering import absolute_prefix, shard_paths
+from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
 from mixing.export.text import parse_json, take, weight
 from mixing.spec.components import Shard
 from mixing.spec.model import MixSpec
@@ -16,7 +22,7 @@ MAX_PREFIXES = 32_766
 """Megatron keeps the dataset of a sample in an int16."""
 
 
-def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFile:
     """JSON of one blend per split: alternating weights and prefixes of `.bin`/`.idx` files.
 
     Weights are of packed windows, so token shares as they are. The validation blend has the shares of the
@@ -42,7 +48,9 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
         # Megatron requires all three keys.
         '  "test": null',
     ]
-    return Rendered("{\n" + "\n".join(lines) + "\n}\n", _start(spec, plan, stage), {"seed": stage.seed + 1})
+    return RenderedFile(
+        "{\n" + "\n".join(lines) + "\n}\n", _start(spec, plan, stage), {"seed": stage.seed + 1}
+    )
 
 
 def _blend(spec: MixSpec, shards: Sequence[tuple[float, Shard]]) -> str:
@@ -85,6 +93,64 @@ def read(text: str) -> Reading:
     return Reading("window", (FileStage(0, entries),))
 
 
+def draw(request: DrawRequest) -> Draws:
+    """The first `items` windows of the training blend."""
+    from megatron.core.datasets.blended_dataset import BlendedDataset
+
+    dataset = training_dataset(request)
+    prefixes = json.loads(request.file.read_text(encoding="utf-8"))["train"][1::2]
+    owners = [request.prefixes().get(prefix, UNKNOWN) for prefix in prefixes]
+    blended = isinstance(dataset, BlendedDataset)
+    items = []
+    for index in range(min(request.items, len(dataset))):
+        sample = dataset[index]
+        owner = owners[int(sample["dataset_id"])] if blended else owners[0]
+        items.append((owner, len(sample["tokens"])))
+    return Draws.of(request.names, items)
+
+
+def training_dataset(request: DrawRequest) -> Any:
+    """The dataset of the training blend, for `items` windows. Its caches go to `work`, not beside the data."""
+    import torch
+    from megatron.core.datasets.blended_megatron_dataset_builder import BlendedMegatronDatasetBuilder
+    from megatron.core.datasets.gpt_dataset import GPTDataset, GPTDatasetConfig
+    from megatron.core.datasets.utils import get_blend_from_list
+
+    # With a folder for its caches Megatron asks for the rank of its process: a world of one, without a network.
+    started = not torch.distributed.is_initialized()
+    if started:
+        store = torch.distributed.HashStore()  # type: ignore[attr-defined]
+        torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        blend = json.loads(request.file.read_text(encoding="utf-8"))["train"]
+        _require_files(blend[1::2])
+        end = request.end_of_document()
+        config = GPTDatasetConfig(
+            random_seed=int(request.settings.get("seed", request.stage.seed + 1)),
+            sequence_length=request.length,
+            blend_per_split=[get_blend_from_list(blend), None, None],
+            reset_position_ids=False,
+            reset_attention_mask=False,
+            eod_mask_loss=False,
+            create_attention_mask=False,
+            tokenizer=SimpleNamespace(vocab_size=1 << 31, eod=end, pad=end, unique_identifiers={}),
+            path_to_cache=str(request.work / "megatron"),
+        )
+        return BlendedMegatronDatasetBuilder(GPTDataset, [request.items, 0, 0], lambda: True, config).build()[
+            0
+        ]
+    finally:
+        if started:
+            torch.distributed.destroy_process_group()
+
+
+def _require_files(prefixes: list[str]) -> None:
+    """Megatron's dataset, half made over a missing file, would print a traceback when it is collected."""
+    for path in (f"{prefix}{extension}" for prefix in prefixes for extension in (".idx", ".bin")):
+        if not os.path.exists(path):
+            raise FileNotFoundError(f"{path} does not exist")
+
+
 MEGATRON = Target(
     name="megatron",
     aliases=("nemo", "megatron-bridge"),
@@ -92,8 +158,9 @@ MEGATRON = Target(
     units=("window",),
     weighs="packed window",
     repetition="none: repeats silently",
-    data="store",
+    data=STORE,
     verified="megatron-core 0.16.1",
     render=render,
     read=read,
+    loader=Loader("megatron.core", "megatron-core", "megatron-core==0.16.1", draw, shard_count),
 )

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mixing.errors import InputError
+from mixing.export.data_format import DataFormat, Writer, leave_as_it_is
+from mixing.export.parts import OnTokens, Part
 from mixing.export.planning import Plan, StagePlan
-from mixing.export.target import (
-    Entry,
-    FileStage,
-    Reading,
-    Rendered,
-    Target,
+from mixing.export.rendering import (
+    TOKEN_BYTES,
     common_dtype,
-    folder,
+    data_folder,
     run_length,
     steps,
 )
+from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
 from mixing.export.text import count, parse_yaml, take, weight, yaml_text
 from mixing.spec.model import MixSpec
 
-TOKEN_SIZE = {"uint16": 2, "int32": 4}
 
-
-def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFile:
     """Stages with `dataset_folder` and `dataset_weights` as two lists; steps count from 1.
 
     nanotron's documentation shows a mapping from folder to weight, which its code does not read.
@@ -35,19 +33,19 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     for stage in stages:
         start = steps(spec, stage.first_token) or 0
         dataset: dict[str, Any] = {
-            "dataset_folder": [folder(stage, name) for name in stage.weights],
+            "dataset_folder": [data_folder(stage, name) for name in stage.weights],
             "dataset_weights": list(stage.weights.values()),
         }
         dtype = common_dtype(spec, stage)
         if dtype is not None:
-            dataset["token_size_in_bytes"] = TOKEN_SIZE[dtype]
+            dataset["token_size_in_bytes"] = TOKEN_BYTES[dtype]
         data = {"seed": stage.seed, "num_loading_workers": 1, "dataset": dataset}
         written.append({"name": f"stage-{stage.number}", "start_training_step": start + 1, "data": data})
     settings = {"sequence_length": spec.sequence_length, "train_steps": steps(spec, plan.tokens)}
     known = {key: value for key, value in settings.items() if value is not None}
     tokens = "".join(f" {key}: {value}" for key, value in known.items())
     beside = f", and tokens:{tokens}" if tokens else ""
-    return Rendered(
+    return RenderedFile(
         yaml_text({"data_stages": written}),
         (f"run_train.py --config-file CONFIG.yaml, with data_stages from {{file}}{beside}",),
         known,
@@ -74,13 +72,30 @@ def read(text: str) -> Reading:
     return Reading("window", tuple(stages), seed=seeds[0] if seeds else None)
 
 
+def write(part: Part, folder: Path, on_tokens: OnTokens) -> None:
+    """The part's tokens as they are: the documents of a `.ds` are those of the store."""
+    from datatrove.pipeline.tokens.tokenizer import TokenizedFile
+
+    if not part.rows:
+        return
+    size = part.tokens.dtype.itemsize
+    file = TokenizedFile(str(folder), f"part-{part.number:05d}.ds", token_size=size)
+    done = 0
+    for tokens, bounds in part.blocks():
+        file.write_bytes(tokens.astype(part.tokens.dtype).tobytes(), bounds[1:].tolist())
+        done += len(tokens)
+        on_tokens(done)
+    file.close()
+
+
+DS = DataFormat("ds", Writer("datatrove", "datatrove>=0.10", write, leave_as_it_is, any_length=True))
 NANOTRON = Target(
     name="nanotron",
     filename="data_stages.yaml",
     units=("window",),
     weighs="window of length + 1",
     repetition="none: wraps around silently",
-    data="ds",
+    data=DS,
     staged=True,
     render=render,
     read=read,

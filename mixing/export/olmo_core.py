@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from mixing.errors import InputError
+from mixing.export.data_format import STORE
+from mixing.export.loader import UNKNOWN, DrawRequest, Draws, Loader, shard_count
 from mixing.export.planning import Plan, StagePlan
-from mixing.export.target import (
-    Entry,
-    FileStage,
-    Reading,
-    Rendered,
-    Target,
+from mixing.export.rendering import (
     common_dtype,
     refuse_text,
     run_length,
     shard_paths,
 )
+from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
 from mixing.export.text import parse_yaml, take, weight, yaml_text
 from mixing.spec.components import Domain
 from mixing.spec.model import MixSpec
 
 
-def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFile:
     """`SourceMixtureList`: names, token ratios that sum to 1, caps, and raw token files."""
     (stage,) = stages
     length, batch = run_length(
@@ -53,7 +53,7 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
         f"in NumpyFSLDatasetConfig.from_src_mix(..., sequence_length={length}, "
         f"dtype=NumpyDatasetDType.{settings['dtype']})",
     )
-    return Rendered(yaml_text({"sources": sources}, comments), start, settings)
+    return RenderedFile(yaml_text({"sources": sources}, comments), start, settings)
 
 
 def _caps(domain: Domain, stage: StagePlan, name: str) -> dict[str, float]:
@@ -99,6 +99,48 @@ def read(text: str) -> Reading:
     return Reading("window", (FileStage(0, tuple(entries)),))
 
 
+def draw(request: DrawRequest) -> Draws:
+    """Every instance of the run, counted; up to `items` of them, evenly spread, are read."""
+    dataset = dataset_of(request)
+    names = request.names
+    prefixes = request.prefixes()
+    owners = [prefixes.get(str(path).removesuffix(".bin"), UNKNOWN) for path in dataset.paths]
+    counts = [end - start for start, end in dataset.offsets]
+    domain_n = np.repeat([names.index(owner) for owner in owners], counts)
+    for index in np.unique(np.linspace(0, len(dataset) - 1, min(request.items, len(dataset))).astype(int)):
+        instance = dataset[int(index)]["input_ids"]
+        assert len(instance) == request.length
+    return Draws(names, domain_n, np.full(len(domain_n), request.length, np.int64))
+
+
+def dataset_of(request: DrawRequest) -> Any:
+    """The dataset, prepared, with its indices in `work`."""
+    from olmo_core.data import NumpyDatasetDType, NumpyFSLDatasetConfig, TokenizerConfig
+    from olmo_core.data.source_mixture import SourceMixtureDatasetConfig, SourceMixtureList
+
+    settings = request.settings
+    mix = SourceMixtureDatasetConfig(
+        source_list=SourceMixtureList.from_yaml(str(request.file)),
+        requested_tokens=settings["requested_tokens"],
+        global_batch_size=settings["global_batch_size"],
+        seed=settings["seed"],
+        render_tables=False,
+        quiet=True,
+    )
+    end = request.end_of_document()
+    folder = request.work / "olmo"
+    folder.mkdir(exist_ok=True)
+    dataset = NumpyFSLDatasetConfig.from_src_mix(
+        mix,
+        tokenizer=TokenizerConfig(vocab_size=1 << 31, eos_token_id=end, pad_token_id=end),
+        sequence_length=request.length,
+        dtype=NumpyDatasetDType(settings["dtype"]),
+        work_dir=str(folder),
+    ).build()
+    dataset.prepare()
+    return dataset
+
+
 OLMO_CORE = Target(
     name="olmo-core",
     aliases=("olmo",),
@@ -106,8 +148,9 @@ OLMO_CORE = Target(
     units=("window",),
     weighs="token ratio",
     repetition="max_repetition_ratio, enforced",
-    data="store",
+    data=STORE,
     verified="ai2-olmo-core 3.0.0",
     render=render,
     read=read,
+    loader=Loader("olmo_core", "ai2-olmo-core", "ai2-olmo-core==3.0.0", draw, shard_count),
 )

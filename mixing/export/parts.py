@@ -1,8 +1,8 @@
-"""A token file as the rows of a trainer's format, and what a format has to say of itself."""
+"""A token file as the rows of a trainer's data: documents, or windows of one length."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +15,6 @@ from mixing.corpora.token_files import read_index
 
 BLOCK = 1 << 22
 """Tokens that are in memory at once."""
-
-ALONE = " in an environment of its own (docs/exports.md, Loaders and writers)"
-"""Said of a package that holds others back."""
 
 OnTokens = Callable[[int], None]
 """Called with the tokens of a part that are written."""
@@ -90,25 +87,3 @@ class Part:
             start, end = int(bounds[row]), int(bounds[after])
             yield self.tokens[start:end].astype(np.int32), bounds[row : after + 1] - start
             row = after
-
-
-@dataclass(frozen=True)
-class Format:
-    """How one ecosystem's data is written.
-
-    `module` is what must be importable and `package` what pip is asked for. `write` writes a part into an empty
-    folder, under names that no other part uses; `join` then makes one dataset of a folder that holds all parts
-    (it may run again). `documents`: rows may be documents; `whole`: tokens are written as they are, for windows of any
-    length; `alone`: its package wants an environment of its own. `version` rises when the same tokens are written
-    differently.
-    """
-
-    name: str
-    module: str
-    package: str
-    write: Callable[[Part, Path, OnTokens], None]
-    join: Callable[[Path, Sequence[Part]], None]
-    documents: bool = False
-    whole: bool = False
-    alone: bool = False
-    version: int = 1

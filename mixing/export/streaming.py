@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
+import yaml
+
+from mixing.atomic import replace_files
+from mixing.export.data_format import DataFormat, Writer
+from mixing.export.loader import DrawRequest, Draws, Loader
+from mixing.export.parts import OnTokens, Part
 from mixing.export.planning import Plan, StagePlan, items_of
-from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, folder, refuse_text, steps
+from mixing.export.rendering import data_folder, last_step, refuse_text
+from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
 from mixing.export.text import count, parse_yaml, take, weight, yaml_text
 from mixing.spec.model import MixSpec
 
 
-def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFile:
     """YAML of `train_loader.dataset.streams`: a `local` folder and a `proportion` for every domain.
 
     A proportion is of samples: token shares where the MDS files hold packed `tokens`, documents where they hold
@@ -19,7 +28,8 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     """
     (stage,) = stages
     streams = {
-        name: {"local": folder(stage, name), "proportion": share} for name, share in stage.weights.items()
+        name: {"local": data_folder(stage, name), "proportion": share}
+        for name, share in stage.weights.items()
     }
     refuse_text(list((stage.folders or {}).values()), "${", "which LLM Foundry would fill in", streams)
     dataset: dict[str, Any] = {
@@ -31,8 +41,8 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     }
     dataset = {key: value for key, value in dataset.items() if value is not None}
     settings = {key: value for key, value in dataset.items() if key != "streams"}
-    last = steps(spec, stage.first_token + stage.tokens)
-    return Rendered(
+    last = last_step(spec, stage)
+    return RenderedFile(
         yaml_text({"train_loader": {"name": "text", "dataset": dataset}}),
         (
             "composer scripts/train/train.py CONFIG.yaml, with train_loader from {file}"
@@ -63,6 +73,69 @@ def read(text: str) -> Reading:
     )
 
 
+COLUMNS = {"tokens": "ndarray:int32"}
+SIZE_LIMIT = 1 << 26
+"""Bytes of an MDS shard."""
+EMPTY = b'{"shards": [], "version": 2}\n'
+
+
+def write(part: Part, folder: Path, on_tokens: OnTokens) -> None:
+    """A folder of its own with MDS shards and their index."""
+    if not part.rows:
+        return
+    from streaming import MDSWriter
+
+    with MDSWriter(out=str(folder / _folder(part)), columns=COLUMNS, size_limit=SIZE_LIMIT) as writer:
+        done = 0
+        for tokens, bounds in part.blocks():
+            for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+                writer.write({"tokens": tokens[start:end]})
+            done += len(tokens)
+            on_tokens(done)
+
+
+def join(folder: Path, parts: Sequence[Part]) -> None:
+    """The index of all parts, in their order."""
+    from streaming.base.util import merge_index
+
+    (folder / "index.json").unlink(missing_ok=True)
+    indexes = [str(folder / _folder(part) / "index.json") for part in parts if part.rows]
+    if indexes:
+        merge_index(indexes, str(folder))
+    else:
+        replace_files({folder / "index.json": EMPTY})
+
+
+def _folder(part: Part) -> str:
+    return f"part-{part.number:05d}"
+
+
+def draw(request: DrawRequest) -> Draws:
+    """The first `items` samples of an epoch."""
+    dataset, names = dataset_of(request)
+    samples = islice(iter(dataset), min(request.items, dataset.epoch_size))
+    items = [(names[sample["stream"]], len(sample["tokens"])) for sample in samples]
+    return Draws.of(request.names, items)
+
+
+def dataset_of(request: DrawRequest) -> tuple[Any, list[str]]:
+    """The dataset, whose samples say their `stream`, and the streams' names."""
+    from streaming import Stream, StreamingDataset
+
+    class Telling(StreamingDataset):  # type: ignore[misc]
+        def get_item(self, sample_id: int, retry: int = 7) -> Any:
+            shard, _ = self.spanner[sample_id]
+            return {**super().get_item(sample_id, retry), "stream": int(self.stream_per_shard[shard])}
+
+    with open(request.file, encoding="utf-8") as file:
+        dataset = dict(yaml.safe_load(file)["train_loader"]["dataset"])
+    streams = dataset.pop("streams")
+    dataset.pop("max_seq_len", None)
+    made = Telling(streams=[Stream(**stream) for stream in streams.values()], batch_size=1, **dataset)
+    return made, list(streams)
+
+
+MDS = DataFormat("mds", Writer("streaming", "mosaicml-streaming==0.13.0", write, join, alone=True))
 STREAMING = Target(
     name="streaming",
     aliases=("llm-foundry", "mosaicml"),
@@ -70,8 +143,9 @@ STREAMING = Target(
     units=("window", "document"),
     weighs="MDS sample",
     repetition="none: repeats silently",
-    data="mds",
+    data=MDS,
     verified="mosaicml-streaming 0.13.0",
     render=render,
     read=read,
+    loader=Loader("streaming", "mosaicml-streaming", "mosaicml-streaming==0.13.0", draw, alone=True),
 )

@@ -7,8 +7,10 @@ import json
 from collections.abc import Sequence
 
 from mixing.errors import InputError
+from mixing.export.data_format import OWN
 from mixing.export.planning import Plan, StagePlan, items_of
-from mixing.export.target import Entry, FileStage, Reading, Rendered, Target, steps
+from mixing.export.rendering import last_step
+from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
 from mixing.export.text import weight
 from mixing.spec.model import MixSpec
 
@@ -53,7 +55,7 @@ def dataset_mix(datasets):
 '''
 
 
-def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
+def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFile:
     """`WEIGHTS` and `dataset_mix`, which packs and mixes in the order that makes the weights right."""
     (stage,) = stages
     # A JSON string is a Python string too, in the quotes that formatters want.
@@ -62,13 +64,13 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> Rendered:
     )
     settings = {
         "seq_len": spec.sequence_length,
-        "steps": steps(spec, stage.first_token + stage.tokens),
+        "steps": last_step(spec, stage),
         "seed": stage.seed,
         "items": items_of(spec, stage, plan.unit),
     }
     known = {key: value for key, value in settings.items() if value is not None}
     beside = ", ".join(f"{key}={value}" for key, value in known.items() if key != "items")
-    return Rendered(
+    return RenderedFile(
         (DOCUMENTS if plan.unit == "document" else PACKED) % lines,
         (f"in torchtitan's config: dataset_mix(...) of {{file}}, and {beside}",),
         known,
@@ -103,7 +105,7 @@ TORCHTITAN = Target(
     units=("window", "document"),
     weighs="item of the mixed datasets",
     repetition="repeat=True of each dataset",
-    data="own",
+    data=OWN,
     render=render,
     read=read,
 )

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from mixing.spec.model import MixSpec, SpecDecision
+from mixing.spec.components import SpecDecision
+from mixing.spec.model import MixSpec
 
 SAME_SHARE = 1e-9
 """Shares closer than this are equal (a round trip through text may move the last digit)."""

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from flows.cli import main as cli
-from mixing.export.export import export
+from mixing.export.exporting import export
 from mixing.spec.diff import differences, moved_share
 from mixing.spec.model import MixSpec
 from mixing.spec.schema import schema_text

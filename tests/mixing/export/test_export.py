@@ -10,8 +10,9 @@ from hypothesis import assume, given, settings
 
 from flows.reports.exports import export_summary, export_text, targets_table
 from mixing.errors import InputError, MixlawError
-from mixing.export.export import TARGETS, export
+from mixing.export.exporting import export
 from mixing.export.planning import document_weights, shares_of_documents
+from mixing.export.registry import TARGETS
 from mixing.spec.build import build_spec
 from mixing.spec.model import MixSpec
 from tests.spec_examples import example_decision, example_spec, names, staged_spec
@@ -209,7 +210,7 @@ def test_missing_data_is_said(tmp_path: Path) -> None:
         note = export(spec, name).notes[-1]
         assert "not there yet: web, code, math" in note
         assert f"e.g. {tmp_path}/{name}/web" in note
-        assert "write them with --data DIR" in note
+        assert "write them with `mixlaw export --data DIR`" in note
     for name in ("levanter", "lingua", "llama-factory", "energon"):
         assert "write them with its own tools" in export(spec, name).notes[-1]
     assert "its own tools" in export(spec, "axolotl", unit="document").notes[-1]

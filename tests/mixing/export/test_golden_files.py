@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mixing.export.export import TARGETS
+from mixing.export.registry import TARGETS
 from tests.export_files import GOLDEN, PAGE, SNIPPET, golden_files, page_with_snippets
 
 AGAIN = "if this is meant: make export-files"

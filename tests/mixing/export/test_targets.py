@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from flows.reports.exports import export_summary
 from mixing.corpora.files import folder_name
 from mixing.errors import InputError
-from mixing.export.export import TARGETS, Exported, export
+from mixing.export.exporting import Export, export
 from mixing.export.importing import import_spec
 from mixing.export.planning import Unit
+from mixing.export.registry import TARGETS
 from mixing.spec.model import MixSpec
 from tests.export_rules import RULES, Promise, olmo_core_has_enough
 from tests.spec_examples import specs
@@ -33,7 +34,7 @@ def test_every_target_has_rules() -> None:
     assert list(RULES) == list(TARGETS)
 
 
-def owners_of(spec: MixSpec, exported: Exported) -> dict[str, str]:
+def owners_of(spec: MixSpec, exported: Export) -> dict[str, str]:
     """The domain of every name, prefix and folder that may stand in a file."""
     owners = {name: name for name in spec.domains}
     owners |= {folder_name(name): name for name in spec.domains}
@@ -87,7 +88,7 @@ def refusals(spec: MixSpec, target: str) -> list[str]:
     return found
 
 
-def export_or_refusal(spec: MixSpec, target: str, unit: Unit, out: Any) -> Exported | str:
+def export_or_refusal(spec: MixSpec, target: str, unit: Unit, out: Any) -> Export | str:
     try:
         return export(spec, target, out, unit=unit)
     except InputError as error:
@@ -112,7 +113,7 @@ def test_no_file_breaks_its_trainers_rules(tmp_path_factory: pytest.TempPathFact
         assert [file.text for file in again.files] == [file.text for file in done.files]
 
 
-def check(spec: MixSpec, target: str, unit: Unit, done: Exported) -> None:
+def check(spec: MixSpec, target: str, unit: Unit, done: Export) -> None:
     batch = spec.global_batch_tokens or 1
     owners = owners_of(spec, done)
     promises = [promise for file in done.files for promise in RULES[target](file.text, file.settings)]
@@ -145,7 +146,7 @@ def check(spec: MixSpec, target: str, unit: Unit, done: Exported) -> None:
     parts_are_disjoint(spec, done)
 
 
-def parts_are_disjoint(spec: MixSpec, done: Exported) -> None:
+def parts_are_disjoint(spec: MixSpec, done: Export) -> None:
     """Shards are of one stage only, or shared by all stages that read the domain; and no cap is passed."""
     if TARGETS[done.target].staged:
         return

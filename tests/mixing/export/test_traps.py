@@ -11,9 +11,11 @@ import yaml
 
 from mixing.corpora.files import folder_name
 from mixing.errors import InputError
-from mixing.export.export import TARGETS, Exported, export, target_named
+from mixing.export.data_format import STORE
+from mixing.export.exporting import Export, export
 from mixing.export.levanter import block_counts
 from mixing.export.planning import apportion
+from mixing.export.registry import TARGETS, target_named
 from mixing.export.stages import divide_shards
 from mixing.spec.components import Shard
 from mixing.spec.model import MixSpec
@@ -44,7 +46,7 @@ def with_shards(spec: MixSpec, count: int) -> MixSpec:
     return MixSpec.model_validate(data)
 
 
-def data_of(exported: Exported, index: int = 0) -> Any:
+def data_of(exported: Export, index: int = 0) -> Any:
     text = exported.files[index].text
     return json.loads(text) if text.startswith("{") else yaml.safe_load(text)
 
@@ -267,7 +269,7 @@ def test_axolotl_rows_are_exact() -> None:
     assert len({item.folder for item in staged.data}) == 4
 
 
-@pytest.mark.parametrize("target", [name for name, target in TARGETS.items() if target.data == "store"])
+@pytest.mark.parametrize("target", [name for name, target in TARGETS.items() if target.data == STORE])
 def test_stages_read_shards_of_their_own(target: str) -> None:
     spec = with_shards(staged_spec(), 8)
     exported = export(spec, target)

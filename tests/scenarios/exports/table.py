@@ -21,14 +21,15 @@ ROWS: list[Row] = []
 
 def unread(rows: list[Row]) -> list[Row]:
     """Targets whose loader gave nothing here: what their files say is asked for, and why it was not drawn."""
-    from mixing.export.export import export, targets
+    from mixing.export.exporting import export
     from mixing.export.importing import import_spec
+    from mixing.export.registry import TARGETS
     from mixing.export.target import GOLDEN_ONLY
     from tests.spec_examples import example_spec
 
     read = {row.target for row in rows}
     found = []
-    for target in targets():
+    for target in TARGETS.values():
         if target.name in read:
             continue
         reason = target.verified

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mixing.export.export import export
-from mixing.export.writing import jobs_of, write_data
+from mixing.export.exporting import export
+from mixing.export.registry import FORMATS
+from mixing.export.writing import write_data, write_tasks
 from tests.scenarios.exports.corpus import EOS, VOCABULARY, WINDOW, WINDOWS, Store, shares_of, spec_over
 from tests.spec_examples import SHARES
 from tests.tiny_study import ROOT
@@ -49,7 +50,7 @@ def test_litdata(store: Store, tmp_path: Path) -> None:
     pytest.importorskip("litdata")
     spec = spec_over(store)
     done = export(spec, "litdata", tmp_path, data=str(tmp_path / "data"))
-    write_data(jobs_of(spec, done), "litdata", WINDOW)
+    write_data(write_tasks(spec, done), FORMATS["litdata"], WINDOW)
     blocks = iter(documented("litdata")["stream"])
     tokens = np.concatenate([np.asarray(next(blocks)) for _ in range(WINDOWS)])
     assert len(tokens) == WINDOW * WINDOWS

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from mixing.errors import InputError
-from mixing.export.export import export
-from mixing.export.writing import jobs_of, write_data
+from mixing.export.exporting import export
+from mixing.export.registry import FORMATS
+from mixing.export.writing import write_data, write_tasks
 from tests.scenarios.exports.corpus import WINDOW, WINDOWS, Store, shares_of, spec_over
 from tests.spec_examples import SHARES
 
@@ -22,7 +23,7 @@ def written(
 
     spec = spec_over(store, shares, windows=windows, max_epochs=20)
     done = export(spec, "axolotl", data=str(folder))
-    write_data(jobs_of(spec, done), "arrow", WINDOW)
+    write_data(write_tasks(spec, done), FORMATS["arrow"], WINDOW)
     rows = {}
     for item in done.data:
         read = datasets.load_from_disk(item.folder)

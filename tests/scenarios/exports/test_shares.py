@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from mixing.errors import InputError, MixlawError
-from mixing.export.checking import LOADERS, Check, check, loader_of
-from mixing.export.export import export, target_named
-from mixing.export.writing import jobs_of, write_data
+from mixing.export.checking import Check, check, loader_of
+from mixing.export.exporting import export
+from mixing.export.registry import LOADERS, target_named
+from mixing.export.writing import write_data, write_tasks
 from mixing.spec.model import MixSpec
 from tests.scenarios.exports.corpus import WINDOWS, Store, spec_over
 from tests.scenarios.exports.table import ROWS, Row
@@ -41,7 +42,7 @@ def with_data(spec: MixSpec, name: str, folder: Path, unit: str | None = None) -
         return None
     exported = export(spec, name, unit=unit, data=str(folder))  # type: ignore[arg-type]
     length = None if unit == "document" else spec.sequence_length
-    write_data(jobs_of(spec, exported), DATA[name], length)
+    write_data(write_tasks(spec, exported), target_named(name).data, length)
     return str(folder)
 
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import assume, given, settings
 
 from mixing.errors import InputError
-from mixing.export.checking import LOADERS
-from mixing.export.drawing import Drawn, Request
-from mixing.export.export import TARGETS, export
+from mixing.export.exporting import export
+from mixing.export.loader import DrawRequest, Draws
+from mixing.export.registry import LOADERS, TARGETS
 from mixing.export.target import GOLDEN_ONLY
 from mixing.spec.model import MixSpec
 from tests.scenarios.exports.corpus import (
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 def request_for(
     spec: MixSpec, name: str, work: Path, items: int = WINDOWS, edit: Any = None, **settings: Any
-) -> Request:
+) -> DrawRequest:
     """What a loader is given; `edit` changes the exported text, `settings` what belongs to it."""
     exported = export(spec, name, work / TARGETS[name].filename)
     file = exported.files[0]
@@ -51,7 +51,7 @@ def request_for(
     if edit is not None:
         file.path.write_text(edit(file.path.read_text()))
     given = {**file.settings, **settings}
-    return Request(file.path, given, spec, exported.plan.stages[0], exported.plan.unit, items, work)
+    return DrawRequest(file.path, given, spec, exported.plan.stages[0], exported.plan.unit, items, work)
 
 
 def test_named_versions_are_those_that_are_tested() -> None:
@@ -71,14 +71,14 @@ class TestMegatron:
         pytest.importorskip("megatron.core")
 
     def test_it_reads_the_shares_from_the_tokens_themselves(self, store: Store, tmp_path: Path) -> None:
-        from mixing.export.draw_megatron import training_dataset
+        from mixing.export.megatron import training_dataset
 
         dataset = training_dataset(request_for(spec_over(store), "megatron", tmp_path))
         tokens = np.concatenate([dataset[index]["tokens"].numpy() for index in range(WINDOWS)])
         assert shares_of(tokens) == pytest.approx(SHARES, abs=1 / WINDOWS + 0.001)
 
     def test_the_validation_blend_has_the_same_shares(self, store: Store, tmp_path: Path) -> None:
-        from mixing.export.draw_megatron import training_dataset
+        from mixing.export.megatron import training_dataset
 
         def held_out(text: str) -> str:
             return json.dumps({"train": json.loads(text)["valid"]})
@@ -114,7 +114,7 @@ class TestMegatron:
             LOADERS["megatron"].draw(request_for(spec, "megatron", tmp_path / "zero", edit=with_zero))
 
     def test_it_reads_the_shards_of_a_domain_equally_often(self, store: Store, tmp_path: Path) -> None:
-        from mixing.export.draw_megatron import training_dataset
+        from mixing.export.megatron import training_dataset
 
         dataset = training_dataset(request_for(spec_over(store), "megatron", tmp_path))
         counts = Counter(int(dataset[index]["dataset_id"]) for index in range(WINDOWS))
@@ -153,7 +153,7 @@ class TestOlmoCore:
         pytest.importorskip("olmo_core")
 
     def test_it_reads_the_shares_from_the_tokens_themselves(self, store: Store, tmp_path: Path) -> None:
-        from mixing.export.draw_olmo_core import dataset_of
+        from mixing.export.olmo_core import dataset_of
 
         dataset = dataset_of(request_for(spec_over(store), "olmo-core", tmp_path))
         assert len(dataset) == WINDOWS
@@ -220,7 +220,7 @@ class TestOlmoCore:
 
         asked = request_for(spec, "olmo-core", tmp_path, edit=linked)
         assert ".bin" not in asked.file.read_text()
-        from mixing.export.draw_olmo_core import dataset_of
+        from mixing.export.olmo_core import dataset_of
 
         dataset = dataset_of(asked)
         tokens = np.concatenate([dataset[index]["input_ids"].numpy() for index in range(WINDOWS)])
@@ -250,17 +250,17 @@ class TestDatasets:
 
     def test_shares_given_to_a_sampler_of_documents_are_far_off(self, store: Store, tmp_path: Path) -> None:
         """The control of the conversion: the same rows with the token shares as probabilities."""
-        from mixing.export.draw_huggingface import interleaved
+        from mixing.export.huggingface import interleaved
 
         spec = spec_over(store, windows=2400, max_epochs=20)
         arguments = json.loads(export(spec, "huggingface", unit="document").files[0].text)
         naive = {**arguments, "datasets": list(SHARES), "probabilities": list(SHARES.values())}
         items = [(row["domain"], row["tokens"]) for row in interleaved(naive).take(2000)]
-        wrong = Drawn.of(DOMAINS, items).shares
+        wrong = Draws.of(DOMAINS, items).shares
         assert max(abs(wrong[name] - SHARES[name]) for name in DOMAINS) > 0.15
 
     def test_other_stopping_strategies_end_early_or_forget_the_shares(self, store: Store) -> None:
-        from mixing.export.draw_huggingface import interleaved
+        from mixing.export.huggingface import interleaved
 
         spec = spec_over(store, {"web": 0.3, "code": 0.2, "math": 0.5}, windows=400, max_epochs=20)
         arguments = json.loads(export(spec, "huggingface").files[0].text)
@@ -278,7 +278,7 @@ class TestDatasets:
         assert dict(natural) == windows
 
     def test_probabilities_sum_to_1_for_it(self, store: Store) -> None:
-        from mixing.export.draw_huggingface import interleaved
+        from mixing.export.huggingface import interleaved
 
         for shares in ({"web": 0.1, "code": 0.2, "math": 0.7}, dict.fromkeys(DOMAINS, 1 / 3)):
             spec = spec_over(store, shares, max_epochs=20)
@@ -338,5 +338,5 @@ def test_streaming_takes_a_proportion_or_a_repeat_not_both(store: Store, tmp_pat
         Stream.validate_weights(streams)
 
 
-def _worst(drawn: Drawn) -> float:
+def _worst(drawn: Draws) -> float:
     return max(abs(drawn.shares[name] - share) for name, share in SHARES.items())

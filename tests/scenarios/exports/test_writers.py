@@ -12,17 +12,21 @@ import pytest
 
 from mixing.corpora.token_files import read_index
 from mixing.errors import InputError, MixlawError
-from mixing.export.export import export
-from mixing.export.writing import FORMATS, Job, format_named, jobs_of, write_data
+from mixing.export.data_format import Writer
+from mixing.export.exporting import export
+from mixing.export.registry import FORMATS, TARGETS
+from mixing.export.writing import WriteTask, write_data, write_tasks, writer_of
 from tests.scenarios.exports.corpus import DOMAINS, WINDOW, WINDOWS, Store, spec_over
 from tests.token_text import stamps
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
 
-def jobs(store: Store, root: Path) -> list[Job]:
+def tasks(store: Store, root: Path) -> list[WriteTask]:
     return [
-        Job(name, tuple((store.root / s.prefix, s.tokens) for s in store.facts[name].shards), root / name)
+        WriteTask(
+            name, tuple((store.root / s.prefix, s.tokens) for s in store.facts[name].shards), root / name
+        )
         for name in DOMAINS
     ]
 
@@ -34,7 +38,7 @@ def read_arrow(folder: Path) -> list[np.ndarray]:
 
 def read_array_record(folder: Path) -> list[np.ndarray]:
     grain = pytest.importorskip("grain")
-    from mixing.export.write_array_record import ids_of
+    from mixing.export.maxtext import ids_of
 
     source = grain.sources.ArrayRecordDataSource(
         [str(path) for path in sorted(folder.glob("*.array_record"))]
@@ -78,15 +82,21 @@ formats = pytest.mark.parametrize(
 )
 
 
+def writer(name: str) -> Writer:
+    own = FORMATS[name].writer
+    assert own is not None
+    return own
+
+
 def need(name: str) -> None:
-    pytest.importorskip(FORMATS[name].module)
+    pytest.importorskip(writer(name).module)
 
 
 @formats
 def test_it_holds_the_windows_of_the_store(store: Store, tmp_path: Path, name: str) -> None:
     need(name)
     told: list[tuple[int, int]] = []
-    write_data(jobs(store, tmp_path), name, WINDOW, lambda *at: told.append(at))
+    write_data(tasks(store, tmp_path), FORMATS[name], WINDOW, lambda *at: told.append(at))
     for domain in DOMAINS:
         expected = [
             window
@@ -103,7 +113,7 @@ def test_it_holds_the_windows_of_the_store(store: Store, tmp_path: Path, name: s
 
 def test_arrow_holds_documents_too(store: Store, tmp_path: Path) -> None:
     need("arrow")
-    write_data(jobs(store, tmp_path), "arrow", None)
+    write_data(tasks(store, tmp_path), FORMATS["arrow"], None)
     rows = read_arrow(tmp_path / "web")
     assert [len(row) for row in rows] == store.documents["web"]
     assert np.array_equal(np.concatenate(rows), np.concatenate(store.tokens("web")))
@@ -111,7 +121,7 @@ def test_arrow_holds_documents_too(store: Store, tmp_path: Path) -> None:
 
 def test_ds_is_our_bin_and_its_index_ends_documents(store: Store, tmp_path: Path) -> None:
     need("ds")
-    write_data(jobs(store, tmp_path), "ds", WINDOW)
+    write_data(tasks(store, tmp_path), FORMATS["ds"], WINDOW)
     for part, prefix in enumerate(store.prefixes("web")):
         written = tmp_path / "web" / f"part-{part:05d}.ds"
         assert written.read_bytes() == Path(f"{prefix}.bin").read_bytes()
@@ -123,9 +133,9 @@ def test_rows_are_counted_where_a_trainer_has_no_weights(store: Store, tmp_path:
     datasets = pytest.importorskip("datasets")
     spec = spec_over(store, {"web": 0.25, "code": 0.25, "math": 0.5})
     exported = export(spec, "axolotl", data=str(tmp_path))
-    write_data(jobs_of(spec, exported), "arrow", WINDOW)
-    again = write_data(jobs_of(spec, exported), "arrow", WINDOW)
-    assert (again.new, again.kept) == (0, 4)
+    write_data(write_tasks(spec, exported), FORMATS["arrow"], WINDOW)
+    again = write_data(write_tasks(spec, exported), FORMATS["arrow"], WINDOW)
+    assert (again.new, again.existing) == (0, 4)
     for name, share in (("web", 0.25), ("code", 0.25), ("math", 0.5)):
         rows = datasets.load_from_disk(str(tmp_path / name)).with_format("numpy")
         assert len(rows) == share * WINDOWS
@@ -147,12 +157,12 @@ def test_rows_are_counted_where_a_trainer_has_no_weights(store: Store, tmp_path:
 @formats
 def test_a_second_time_writes_nothing(store: Store, tmp_path: Path, name: str) -> None:
     need(name)
-    first = write_data(jobs(store, tmp_path), name, WINDOW)
-    assert (first.new, first.kept) == (4, 0)
+    first = write_data(tasks(store, tmp_path), FORMATS[name], WINDOW)
+    assert (first.new, first.existing) == (4, 0)
     data = [path for path, _ in stamps(tmp_path).items() if "part-" in path or "data-" in path]
     before = {path: stamps(tmp_path)[path] for path in data}
-    again = write_data(jobs(store, tmp_path), name, WINDOW)
-    assert (again.new, again.kept) == (0, 4)
+    again = write_data(tasks(store, tmp_path), FORMATS[name], WINDOW)
+    assert (again.new, again.existing) == (0, 4)
     assert {path: stamps(tmp_path)[path] for path in data} == before
 
 
@@ -160,20 +170,20 @@ def test_a_second_time_writes_nothing(store: Store, tmp_path: Path, name: str) -
 def test_a_folder_with_other_rows_is_refused(store: Store, tmp_path: Path, name: str) -> None:
     """A file that was exported before reads that folder."""
     need(name)
-    write_data(jobs(store, tmp_path), name, WINDOW)
+    write_data(tasks(store, tmp_path), FORMATS[name], WINDOW)
     before = stamps(tmp_path)
-    if FORMATS[name].whole:
-        again = write_data(jobs(store, tmp_path), name, WINDOW // 2)
-        assert (again.new, again.kept) == (0, 4)
+    if writer(name).any_length:
+        again = write_data(tasks(store, tmp_path), FORMATS[name], WINDOW // 2)
+        assert (again.new, again.existing) == (0, 4)
     else:
         with pytest.raises(InputError, match="web holds windows of 512 tokens, not windows of 256 tokens"):
-            write_data(jobs(store, tmp_path), name, WINDOW // 2)
-    fewer = [Job(job.domain, job.shards[:1], job.folder) for job in jobs(store, tmp_path)]
+            write_data(tasks(store, tmp_path), FORMATS[name], WINDOW // 2)
+    fewer = [WriteTask(task.domain, task.shards[:1], task.folder) for task in tasks(store, tmp_path)]
     with pytest.raises(InputError, match="web holds data of other token files"):
-        write_data(fewer, name, WINDOW)
-    others = [Job(job.domain, job.shards[::-1], job.folder) for job in jobs(store, tmp_path)]
+        write_data(fewer, FORMATS[name], WINDOW)
+    others = [WriteTask(task.domain, task.shards[::-1], task.folder) for task in tasks(store, tmp_path)]
     with pytest.raises(InputError, match="web holds data of other token files"):
-        write_data(others, name, WINDOW)
+        write_data(others, FORMATS[name], WINDOW)
     after = stamps(tmp_path)
     for stamp in (before, after):
         for path in [path for path in stamp if path.endswith("lock")]:
@@ -184,8 +194,8 @@ def test_a_folder_with_other_rows_is_refused(store: Store, tmp_path: Path, name:
 KILLED = """
 import os, sys
 from pathlib import Path
-import mixing.export.writing as writers
-from mixing.export.writing import FORMATS, Job, write_data
+from mixing.export.registry import FORMATS
+from mixing.export.writing import WriteTask, write_data
 root, out, name, moment = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 calls = 0
 def counted(real):
@@ -198,22 +208,21 @@ def counted(real):
     return call
 for function in ("replace", "unlink", "fsync"):
     setattr(os, function, counted(getattr(os, function)))
-form = FORMATS[name]
 shards = [(root / f"tokens/web/train {part}", 1) for part in (0, 1)]
-write_data([Job("web", tuple(shards), out / "web")], name, 512)
+write_data([WriteTask("web", tuple(shards), out / "web")], FORMATS[name], 512)
 """
 
 
 @formats
 def test_killed_at_any_moment_it_is_resumed(store: Store, tmp_path: Path, name: str) -> None:
     need(name)
-    web = [job for job in jobs(store, tmp_path / "fresh") if job.domain == "web"]
-    write_data(web, name, WINDOW)
+    web = [task for task in tasks(store, tmp_path / "fresh") if task.domain == "web"]
+    write_data(web, FORMATS[name], WINDOW)
     expected = READERS[name](tmp_path / "fresh" / "web")
     command = [sys.executable, "-c", KILLED, str(store.root), str(tmp_path / "killed"), name]
     killed = [subprocess.run([*command, str(moment)]).returncode for moment in (1, 2, 3, 5)]
     assert killed.count(-9) >= 3
-    write_data([Job("web", web[0].shards, tmp_path / "killed" / "web")], name, WINDOW)
+    write_data([WriteTask("web", web[0].shards, tmp_path / "killed" / "web")], FORMATS[name], WINDOW)
     found = READERS[name](tmp_path / "killed" / "web")
     assert len(found) == len(expected)
     assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True))
@@ -222,39 +231,39 @@ def test_killed_at_any_moment_it_is_resumed(store: Store, tmp_path: Path, name: 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    for name, form in FORMATS.items():
+    for name, data_format in FORMATS.items():
         with pytest.raises(MixlawError, match="pip install") as caught:
-            format_named(name)
-        assert form.package in str(caught.value)
+            writer_of(data_format)
+        assert writer(name).package in str(caught.value)
         assert ("environment of its own" in str(caught.value)) == (name == "mds")
     with pytest.raises(InputError, match="'levanter' cannot be written here"):
-        format_named("levanter")
+        writer_of(TARGETS["levanter"].data)
 
 
 def test_what_cannot_be_written(store: Store, tmp_path: Path) -> None:
     need("ds")
     (tmp_path / "web").mkdir()
     (tmp_path / "web" / "mine.txt").write_text("mine")
-    web = jobs(store, tmp_path)[:1]
+    web = tasks(store, tmp_path)[:1]
     with pytest.raises(InputError, match=r"not of Mixlaw \(mine\.txt\)"):
-        write_data(web, "ds", WINDOW)
+        write_data(web, FORMATS["ds"], WINDOW)
     with pytest.raises(InputError, match="windows of one length"):
-        write_data(web, "ds", None)
-    gone = [Job("web", ((tmp_path / "gone", 1),), tmp_path / "out")]
+        write_data(web, FORMATS["ds"], None)
+    gone = [WriteTask("web", ((tmp_path / "gone", 1),), tmp_path / "out")]
     with pytest.raises(InputError, match=r"gone.*does not exist"):
-        write_data(gone, "ds", WINDOW)
+        write_data(gone, FORMATS["ds"], WINDOW)
     (tmp_path / "file").write_text("")
     with pytest.raises(MixlawError, match="cannot be written"):
-        write_data([Job("web", web[0].shards, tmp_path / "file" / "web")], "ds", WINDOW)
+        write_data([WriteTask("web", web[0].shards, tmp_path / "file" / "web")], FORMATS["ds"], WINDOW)
 
 
 def test_two_writers_of_one_folder(store: Store, tmp_path: Path) -> None:
     need("ds")
     import fcntl
 
-    web = jobs(store, tmp_path)[:1]
-    write_data(web, "ds", WINDOW)
+    web = tasks(store, tmp_path)[:1]
+    write_data(web, FORMATS["ds"], WINDOW)
     with open(tmp_path / "web" / ".mixlaw" / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(MixlawError, match="written by another process"):
-            write_data(web, "ds", WINDOW)
+            write_data(web, FORMATS["ds"], WINDOW)

@@ -1,4 +1,4 @@
-"""What a loader is given, and what it gave."""
+"""Trainers' own loaders: what each is asked to draw, and the items that it drew."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from mixing.corpora.token_files import read_index
 from mixing.export.planning import StagePlan, Unit
-from mixing.export.target import absolute_prefix
+from mixing.export.rendering import absolute_prefix
 from mixing.spec.model import MixSpec
+
+UNKNOWN = "(not in the spec)"
+"""The domain of items that a file reads from elsewhere."""
 
 
 @dataclass(frozen=True)
-class Request:
+class DrawRequest:
     """An exported file of one stage, and what belongs to it.
 
     `settings` are those of the export (`ExportedFile.settings`), `items` how many windows or documents are drawn
@@ -38,6 +41,11 @@ class Request:
         assert self.spec.sequence_length is not None
         return self.spec.sequence_length
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The stage's domains, then `UNKNOWN`."""
+        return (*self.stage.shares, UNKNOWN)
+
     def prefixes(self) -> dict[str, str]:
         """Domains by the absolute prefix of their token files."""
         return {
@@ -57,7 +65,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class Draws:
     """Items in the order they came: the domain of each (an index into `names`) and its tokens."""
 
     names: tuple[str, ...]
@@ -65,7 +73,8 @@ class Drawn:
     tokens_n: NDArray[np.int64]
 
     @classmethod
-    def of(cls, names: tuple[str, ...], items: list[tuple[str, int]]) -> Drawn:
+    def of(cls, names: tuple[str, ...], items: list[tuple[str, int]]) -> Draws:
+        """Draws from (domain, tokens) of every item, in order."""
         place = {name: index for index, name in enumerate(names)}
         return cls(
             names,
@@ -75,6 +84,7 @@ class Drawn:
 
     @property
     def items(self) -> int:
+        """How many items were drawn."""
         return len(self.domain_n)
 
     @property
@@ -90,33 +100,27 @@ class Drawn:
         return {name: count / total for name, count in self.tokens.items()}
 
 
-UNKNOWN = "(not in the spec)"
-"""The domain of what a file reads from elsewhere."""
-
-
-def names_of(request: Request) -> tuple[str, ...]:
-    return (*request.stage.shares, UNKNOWN)
-
-
 @dataclass(frozen=True)
 class Loader:
-    """A trainer's own loader.
+    """A trainer's own loader, as far as it runs without the trainer.
 
-    `module` must be importable, `package` is its distribution (for the version) and `install` what pip is asked
-    for. `parts` is how many weighted items a domain is divided into, each of which a deterministic loader
-    rounds; `whole`: it always draws the whole run; `alone`: it holds
-    packages of the other loaders back, so it wants an environment of its own.
+    Attributes:
+        module: what must be importable.
+        package: its distribution, for the version.
+        install: what pip is asked for.
+        draw: reads the exported file and draws items.
+        parts: how many weighted items a domain is divided into, each of which a deterministic loader rounds.
+        alone: it holds packages of other loaders back, so it wants an environment of its own.
     """
 
     module: str
     package: str
     install: str
-    draw: Callable[[Request], Drawn]
-    parts: Callable[[Request, str], int] = lambda request, name: 1
-    whole: bool = False
+    draw: Callable[[DrawRequest], Draws]
+    parts: Callable[[DrawRequest, str], int] = lambda request, name: 1
     alone: bool = False
 
 
-def shards_read(request: Request, name: str) -> int:
-    """Token files of a domain that are not empty."""
+def shard_count(request: DrawRequest, name: str) -> int:
+    """Token files of a domain that are not empty: `Loader.parts` where each file has a weight of its own."""
     return sum(1 for shard in request.stage.shards[name] if shard.tokens)

@@ -1,7 +1,7 @@
-"""Exports: the mix spec as a trainer's own file.
+"""The export: a mix spec as a trainer's own file.
 
-A target only renders (and reads back); unit conversion, caps, rounding and stages are settled before it
-(`convert.plan`), so that all targets agree. Adding one is a file here and a line in `TARGETS`.
+Unit conversion, caps, rounding and stages are settled by `planning.plan`, so that all targets agree; a target then
+only renders.
 """
 
 from __future__ import annotations
@@ -15,53 +15,20 @@ from typing import Any
 
 from mixing.atomic import replace_files
 from mixing.errors import InputError
-from mixing.export.axolotl import AXOLOTL
-from mixing.export.datatrove import DATATROVE
-from mixing.export.energon import ENERGON
-from mixing.export.gpt_neox import GPT_NEOX
-from mixing.export.huggingface import HUGGINGFACE
-from mixing.export.levanter import LEVANTER
-from mixing.export.lingua import LINGUA
-from mixing.export.litdata import LITDATA
-from mixing.export.llama_factory import LLAMA_FACTORY
-from mixing.export.maxtext import MAXTEXT
-from mixing.export.megatron import MEGATRON
-from mixing.export.nanotron import NANOTRON
-from mixing.export.olmo_core import OLMO_CORE
+from mixing.export.data_format import OWN, STORE
 from mixing.export.planning import Plan, Unit, apportion, items_of, plan
-from mixing.export.streaming import STREAMING
-from mixing.export.target import NOT_WRITTEN, Rendered, Target, absolute_prefix
-from mixing.export.torchtitan import TORCHTITAN
+from mixing.export.registry import target_named
+from mixing.export.rendering import absolute_prefix
+from mixing.export.target import RenderedFile, Target
 from mixing.spec.components import Shard
 from mixing.spec.model import MixSpec
-
-TARGETS: dict[str, Target] = {
-    target.name: target
-    for target in (
-        MEGATRON,
-        OLMO_CORE,
-        HUGGINGFACE,
-        MAXTEXT,
-        LITDATA,
-        STREAMING,
-        NANOTRON,
-        LEVANTER,
-        GPT_NEOX,
-        TORCHTITAN,
-        LINGUA,
-        LLAMA_FACTORY,
-        ENERGON,
-        AXOLOTL,
-        DATATROVE,
-    )
-}
 
 
 @dataclass(frozen=True)
 class ExportedFile:
     """A rendered file; `path` is None where nothing was written. `start` says how the trainer is started.
 
-    `settings` are the values that a loader needs beside the file (see `target.Rendered`).
+    `settings` are the values that a loader needs beside the file (see `target.RenderedFile`).
     """
 
     text: str
@@ -86,8 +53,8 @@ class DomainData:
 
 
 @dataclass(frozen=True)
-class Exported:
-    """What an export gave. `plan` has, per stage, the token shares asked for and the weights written.
+class Export:
+    """A mix in a trainer's files. `plan` has, per stage, the token shares asked for and the weights written.
 
     `data` is empty for a target that reads the token store itself.
     """
@@ -99,19 +66,6 @@ class Exported:
     data: tuple[DomainData, ...] = ()
 
 
-def targets() -> list[Target]:
-    """All targets, in the order of `mixlaw export --list`."""
-    return list(TARGETS.values())
-
-
-def target_named(name: str) -> Target:
-    """The target of that name or alias. Raises InputError, listing the targets, where there is none."""
-    for target in TARGETS.values():
-        if name == target.name or name in target.aliases:
-            return target
-    raise InputError(f"{name!r} is not an export target", f"Targets: {', '.join(TARGETS)}")
-
-
 def export(
     spec: MixSpec,
     to: str,
@@ -120,7 +74,7 @@ def export(
     unit: Unit | None = None,
     data_root: str | None = None,
     data: str | None = None,
-) -> Exported:
+) -> Export:
     """Render `spec` for the target `to` (a name or an alias), and write it where `out` is given.
 
     `out` is a file, or a folder that gets the target's usual file name; a target without stages gets one file
@@ -145,7 +99,7 @@ def export(
         chosen,
         staged=target.staged,
         data=_data_folder(spec, target, data),
-        own_folders=target.exact,
+        own_folders=target.unweighted,
         multiple=target.align(spec) if target.align else 1,
     )
     groups = [planned.stages] if target.staged else [(stage,) for stage in planned.stages]
@@ -158,15 +112,15 @@ def export(
         ExportedFile(file.text, path, _start(file, str(path or target.filename)), file.settings)
         for path, file in zip(paths, rendered, strict=True)
     )
-    reads_store = target.data == "store" or (target.store_too and data is None)
+    reads_store = target.data == STORE or (target.store_too and data is None)
     missing = _missing_shards(spec, planned) if reads_store else []
-    written = () if reads_store or target.data == "own" else _data(spec, target, planned)
+    written = () if reads_store or target.data == OWN else _data(spec, target, planned)
     absent = _absent_data(target, planned, written) if data is None else []
-    return Exported(target.name, planned, files, (*notes, *missing, *absent), written)
+    return Export(target.name, planned, files, (*notes, *missing, *absent), written)
 
 
 def _data_folder(spec: MixSpec, target: Target, data: str | None) -> str | None:
-    if target.data in ("store", "own"):
+    if target.data in (STORE, OWN):
         return None
     if data is not None:
         if not data.startswith("/"):
@@ -178,18 +132,13 @@ def _data_folder(spec: MixSpec, target: Target, data: str | None) -> str | None:
 
 
 def _data(spec: MixSpec, target: Target, planned: Plan) -> tuple[DomainData, ...]:
-    found: dict[str, DomainData] = {}
+    data: dict[str, DomainData] = {}
     for stage in planned.stages:
-        items = items_of(spec, stage, planned.unit) if target.exact else None
+        items = items_of(spec, stage, planned.unit) if target.unweighted else None
         rows = apportion(stage.weights, items) if items else {}
         for name, path in (stage.folders or {}).items():
-            found.setdefault(path, DomainData(name, stage.number, path, stage.shards[name], rows.get(name)))
-    return tuple(found.values())
-
-
-def is_written(target: Target, unit: Unit) -> bool:
-    """Whether `mixlaw export --data` writes the target's data, or only points at it."""
-    return target.data not in NOT_WRITTEN and not (target.exact and unit == "document")
+            data.setdefault(path, DomainData(name, stage.number, path, stage.shards[name], rows.get(name)))
+    return tuple(data.values())
 
 
 def _absent_data(target: Target, planned: Plan, data: Sequence[DomainData]) -> list[str]:
@@ -198,7 +147,9 @@ def _absent_data(target: Target, planned: Plan, data: Sequence[DomainData]) -> l
     if not names:
         return []
     how = (
-        "write them with --data DIR" if is_written(target, planned.unit) else "write them with its own tools"
+        "write them with `mixlaw export --data DIR`"
+        if target.is_written(planned.unit)
+        else "write them with its own tools"
     )
     absent = [item.folder for item in data if item.domain in names]
     return [
@@ -207,7 +158,7 @@ def _absent_data(target: Target, planned: Plan, data: Sequence[DomainData]) -> l
     ]
 
 
-def _start(file: Rendered, path: str) -> tuple[str, ...]:
+def _start(file: RenderedFile, path: str) -> tuple[str, ...]:
     return tuple(
         line.replace("{file}", shlex.quote(path)).replace("{file!r}", repr(path)) for line in file.start
     )
