@@ -1,13 +1,12 @@
-"""What `mixlaw export` prints: shares asked for and weights written, notes, and how to start the trainer."""
+"""What `mixlaw export` and `mixlaw check` print: shares and weights, notes, and how to start the trainer."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 
-from flows.reports.tables import table
+from flows.reports.tables import plain, table
 from mixing.errors import InputError
 from mixing.export.checking import Check
 from mixing.export.exporting import Export
@@ -43,7 +42,7 @@ def export_summary(spec: MixSpec, exported: Export) -> str:
             )
             for name, share in stage.shares.items()
         ]
-        blocks.append("\n".join([title, *_table([heads, *rows])]))
+        blocks.append(plain(table(title, heads, rows)))
     if exported.notes:
         blocks.append("\n".join(f"note: {note}" for note in exported.notes))
     for number, file in enumerate(exported.files, start=1):
@@ -57,8 +56,8 @@ def export_summary(spec: MixSpec, exported: Export) -> str:
 
 
 def targets_table() -> str:
-    """For `mixlaw export --list`: what a target weighs, if it stages or repeats, and who reads its files."""
-    heads = ("target", "also", "unit of its weight", "stages", "when a domain runs out", "verified with")
+    """The targets: what their weights mean, whether they take stages, what happens at the end of a domain."""
+    heads = ("target", "also", "unit of its weights", "stages", "when a domain runs out", "verified with")
     rows = [
         (
             target.name,
@@ -70,8 +69,10 @@ def targets_table() -> str:
         )
         for target in TARGETS.values()
     ]
-    caps = "max_epochs of the spec is enforced for every target: above it nothing is written."
-    return "\n".join([*_table([heads, *rows]), "", caps])
+    caps = (
+        "The spec's max_epochs is enforced for every target: nothing is written for a mix that repeats more."
+    )
+    return plain(table("Targets", heads, rows, left=len(heads)), caps)
 
 
 def targets_json() -> dict[str, Any]:
@@ -140,10 +141,3 @@ def check_json(check: Check) -> dict[str, Any]:
             for stage in check.stages
         ],
     }
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]

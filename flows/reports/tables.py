@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from rich import box
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -43,6 +44,15 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], lef
     for row in rows:
         made.add_row(*row)
     return Group(Text(title, style="bold"), Padding(made, (0, 0, 1, 2), expand=False))
+
+
+def plain(*parts: RenderableType) -> str:
+    """The parts one under the other as text without colours, in lines as long as they need."""
+    out = Console(file=io.StringIO(), width=500, color_system=None, highlight=False)
+    for part in parts:
+        out.print(part, markup=False)
+    text = out.file.getvalue()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in text.rstrip().split("\n"))
 
 
 def size(number: float) -> str:

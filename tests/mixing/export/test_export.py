@@ -247,9 +247,9 @@ def test_unwritable_folder(tmp_path: Path) -> None:
 def test_what_is_printed() -> None:
     spec = example_spec()
     text = export_summary(spec, export(spec, "huggingface", unit="document"))
-    assert "domain  token share  document weight  epochs  max epochs" in text
-    assert "code    0.2          0.074" in text
-    assert "web     0.7          0.648" in text
+    assert "domain   token share   document weight   epochs   max epochs" in text
+    assert "code             0.2          0.074" in text
+    assert "web              0.7          0.648" in text
     table = targets_table()
     assert " ".join(table.split()).count("nemo, megatron-bridge packed window (window)") == 1
     assert "row (window or document)" in table
