@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
-.PHONY: help demo test test-slow test-stack test-gpu test-exports test-streaming chaos check format export-files bench bench-load bench-laws clean
+.PHONY: help demo test test-slow test-stack test-gpu test-exports test-streaming chaos check format export-files study-docs bench bench-load bench-laws clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.user: pyproject.toml constraints.txt
@@ -75,6 +75,9 @@ format: $(VENV)/.dev
 
 export-files: $(VENV)/.dev   ## golden files of the exports, and those in docs/exports.md, as the tool writes them
 	@$(BIN)/python -m tests.export_files
+
+study-docs: $(VENV)/.dev     ## table of keys in docs/study.md, JSON Schema, and comments of the example, from the models of the study file
+	@$(BIN)/python -m tests.study_files
 
 chaos: $(VENV)/.dev          ## kill -9, and faults of servers, disk and clock, on a real stack; 12 minutes, on a busy machine up to 25
 	@$(BIN)/python -m tests.scenarios.chaos

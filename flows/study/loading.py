@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from flows.study.keys import models_in
 from flows.study.models import Study
 from mixing.errors import InputError
 from mixing.strict_yaml import read_yaml
@@ -71,11 +71,3 @@ def _valid_keys(location: tuple[int | str, ...]) -> list[str]:
         if step in model.model_fields:
             model = next(models_in(model.model_fields[str(step)].annotation), model)
     return list(model.model_fields)
-
-
-def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """The pydantic models in a type annotation, such as DomainPart in dict[str, DomainPart]."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in getattr(annotation, "__args__", ()):
-        yield from models_in(inner)

@@ -145,11 +145,16 @@ class HeldoutPart(_Part):
 class TrainTokenizer(_Part):
     """A byte-level BPE, trained on the study's own text."""
 
-    vocab_size: int = Field(default=4096, ge=264, le=1 << 20, description="Token ids of the new tokenizer.")
+    vocab_size: int = Field(
+        default=4096,
+        ge=264,
+        le=1 << 20,
+        description="Train a byte-level BPE of this many token ids on the study's own text.",
+    )
 
 
 class TokenizerPart(_Part):
-    """The tokenizer: one of `train`, `file`, or `vocab_size` with `eos_id`."""
+    """One of `train`, `file`, or `vocab_size` with `eos_id`."""
 
     train: TrainTokenizer | None = Field(
         default=None, description="Train a byte-level BPE on the study's own text."
@@ -158,7 +163,7 @@ class TokenizerPart(_Part):
     eos: str | None = Field(
         default=None,
         description="Token of `file` that ends a document. Default: the one in the tokenizer_config.json "
-        "beside it, or a usual name such as <|endoftext|> or </s>.",
+        "beside it, or a usual name such as `<|endoftext|>` or `</s>`.",
     )
     vocab_size: int | None = Field(
         default=None,
@@ -193,7 +198,7 @@ class ModelPart(_Part):
 
 
 class BasePart(_Part):
-    """The model before continual pre-training: one of `tokens`, `checkpoint`."""
+    """The model before continual pre-training: `tokens` or `checkpoint`."""
 
     tokens: Tokens | None = Field(
         default=None, description="Pretrain it here, on this many tokens of the general text."
@@ -238,7 +243,7 @@ class ProxiesPart(_Part):
         default=2048, description="Tokens per optimiser step, a multiple of model.context."
     )
     warmup_steps: int = Field(default=20, ge=0, description="Optimiser steps of linear warm-up.")
-    weight_decay: float = Field(default=0.1, ge=0, lt=1, description="Weight decay, of the base too.")
+    weight_decay: float = Field(default=0.1, ge=0, lt=1, description="Weight decay of proxies and base.")
     checkpoints: int = Field(
         default=10,
         ge=8,
@@ -268,9 +273,11 @@ class ProxiesPart(_Part):
 
 
 class DecisionPart(_Part):
-    """What is asked: how much forgetting is tolerable, and at which budget."""
+    """The question: how much forgetting is tolerable, and at which budget."""
 
-    tolerance: float = Field(ge=0, description="General loss that may be lost, in nats per token.")
+    tolerance: float = Field(
+        ge=0, description="Tolerable forgetting: increase of the general loss, in nats per token."
+    )
     level: float = Field(default=0.9, gt=0.5, lt=1, description="Confidence level of the intervals.")
     tokens: Tokens | None = Field(
         default=None,
@@ -288,7 +295,7 @@ class DecisionPart(_Part):
 
 
 class SpecPart(_Part):
-    """The run that the mix is for; without it the mix spec has no sequence length and no batch size."""
+    """The run that the mix is for. Without it the mix spec has no sequence length and no batch size."""
 
     total_tokens: Tokens | None = Field(
         default=None,
@@ -346,12 +353,12 @@ class Study(_Part):
     """A study file. `flows.study.loading.load_study` reads one; relative paths in it are relative to its folder."""
 
     study: str = Field(
-        description="Name of the study: its folder in MIXLAW_HOME, its experiment and its mix in MLflow. "
-        "Small letters, digits, - and _."
+        description="Names the folder in MIXLAW_HOME, the experiment and the mix in MLflow. "
+        "Lower-case letters, digits, `-` and `_`."
     )
     seed: int = Field(default=0, ge=0, description="Same seed, same data, same answer.")
     domains: dict[str, DomainPart] = Field(
-        description="Named sources of text or of token ids, at least one general and one target."
+        description="Named sources of text or of token ids: at least one general, one target."
     )
     heldout: HeldoutPart = HeldoutPart()
     tokenizer: TokenizerPart = TokenizerPart(train=TrainTokenizer())
@@ -361,7 +368,7 @@ class Study(_Part):
     decision: DecisionPart
     confirm: bool = Field(
         default=True,
-        description="Train one more proxy at the decided mix, to compare predicted with observed losses. "
+        description="Train one more proxy at the decided mix: predicted against observed losses. "
         "It trains for the budget asked about.",
     )
     spec: SpecPart | None = None
