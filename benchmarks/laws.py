@@ -29,9 +29,9 @@ from scipy.stats import spearmanr
 from benchmarks import cpt
 from mixing.arrays import Floats
 from mixing.fitting.engine import Solution, fit, fit_model, refit
+from mixing.fitting.fit import fit as fit_laws
 from mixing.fitting.regressors import REGRESSORS
-from mixing.fitting.report import fit_laws
-from mixing.fitting.selection import MODELS, candidates, choose
+from mixing.fitting.selection import MODELS, candidates, select_law
 from mixing.laws import LAWS
 from mixing.laws.base import NotApplicable
 from mixing.runs.points import Points, make_points
@@ -82,7 +82,7 @@ def points_of(
 def chosen(points: Points, losses_n: Floats) -> tuple[str, object]:
     """The model that cross-validation picks, fitted."""
     found = candidates(points, losses_n, "leave-mixture-out", MODELS.values())
-    pick = choose(found, points, losses_n)
+    pick = select_law(found, points, losses_n)
     assert pick is not None
     return pick.name, pick.fitted
 

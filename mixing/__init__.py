@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mixing.decision.result import Decision as Decision
     from mixing.errors import InputError as InputError
     from mixing.errors import MixlawError as MixlawError
+    from mixing.fitting.fit import fit as fit
     from mixing.fitting.report import FitReport as FitReport
     from mixing.mixture import Mixture as Mixture
     from mixing.runs.read import read_runs as read_runs
@@ -28,6 +29,7 @@ _PLACES = {
     "Mixture": "mixing.mixture",
     "MixlawError": "mixing.errors",
     "RunTable": "mixing.runs.table",
+    "fit": "mixing.fitting.fit",
     "load_spec": "mixing.spec.yaml_file",
     "read_runs": "mixing.runs.read",
 }

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 import mixing
 
 if TYPE_CHECKING:
-    from mixing.export.export import export as export
-
     from mixing import *  # noqa: F403
+    from mixing.export.exporting import export as export
 
 __all__ = [*mixing.__all__, "export"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "export":
-        from mixing.export.export import export
+        from mixing.export.exporting import export
 
         globals()[name] = export
         return export

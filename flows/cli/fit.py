@@ -57,7 +57,7 @@ def fit(
     from flows.reports import tables
     from flows.reports.decision import print_laws, print_warnings
     from flows.reports.progress import bar
-    from mixing.fitting.report import fit_laws
+    from mixing.fitting.fit import fit as fit_laws
     from mixing.runs.read import read_runs
 
     losses = losses_of(evals)
@@ -75,10 +75,10 @@ def fit(
             test=held_out,
             target_domains=tuple(target_domain) if target_domain else None,
             supply=amounts(supply, "supply"),
-            report=on_progress,
+            on_progress=on_progress,
         )
     if as_json:
-        tables.print_json(report.to_json())
+        tables.print_json(report.to_dict())
     else:
         print_laws(report, tables.console())
         print_warnings(report.warnings, tables.console())
@@ -91,10 +91,12 @@ def fit(
 
 def losses_of(evals: list[str]) -> dict[str, dict[str, float]]:
     """Losses by name: one of all sets that have weights, and one of every other set."""
+    from mixing.fitting.fit import mean_name
+
     every = weights(evals, "eval")
     alone = [option for option in evals if "=" not in option and not option.startswith("@")]
     together = {name: weight for name, weight in every.items() if name not in alone}
     losses = {name: {name: 1.0} for name in alone}
     if together:
-        losses["+".join(together) if len(together) <= 4 else "weighted"] = together
+        losses[mean_name(together)] = together
     return losses

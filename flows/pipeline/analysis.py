@@ -118,7 +118,7 @@ def answer(job: Job, store: TokenStore, run_ids: Sequence[str]) -> Answer:
     """
     from flows.pipeline import analysis_cache as kept_answer
     from mixing.decision.critical_ratio.decider import decide, decision_json
-    from mixing.fitting.report import fit_laws
+    from mixing.fitting.fit import fit
 
     supply = supply_of(store)
     table = runs_table(job.folder.runs, run_ids)
@@ -134,7 +134,7 @@ def answer(job: Job, store: TokenStore, run_ids: Sequence[str]) -> Answer:
     kept = kept_answer.load(job.folder.answer, key)
     if kept is None:
         losses = {"general": question.general, "target": question.target}
-        fits = fit_laws(table, losses, tokens=question.tokens, target_domains=question.target_domains)
+        fits = fit(table, losses, tokens=question.tokens, target_domains=question.target_domains)
         decision = decide(
             table, question, max_shares=max_shares, natural_shares=natural_shares, seed=job.study.seed
         )
@@ -142,7 +142,7 @@ def answer(job: Job, store: TokenStore, run_ids: Sequence[str]) -> Answer:
         kept = kept_answer.Kept.of(key=key, fits=fits, decision=decision, left_out=left_out)
         kept_answer.save(job.folder.answer, kept)
     fits, decision = kept.fits, kept.decision
-    _write_json(job.folder.fits, fits.to_json())
+    _write_json(job.folder.fits, fits.to_dict())
     _write_json(job.folder.decision, decision_json(decision))
     return Answer(table, question, fits, decision, kept.left_out)
 

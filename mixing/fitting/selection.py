@@ -71,7 +71,7 @@ def candidates(
     return found
 
 
-def choose(
+def select_law(
     found: list[Candidate], points: Points, losses_n: Floats, *, formula_in_size: bool = False
 ) -> Candidate | None:
     """The least held-out error; within one standard error of it (paired by mixture) the simplest. None: no scores.

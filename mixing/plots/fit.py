@@ -49,6 +49,13 @@ def draw_fits(report: FitReport, folder: Path) -> list[Path]:
         return save(figures, folder)
 
 
+def held_out_figure(report: FitReport, name: str) -> Figure:
+    """The held-out error of every law of one loss, as `draw_fits` draws it; the loss must have been scored."""
+    with matplotlib.rc_context(STYLE):
+        scored = [fit for fit in report.laws if fit.eval == name and fit.cv is not None]
+        return held_out_errors(name, scored, report.chosen[name])
+
+
 def residuals(name: str, held_out: HeldOut, scored: list[LawFit]) -> Figure:
     """Predicted over observed losses, and what is left over the target share (or the observed loss)."""
     figure, (left, right) = side_by_side(2)

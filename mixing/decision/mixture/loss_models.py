@@ -19,7 +19,7 @@ from mixing.decision.question import Question
 from mixing.errors import InputError
 from mixing.fitting.cross_validation import Kind, Score
 from mixing.fitting.engine import Solution, refit
-from mixing.fitting.selection import Candidate, candidates, choose
+from mixing.fitting.selection import Candidate, candidates, select_law
 from mixing.laws import LAWS
 from mixing.laws.base import NotApplicable
 from mixing.runs.points import Points, known_standard_errors, make_points
@@ -355,7 +355,7 @@ def _choose(
     found = [c for c in found if c.rows == len(points)]
     if not found:
         raise NotApplicable("; ".join(reasons) or "no law fits every run")
-    best = choose(found, points, losses_n) if asked == "auto" else found[0]
+    best = select_law(found, points, losses_n) if asked == "auto" else found[0]
     if best is None:
         raise NotApplicable("too few mixtures to cross-validate a law")
     return [c.fitted for c in [best, *_rivals(found, best)] if isinstance(c.fitted, Solution)], best.cv

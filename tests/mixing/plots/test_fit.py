@@ -10,7 +10,8 @@ import pytest
 from matplotlib.image import imread
 
 from mixing.errors import MixlawError
-from mixing.fitting.report import FitReport, fit_laws
+from mixing.fitting.fit import fit
+from mixing.fitting.report import FitReport
 from mixing.plots.fit import draw_fits
 from mixing.runs.table import make_table
 
@@ -27,7 +28,7 @@ def report() -> FitReport:
     frame = pl.DataFrame(
         rows, schema=["run", "share.web", "share.code", "tokens", "eval", "loss"], orient="row"
     )
-    return fit_laws(make_table(frame, "t.csv"), ["held out/web", "code"])
+    return fit(make_table(frame, "t.csv"), ["held out/web", "code"])
 
 
 def test_a_pair_of_figures_for_every_loss(report: FitReport, tmp_path: Path) -> None:

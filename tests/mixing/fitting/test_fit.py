@@ -1,4 +1,4 @@
-"""Laws fitted, scored on what they have not seen, and chosen; the object that `mixlaw fit --json` prints."""
+"""Laws fitted, scored on what they have not seen, and chosen; how the report shows itself, and its JSON."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mixing.errors import InputError, MixlawError
+from mixing.fitting.fit import fit, losses_of
 from mixing.fitting.regressors.repetition import effective
-from mixing.fitting.report import FitReport, fit_laws
+from mixing.fitting.report import FitReport
 from mixing.fitting.selection import MODELS
 from mixing.laws import LAWS
 from mixing.runs.table import RunTable, make_table
@@ -39,7 +40,7 @@ def only(count: int) -> RunTable:
 
 @cache
 def report() -> FitReport:
-    return fit_laws(table(), ["general", "target"], test=table(1))
+    return fit(table(), ["general", "target"], test=table(1))
 
 
 def numbers(found: Any) -> Iterator[float]:
@@ -54,7 +55,7 @@ def numbers(found: Any) -> Iterator[float]:
 
 
 def test_the_json_is_that_of_the_interface() -> None:
-    out = report().to_json()
+    out = report().to_dict()
     assert json.loads(json.dumps(out, allow_nan=False)) == out
     assert set(out) == {"laws", "chosen", "domains", "warnings"}
     assert out["domains"] == ["general", "target"]
@@ -106,55 +107,55 @@ def test_scores_on_a_test_table() -> None:
         if one.law == "constant":
             assert one.test.spearman is None
             assert one.test.mae > 0.01
-    without = fit_laws(table(), ["general"], "linear")
+    without = fit(table(), ["general"], "linear")
     assert all(one.test is None for one in without.laws)
-    assert all("test" not in one for one in without.to_json()["laws"])
+    assert all("test" not in one for one in without.to_dict()["laws"])
 
 
 @pytest.mark.parametrize("law", [law for law in LAWS if law != "exponential-implicit"])
 def test_a_named_law_stands_beside_the_baselines(law: str) -> None:
-    found = fit_laws(table(), ["general"], law)
+    found = fit(table(), ["general"], law)
     assert {one.law for one in found.laws} == {"constant", "linear", law}
     assert found.chosen == {"general": law}
 
 
 def test_baselines_are_listed_where_nothing_else_fits() -> None:
     two = only(2)
-    found = fit_laws(two, ["general"])
+    found = fit(two, ["general"])
     assert {one.law for one in found.laws} == {"constant", "linear"}
     with pytest.raises(InputError, match="law 'cmr' cannot be fitted to 'general'"):
-        fit_laws(two, ["general"], "cmr")
+        fit(two, ["general"], "cmr")
 
 
 def test_a_single_mixture_is_a_constant() -> None:
-    found = fit_laws(only(1), ["general"])
+    found = fit(only(1), ["general"])
     assert found.chosen == {"general": "constant"}
     assert "constant" in {one.law for one in found.laws}
     assert any("too few mixtures" in w for w in found.warnings)
-    json.dumps(found.to_json(), allow_nan=False)
+    json.dumps(found.to_dict(), allow_nan=False)
 
 
 def test_an_unknown_law_names_the_known() -> None:
     with pytest.raises(InputError, match="no law 'cubic'") as caught:
-        fit_laws(table(), ["general"], "cubic")
+        fit(table(), ["general"], "cubic")
     assert all(law in caught.value.hint for law in LAWS)
 
 
 def test_unknown_names() -> None:
     with pytest.raises(InputError, match="no validation set 'german'"):
-        fit_laws(table(), ["german"])
+        fit(table(), ["german"])
     with pytest.raises(InputError, match="no validation set named"):
-        fit_laws(table(), [])
+        fit(table(), [])
     with pytest.raises(InputError, match="target domain python"):
-        fit_laws(table(), ["general"], target_domains=("python",))
+        fit(table(), ["general"], target_domains=("python",))
     other = RunTable(table().rows.rename({"share.target": "share.python"}), "u.csv")
     with pytest.raises(InputError, match=r"u\.csv: its domains differ"):
-        fit_laws(table(), ["general"], test=other)
+        fit(table(), ["general"], test=other)
 
 
 def test_base_rows_alone_are_nothing_to_fit() -> None:
     with pytest.raises(InputError, match="no trained rows of general"):
-        fit_laws(RunTable(table().base, "t.csv"), ["general"])
+        fit(RunTable(table().base, "t.csv"), ["general"])
 
 
 def test_several_sizes_are_fitted_on_the_largest() -> None:
@@ -162,17 +163,17 @@ def test_several_sizes_are_fitted_on_the_largest() -> None:
     both = RunTable(
         pl.concat([table().rows.with_columns(params=pl.lit(20)), small], how="vertical_relaxed"), "t"
     )
-    found = fit_laws(both, ["general"], "linear")
+    found = fit(both, ["general"], "linear")
     assert any("2 model sizes" in w and "20" in w for w in found.warnings)
     assert found.laws[0].n_rows == 30
-    asked = fit_laws(both, ["general"], "linear", params=10)
+    asked = fit(both, ["general"], "linear", params=10)
     assert not any("model sizes" in w for w in asked.warnings)
     assert asked.laws[0].n_rows == 30
 
 
 def test_one_size_says_nothing_of_others() -> None:
     sized = RunTable(table().rows.with_columns(params=pl.lit(5)), "t.csv")
-    found = fit_laws(sized, ["general"], "linear", params=7)
+    found = fit(sized, ["general"], "linear", params=7)
     assert any("only the order of mixtures" in w for w in found.warnings)
 
 
@@ -182,28 +183,28 @@ def test_a_size_that_was_not_trained_is_asked_of_all_sizes() -> None:
         rows = table(seed).rows.with_columns(params=pl.lit(size), run=pl.col("run") + f"n{size}")
         parts.append(rows.with_columns(loss=pl.col("loss") + 2.0 * size**-0.5))
     several = RunTable(pl.concat(parts, how="vertical_relaxed"), "t")
-    found = fit_laws(several, ["general"], params=300)
+    found = fit(several, ["general"], params=300)
     assert {one.cv_kind for one in found.laws} == {"leave-largest-N"}
     assert found.laws[0].n_rows == 90
     # Only laws with a term in N can say what the largest size does.
     assert found.chosen["general"] in {"mixture-additive", "mixture-joint", "mixture-product", "d-cpt"}
     two = RunTable(pl.concat(parts[:2], how="vertical_relaxed"), "t")
-    asked = fit_laws(two, ["general"], "mixture-additive", params=300)
+    asked = fit(two, ["general"], "mixture-additive", params=300)
     assert {one.cv_kind for one in asked.laws} == {"leave-mixture-out"}
     assert any("a third size" in w for w in asked.warnings)
 
 
 def test_past_the_trained_budgets_laws_are_judged_on_later_checkpoints() -> None:
-    found = fit_laws(table(), ["general"], tokens=2 * BUDGETS[-1])
+    found = fit(table(), ["general"], tokens=2 * BUDGETS[-1])
     assert {one.cv_kind for one in found.laws} == {"leave-largest-T"}
-    within = fit_laws(table(), ["general"], "linear", tokens=BUDGETS[-1])
+    within = fit(table(), ["general"], "linear", tokens=BUDGETS[-1])
     assert {one.cv_kind for one in within.laws} == {"leave-mixture-out"}
 
 
 def test_a_weighted_loss_is_one_loss() -> None:
-    found = fit_laws(table(), {"both": {"general": 1.0, "target": 3.0}}, "linear")
+    found = fit(table(), {"both": {"general": 1.0, "target": 3.0}}, "linear")
     assert {one.eval for one in found.laws} == {"both"}
-    same = fit_laws(table(), {"both": {"general": 2.0, "target": 6.0}}, "linear")
+    same = fit(table(), {"both": {"general": 2.0, "target": 6.0}}, "linear")
     assert [one.parameters for one in found.laws] == [one.parameters for one in same.laws]
 
 
@@ -214,7 +215,7 @@ def test_regression_tables_of_many_domains() -> None:
         | {"loss": 2 + a / 10 - b / 20}
         for i, (a, b) in enumerate((a, b) for a in range(5) for b in range(5 - a))
     ]
-    found = fit_laws(make_table(pl.DataFrame(rows), "t.csv"), ["x"])
+    found = fit(make_table(pl.DataFrame(rows), "t.csv"), ["x"])
     assert {"constant", "linear", "scheffe", "mixture-product"} <= {one.law for one in found.laws}
     assert found.chosen == {"x": "linear"}
     linear = next(one for one in found.laws if one.law == "linear")
@@ -243,10 +244,10 @@ def tables(draw: st.DrawFn) -> RunTable:
 @given(found=tables(), law=st.sampled_from(["auto", *MODELS]), ahead=st.sampled_from([None, 10, 10**14]))
 def test_no_finite_table_breaks_it(found: RunTable, law: str, ahead: int | None) -> None:
     try:
-        done = fit_laws(found, ["x", "y"], law, tokens=ahead)
+        done = fit(found, ["x", "y"], law, tokens=ahead)
     except MixlawError:
         return
-    json.dumps(done.to_json(), allow_nan=False)
+    json.dumps(done.to_dict(), allow_nan=False)
     assert set(done.chosen) == {"x", "y"}
     assert {"constant"} <= {one.law for one in done.laws}
 
@@ -263,15 +264,77 @@ def test_runs_that_read_a_source_again_and_again() -> None:
             rows.append((f"r{number}", 1 - share, share, tokens, "code", loss))
     columns = ["run", "share.web", "share.code", "tokens", "eval", "loss"]
     table = make_table(pl.DataFrame(rows, schema=columns, orient="row"), "t.csv")
-    plain = fit_laws(table, ["code"], "d-cpt")
-    found = fit_laws(table, ["code"], "d-cpt", supply=unique)
+    plain = fit(table, ["code"], "d-cpt")
+    found = fit(table, ["code"], "d-cpt", supply=unique)
     assert {law.law for law in found.laws} == {"constant", "linear", "d-cpt", "d-cpt with repetition"}
     errors = {law.law: law.cv.mae for law in found.laws if law.cv}
     assert errors["d-cpt"] == next(law.cv.mae for law in plain.laws if law.law == "d-cpt" and law.cv)
     assert errors["d-cpt with repetition"] < 0.5 * errors["d-cpt"]
     # Nothing was read twice: there is nothing to say.
-    assert len(fit_laws(table, ["code"], "d-cpt", supply={"code": 1e11}).laws) == 3
-    with pytest.raises(InputError, match="--supply german"):
-        fit_laws(table, ["code"], supply={"german": 1e9})
+    assert len(fit(table, ["code"], "d-cpt", supply={"code": 1e11}).laws) == 3
+    with pytest.raises(InputError, match="supply german"):
+        fit(table, ["code"], supply={"german": 1e9})
     with pytest.raises(InputError, match="not above 0"):
-        fit_laws(table, ["code"], supply={"code": 0.0})
+        fit(table, ["code"], supply={"code": 0.0})
+
+
+def test_losses_are_named_by_a_name_a_list_or_weights() -> None:
+    both = table()
+    alone = {"general": {"general": 1.0}, "target": {"target": 1.0}}
+    assert losses_of("general", both) == {"general": {"general": 1.0}}
+    assert losses_of(["general", "target"], both) == losses_of(("general", "target"), both) == alone
+    weights = {"general": 1, "target": 3}
+    assert losses_of(weights, both) == {"general+target": {"general": 1.0, "target": 3.0}}
+    assert losses_of({"all": weights}, both) == {"all": weights}
+    assert list(losses_of(dict.fromkeys("abcde", 1.0), both)) == ["weighted"]
+    with pytest.raises(InputError, match="no validation set named"):
+        losses_of({}, both)
+
+
+def test_a_report_as_text() -> None:
+    lines = repr(report()).splitlines()
+    assert lines[0] == f"FitReport of {len(report().laws)} fits, chosen by error on held-out rows"
+    assert [line.split(":")[0].strip() for line in lines[1:]] == ["general", "target"]
+    assert report().chosen["general"] in lines[1]
+    assert lines[1].endswith("on 6 runs, leave-mixture-out")
+    many = FitReport([], {f"loss{i}": "linear" for i in range(20)})
+    assert len(repr(many)) < 400
+    assert "loss0: linear, not scored" in repr(many)
+    assert "... and 14 more" in repr(many)
+
+
+def test_a_report_in_a_notebook() -> None:
+    page = FitReport(report().laws, report().chosen, ["a < b"])._repr_html_()
+    assert page.count("<b>") == 6 * 2
+    assert f"<b>{report().chosen['general']}</b>" in page
+    assert page.count("constant") == page.count("linear") == 2
+    assert "a &lt; b" in page
+
+
+def test_a_report_as_a_frame() -> None:
+    laws = report().to_frame()
+    assert laws.height == len(report().laws)
+    assert dict(laws.filter("chosen").select("eval", "law").iter_rows()) == report().chosen
+    for name in ("general", "target"):
+        mae = laws.filter(eval=name)["cv_mae"]
+        assert mae.to_list() == mae.sort().to_list()
+        assert laws.filter(eval=name, law="linear")["test_mae"].null_count() == 0
+    without = fit(table(), "general", law="linear").to_frame()
+    assert without["test_mae"].dtype == pl.Float64
+    assert without["test_mae"].null_count() == without.height
+    assert FitReport([], {}).to_frame().height == 0
+
+
+def test_the_best_fit_of_a_loss() -> None:
+    best = report().best("general")
+    assert (best.eval, best.law) == ("general", report().chosen["general"])
+    with pytest.raises(InputError, match="no loss 'german' was fitted"):
+        report().best("german")
+
+
+def test_a_report_draws_itself() -> None:
+    figure = report().plot("target")
+    assert "target" in "".join(text.get_text() for text in figure.texts)
+    assert "general" in "".join(text.get_text() for text in report().plot().texts)
+    with pytest.raises(InputError, match="'german' has no law that was scored"):
+        report().plot("german")
