@@ -69,7 +69,7 @@ class Export:
 def export(
     spec: MixSpec,
     to: str,
-    out: Path | None = None,
+    out: Path | str | None = None,
     *,
     unit: Unit | None = None,
     data_root: str | None = None,
@@ -84,7 +84,13 @@ def export(
     cannot read the token store, it is the target's name in the spec's `data_root`.
 
     Raises InputError for what cannot be exported (then nothing is written), MixlawError where writing fails.
+
+    Example:
+        >>> spec = load_spec("mix.yaml")
+        >>> export(spec, to="megatron", out="blend.json").files[0].path
+        PosixPath('blend.json')
     """
+    out = Path(out) if out is not None else None
     target = target_named(to)
     chosen = unit or target.units[0]
     if chosen not in target.units:

@@ -40,8 +40,15 @@ def parse_spec(text: bytes, where: str) -> MixSpec:
         raise InputError(f"{where}: {first_problem(error)}", "Correct this field") from error
 
 
-def load_spec(path: Path) -> MixSpec:
-    """The mix spec in `path`. Raises InputError, naming file and field, for anything that is not one."""
+def load_spec(path: Path | str) -> MixSpec:
+    """The mix spec in the YAML file `path`. Raises InputError, naming file and field, for anything that is not one.
+
+    Example:
+        >>> spec = load_spec("mix.yaml")
+        >>> spec.stages[0].shares
+        {'web': 0.7, 'code': 0.2, 'math': 0.1}
+    """
+    path = Path(path)
     try:
         with path.open("rb") as file:
             text = file.read(MAX_BYTES + 1)
