@@ -29,17 +29,17 @@ def replace_files(contents: Mapping[Path, bytes]) -> None:
                 os.fsync(file.fileno())
             # mkstemp makes private files; a spec or a blend is read by other people's jobs.
             os.chmod(name, 0o666 & ~_umask())
-        for path, written in temporary.items():
-            os.replace(written, path)
+        for path, partial in temporary.items():
+            os.replace(partial, path)
     except OSError as error:
         raise MixlawError(
             f"{path}: cannot be written: {error.strerror or error}",
             "Check that the folder exists, is writable and has room; nothing was changed",
         ) from error
     finally:
-        for written in temporary.values():
+        for partial in temporary.values():
             with contextlib.suppress(OSError):
-                written.unlink()
+                partial.unlink()
 
 
 def _umask() -> int:

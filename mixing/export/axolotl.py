@@ -25,9 +25,9 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
         run_length(spec, "rows cannot be counted without it", batch=False)
     items = items_of(spec, stage, plan.unit) or 0
     rows = apportion(stage.weights, items)
-    kept = {name: number for name, number in rows.items() if number}
+    nonzero = {name: number for name, number in rows.items() if number}
     datasets: list[dict[str, Any]] = []
-    for name in kept:
+    for name in nonzero:
         entry: dict[str, Any] = {"path": data_folder(stage, name), "ds_type": "arrow"}
         if plan.unit == "document":
             entry |= {"ds_type": "json", "type": "completion"}
@@ -45,16 +45,16 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
     kind = "windows" if plan.unit == "window" else "documents"
     comments = (
         f"Rows that each folder must hold ({kind}; a domain read more than once holds them more than once):",
-        *(f"{data_folder(stage, name)}: {number}" for name, number in kept.items()),
+        *(f"{data_folder(stage, name)}: {number}" for name, number in nonzero.items()),
     )
-    notes = tuple(f"{name}: not one row in stage {stage.number}" for name in rows if name not in kept)
+    notes = tuple(f"{name}: not one row in stage {stage.number}" for name in rows if name not in nonzero)
     return RenderedFile(
         yaml_text(values, comments),
         (
             "axolotl train CONFIG.yml, with these values of {file}"
             + (f" and max_steps: {last}" if last else ""),
         ),
-        {"rows": kept},
+        {"rows": nonzero},
         notes,
     )
 
@@ -69,10 +69,10 @@ def read(text: str) -> Reading:
     data = parse_yaml(text)
     datasets = take(data, "datasets", list)
     paths = [take(dataset, "path", str) for dataset in datasets]
-    unknown = [path for path in paths if path not in rows]
-    if unknown:
+    uncounted = [path for path in paths if path not in rows]
+    if uncounted:
         raise InputError(
-            f"datasets: the rows of {unknown[0]!r} are not given in a comment",
+            f"datasets: the rows of {uncounted[0]!r} are not given in a comment",
             "Axolotl's files have no weights: give one that mixlaw wrote",
         )
     documents = any("type" in dataset for dataset in datasets)

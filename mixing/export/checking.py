@@ -110,7 +110,8 @@ def check(
         raise InputError("sequence_length: is missing, so there are no windows to draw", "Add it to the spec")
     if data is not None and target.data == STORE:
         raise InputError(
-            f"--data: {target.name} reads the token files as they are", "Leave it out; --data-root says where"
+            f"data: {target.name} reads the token files as they are",
+            "Leave data (--data) out; the spec's data_root (--data-root) says where they are",
         )
     exported = export(spec, to, work / target.filename, unit=unit, data=data)
     files = _files(exported, work, file, target)
@@ -137,7 +138,7 @@ def check(
             reason = " ".join(str(error).split())[:300] or "no reason given"
             raise MixlawError(
                 f"{path}: {loader.package} refuses it ({type(error).__name__}: {reason})",
-                "Export it (and its data) again; --debug shows where",
+                "Export it (and its data) again; --debug shows where it failed",
             ) from error
         _require_length(drawn, request)
         stages.append(StageCheck(stage.number, drawn.items, _lines(drawn, request, target, loader)))
@@ -148,18 +149,18 @@ def check(
 
 
 def _files(exported: Export, work: Path, file: Path | None, target: Target) -> list[Path]:
-    own = [rendered.path for rendered in exported.files]
-    assert all(path is not None for path in own)
+    exports = [rendered.path for rendered in exported.files if rendered.path is not None]
+    assert len(exports) == len(exported.files)
     if file is None:
-        return [path for path in own if path is not None]
-    given = file / target.filename if file.is_dir() else file
-    if len(own) == 1:
-        paths = [given]
+        return exports
+    first = file / target.filename if file.is_dir() else file
+    if len(exports) == 1:
+        paths = [first]
     else:
-        paths = [given.with_name(f"{given.stem}.stage-{n + 1}{given.suffix}") for n in range(len(own))]
+        paths = [first.with_name(f"{first.stem}.stage-{n + 1}{first.suffix}") for n in range(len(exports))]
     for path in paths:
         if not path.is_file():
-            raise InputError(f"{path} does not exist", "Give what `mixlaw export` was given with --out")
+            raise InputError(f"{path} does not exist", "Give the file that `mixlaw export --out` wrote")
     return paths
 
 
@@ -174,7 +175,7 @@ def _require_target(file: Path, target: Target) -> None:
     except InputError as error:
         raise InputError(
             f"{file}: is not a file of {target.name} ({error.message})",
-            f"Give what `mixlaw export --to {target.name}` was given with --out",
+            f"Give the file that `mixlaw export --to {target.name} --out` wrote",
         ) from None
     if target.data == STORE:
         # A missing token file is the loader's to refuse.
@@ -192,27 +193,27 @@ def _require_data(exported: Export, target: Target) -> None:
         if not Path(data.folder).is_dir() or not any(Path(data.folder).iterdir()):
             raise InputError(
                 f"{data.folder}: there is no {target.data} data of {data.domain}",
-                f"Write it: mixlaw export SPEC --to {target.name} --data DIR, and give the same --data here",
+                f"Write it: mixlaw export SPEC --to {target.name} --data DIR, and give the same data here (--data)",
             )
 
 
 def _require_length(drawn: Draws, request: DrawRequest) -> None:
     """Shares of windows of another length may be right, and the run is not."""
-    others = drawn.tokens_n[drawn.tokens_n != request.length]
-    if request.unit == "window" and len(others):
+    other_lengths = drawn.tokens_n[drawn.tokens_n != request.length]
+    if request.unit == "window" and len(other_lengths):
         raise MixlawError(
-            f"{request.file}: windows of {others[0]} tokens are drawn, not of the spec's sequence_length "
+            f"{request.file}: windows of {other_lengths[0]} tokens are drawn, not of the spec's sequence_length "
             f"{request.length}",
-            "Give the spec that the file and its data were exported from, or export it with --data elsewhere",
+            "Give the spec that the file and its data were exported from, or export them again into another folder",
         )
 
 
 def _lines(drawn: Draws, request: DrawRequest, target: Target, loader: Loader) -> tuple[DomainCheck, ...]:
     shares = drawn.shares
-    asked = {**request.stage.shares, **({UNKNOWN: 0.0} if shares.get(UNKNOWN) else {})}
+    expected = {**request.stage.shares, **({UNKNOWN: 0.0} if shares.get(UNKNOWN) else {})}
     return tuple(
         DomainCheck(name, share, shares[name], _tolerance(name, share, drawn, request, target, loader))
-        for name, share in asked.items()
+        for name, share in expected.items()
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from mixing.export.data_format import STORE
 from mixing.export.loader import DrawRequest, Draws, Loader
 from mixing.export.planning import Plan, StagePlan, apportion, document_mean, document_weights, items_of
-from mixing.export.rendering import TOKEN_BYTES, common_dtype, shard_paths
+from mixing.export.rendering import TOKEN_BYTES, common_dtype, shard_paths, without_none
 from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
 from mixing.export.text import count, json_rows, parse_json, take, weight
 from mixing.spec.model import MixSpec
@@ -25,9 +25,8 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
     (stage,) = stages
     total = items_of(spec, stage, "window")
     windows = apportion(stage.shares, total) if total else {}
-    means = {name: document_mean(spec, name) for name in stage.shares}
-    known = {name: mean for name, mean in means.items() if mean is not None}
-    documents = document_weights(stage.shares, known) if len(known) == len(means) else {}
+    means = {name: mean for name in stage.shares if (mean := document_mean(spec, name)) is not None}
+    documents = document_weights(stage.shares, means) if len(means) == len(stage.shares) else {}
     domains: list[dict[str, Any]] = []
     for name, share in stage.shares.items():
         entry: dict[str, Any] = {"name": name, "share": share}
@@ -53,7 +52,7 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
         "token_size": TOKEN_BYTES.get(dtype or ""),
         "domains": domains,
     }
-    values = {key: value for key, value in values.items() if value is not None}
+    values = without_none(values)
     return RenderedFile(
         json_rows(values),
         ("DatatroveFileDataset(file, seq_len, token_size=...), drawing `windows` of each domain of {file}",),
@@ -89,7 +88,7 @@ def read(text: str) -> Reading:
 
 
 def draw(request: DrawRequest) -> Draws:
-    """As many windows of every domain as the file says: the whole run."""
+    """Draw as many windows of every domain as the file asks for: the whole run."""
     from datatrove.utils.dataset import DatatroveFileDataset
 
     mix = json.loads(request.file.read_text(encoding="utf-8"))

@@ -92,17 +92,17 @@ def export(
     """
     out = Path(out) if out is not None else None
     target = target_named(to)
-    chosen = unit or target.units[0]
-    if chosen not in target.units:
+    drawn = unit or target.units[0]
+    if drawn not in target.units:
         raise InputError(
-            f"{target.name} draws {target.units[0]}s, not {chosen}s",
-            f"Leave out the unit, or use {target.units[0]}",
+            f"{target.name} draws {target.units[0]}s, not {drawn}s",
+            f"Leave out unit, or give {target.units[0]}",
         )
     if data_root is not None:
         spec = spec.with_data_root(data_root)
     planned = plan(
         spec,
-        chosen,
+        drawn,
         staged=target.staged,
         data=_data_folder(spec, target, data),
         own_folders=target.unweighted,
@@ -120,9 +120,9 @@ def export(
     )
     reads_store = target.data == STORE or (target.store_too and data is None)
     missing = _missing_shards(spec, planned) if reads_store else []
-    written = () if reads_store or target.data == OWN else _data(spec, target, planned)
-    absent = _absent_data(target, planned, written) if data is None else []
-    return Export(target.name, planned, files, (*notes, *missing, *absent), written)
+    own_data = () if reads_store or target.data == OWN else _data(spec, target, planned)
+    missing += _missing_data(target, planned, own_data) if data is None else []
+    return Export(target.name, planned, files, (*notes, *missing), own_data)
 
 
 def _data_folder(spec: MixSpec, target: Target, data: str | None) -> str | None:
@@ -147,7 +147,7 @@ def _data(spec: MixSpec, target: Target, planned: Plan) -> tuple[DomainData, ...
     return tuple(data.values())
 
 
-def _absent_data(target: Target, planned: Plan, data: Sequence[DomainData]) -> list[str]:
+def _missing_data(target: Target, planned: Plan, data: Sequence[DomainData]) -> list[str]:
     """A note for folders that are not here: right for a trainer elsewhere, wrong where nobody wrote them."""
     names = dict.fromkeys(item.domain for item in data if not Path(item.folder).is_dir())
     if not names:
@@ -157,10 +157,10 @@ def _absent_data(target: Target, planned: Plan, data: Sequence[DomainData]) -> l
         if target.is_written(planned.unit)
         else "write them with its own tools"
     )
-    absent = [item.folder for item in data if item.domain in names]
+    folders = [item.folder for item in data if item.domain in names]
     return [
         f"{target.name} reads a folder of {target.data} data per domain; not there yet: {', '.join(names)} "
-        f"(e.g. {absent[0]}); {how}"
+        f"(e.g. {folders[0]}); {how}"
     ]
 
 
@@ -185,12 +185,12 @@ def _missing_shards(spec: MixSpec, planned: Plan) -> list[str]:
         return []
     names = dict.fromkeys(name for stage in planned.stages for name in stage.shares)
     shards = [shard for name in names for shard in spec.domains[name].shards]
-    absent = [
+    missing = [
         shard.prefix for shard in shards if not os.path.isfile(f"{absolute_prefix(spec, shard.prefix)}.bin")
     ]
-    if not absent:
+    if not missing:
         return []
     return [
-        f"{len(absent)} of {len(shards)} token files are not on this machine, "
-        f"e.g. {absolute_prefix(spec, absent[0])}.bin"
+        f"{len(missing)} of {len(shards)} token files are not on this machine, "
+        f"e.g. {absolute_prefix(spec, missing[0])}.bin"
     ]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from mixing.atomic import replace_files
 from mixing.corpora.token_files import read_index
@@ -49,9 +48,9 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
     rows = items_of(spec, stage, unit)
     if rows is not None:
         arguments["rows"] = rows
-    needed = passes(spec, stage, unit, random=True)
-    if needed is not None:
-        arguments["passes"] = list(needed.values())
+    repeats = passes(spec, stage, unit, random=True)
+    if repeats is not None:
+        arguments["passes"] = list(repeats.values())
     if stage.folders is not None:
         arguments["folders"] = list(stage.folders.values())
     elif spec.data_root is not None and all(spec.domains[name].shards for name in stage.weights):
@@ -59,13 +58,13 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
     dtype = common_dtype(spec, stage)
     if dtype is not None:
         arguments["dtype"] = dtype
-    taken = "" if rows is None else f".take({rows})"
+    limit = "" if rows is None else f".take({rows})"
     kind = "packed sequences of one length" if unit == "window" else "whole documents, packed afterwards"
     return RenderedFile(
         json_text(arguments),
         (
             f"interleave_datasets(datasets, probabilities=..., seed={stage.seed}, "
-            f'stopping_strategy="all_exhausted"){taken}',
+            f'stopping_strategy="all_exhausted"){limit}',
             f"with the values of {{file}}; the rows of each dataset must be {kind}",
         ),
         arguments,
@@ -106,7 +105,8 @@ def read(text: str) -> Reading:
 
 
 def write(part: Part, folder: Path, on_tokens: OnTokens) -> None:
-    """Rows of `input_ids` (int32); with `take` also the columns that Axolotl wants of tokenised data."""
+    """Write rows of `input_ids` (int32); with `Part.take` also the columns that Axolotl wants of tokenised data."""
+    import pyarrow as pa
     from datasets.arrow_writer import ArrowWriter
 
     with ArrowWriter(path=str(folder / _file(part)), features=_features(part)) as writer:
@@ -125,7 +125,7 @@ def write(part: Part, folder: Path, on_tokens: OnTokens) -> None:
 
 
 def join(folder: Path, parts: Sequence[Part]) -> None:
-    """What `Dataset.save_to_disk` writes beside its files."""
+    """Write the files that `Dataset.save_to_disk` puts beside the data."""
     from datasets import DatasetInfo
 
     files = [_file(part) for part in parts if part.rows]
@@ -161,7 +161,7 @@ def _file(part: Part) -> str:
 
 
 def draw(request: DrawRequest) -> Draws:
-    """The first `items` rows."""
+    """Draw the first `items` rows."""
     mix = json.loads(request.file.read_text(encoding="utf-8"))
     stream = interleaved(mix).take(min(request.items, mix.get("rows", request.items)))
     items = [(row["domain"], row["tokens"]) for row in stream]
@@ -172,10 +172,10 @@ def interleaved(mix: dict[str, Any]) -> Any:
     """The stream of an exported file; each row has its `domain`, and `tokens` as their number."""
     from datasets import IterableDataset, interleave_datasets
 
-    passes = mix.get("passes") or [1] * len(mix["datasets"])
+    repeats = mix.get("passes") or [1] * len(mix["datasets"])
     sources = [
-        IterableDataset.from_generator(_rows, gen_kwargs={"mix": mix, "place": place, "passes": count})
-        for place, count in enumerate(passes)
+        IterableDataset.from_generator(_rows, gen_kwargs={"mix": mix, "place": place, "repeats": count})
+        for place, count in enumerate(repeats)
     ]
     return interleave_datasets(
         sources,
@@ -185,11 +185,11 @@ def interleaved(mix: dict[str, Any]) -> Any:
     )
 
 
-def _rows(mix: dict[str, Any], place: int, passes: int) -> Iterator[dict[str, Any]]:
+def _rows(mix: dict[str, Any], place: int, repeats: int) -> Iterator[dict[str, Any]]:
     """Rows of one dataset, shuffled anew in every pass."""
-    rows, count = _arrow(mix["folders"][place]) if "folders" in mix else _store(mix, place)
-    for epoch in range(passes):
-        for index in np.random.default_rng([mix["seed"], place, epoch]).permutation(count):
+    rows, size = _arrow(mix["folders"][place]) if "folders" in mix else _store(mix, place)
+    for epoch in range(repeats):
+        for index in np.random.default_rng([mix["seed"], place, epoch]).permutation(size):
             yield {"domain": mix["datasets"][place], "tokens": len(rows(int(index)))}
 
 

@@ -36,24 +36,27 @@ def import_spec(
     total_tokens: int | None = None,
     unit: str | None = None,
 ) -> MixSpec:
-    """The mix that `texts`, files of `target`, stand for: one file, or one per stage in order.
+    """The mix spec of `texts`, files of the target named `target`: one file, or one per stage in order.
 
-    With `like`, domains, sizes, files and whatever the files do not say are those of that spec; its decision is
-    kept only if the shares are still its. Otherwise domains are named as in the files, or after their paths, and
-    counts come from the `.idx` files where they are here. `total_tokens` is needed where neither says it;
-    `unit` corrects what the files' items are taken to be.
+    Args:
+        name: name of the spec, and of the file in its provenance.
+        like: a spec over the same domains, for all that the files do not say; its decision is kept only if its
+            shares are those of the files. Without it domains are named as in the files, or after their paths, and
+            counts come from the `.idx` files where these are on this machine.
+        total_tokens: training tokens, where neither the files nor `like` say.
+        unit: what the files' items are, window or document, where the files could mean either.
 
-    Raises InputError for files that are not the target's, for domains that `like` does not have, and where
-    something is missing.
+    Raises InputError for files that are not the target's, for domains that `like` does not have, and for values
+    that are missing.
     """
-    chosen = target_named(target)
-    if chosen.read is None:
-        raise InputError(f"{chosen.name}: its files do not carry a mix", "Import from another target")
-    if unit is not None and unit not in chosen.units:
-        raise InputError(f"{chosen.name} does not draw {unit}s", f"Units: {', '.join(chosen.units)}")
+    importer = target_named(target)
+    if importer.read is None:
+        raise InputError(f"{importer.name}: its files do not carry a mix", "Import from another target")
+    if unit is not None and unit not in importer.units:
+        raise InputError(f"{importer.name} does not draw {unit}s", f"Units: {', '.join(importer.units)}")
     readings = []
     for number, text in enumerate(texts, start=1):
-        reading = chosen.read(text)
+        reading = importer.read(text)
         if unit is not None and unit != reading.unit:
             # Items were counted as windows; the lengths of documents are not in the file.
             reading = replace(reading, unit=unit, total_tokens=None)
@@ -66,7 +69,7 @@ def import_spec(
     reading, starts = _joined(readings, like) if len(readings) > 1 else (readings[0], None)
     if like is not None:
         return _from_like(reading, starts, like, total_tokens)
-    provenance = Provenance(imported=f"{chosen.name}: {name}", versions=package_versions())
+    provenance = Provenance(imported=f"{importer.name}: {name}", versions=package_versions())
     return _from_file(reading, starts, name, total_tokens, provenance)
 
 
@@ -75,16 +78,17 @@ def _joined(readings: Sequence[Reading], like: MixSpec | None) -> tuple[Reading,
     if any(len(reading.stages) > 1 for reading in readings):
         raise InputError("several files, and one of them has stages already", "Give that file alone")
     lengths = [reading.total_tokens for reading in readings]
-    known = [length for length in lengths if length is not None]
+    stated = [length for length in lengths if length is not None]
     total: int | None = None
-    if len(known) == len(lengths):
-        ends = known if readings[0].cumulative else list(accumulate(known))
+    if len(stated) == len(lengths):
+        ends = stated if readings[0].cumulative else list(accumulate(stated))
         starts, total = [0, *ends[:-1]], ends[-1]
     elif like is not None and len(like.stages) == len(readings):
         starts = [stage.from_token for stage in like.stages]
     else:
         raise InputError(
-            "the files do not say where their stages start", "Give --like SPEC, which has as many stages"
+            "the files do not say where their stages start",
+            "Give a spec with as many stages as like (--like SPEC)",
         )
     stages = tuple(reading.stages[0] for reading in readings)
     # Every stage has a seed of its own; the run's is the first one's.
@@ -97,22 +101,22 @@ def _from_like(
     owners = _owners(like)
     weights = []
     for stage in reading.stages:
-        found: dict[str, float] = {}
+        of_stage: dict[str, float] = {}
         for entry in stage.entries:
             owner = _owner(entry, owners)
-            found[owner] = found.get(owner, 0.0) + entry.weight
-        weights.append(found)
+            of_stage[owner] = of_stage.get(owner, 0.0) + entry.weight
+        weights.append(of_stage)
     means = {name: document_mean(like, name) for name in like.domains}
     total = total_tokens or reading.total_tokens or like.total_tokens
     batch = reading.global_batch_tokens or like.global_batch_tokens
     stages = _stages(reading, starts, weights, means, batch)
     spec = _validated({**like.model_dump(), **_run(reading, like), **_shares(like.domains, stages, total)})
-    kept = len(stages) == len(like.stages) and all(
+    unchanged = len(stages) == len(like.stages) and all(
         abs(stage.shares.get(name, 0.0) - old.shares.get(name, 0.0)) < UNCHANGED
         for stage, old in zip(stages, like.stages, strict=True)
         for name in like.domains
     )
-    return spec if kept else spec.model_copy(update={"decision": None})
+    return spec if unchanged else spec.model_copy(update={"decision": None})
 
 
 def _owners(like: MixSpec) -> dict[str, str]:
@@ -138,8 +142,8 @@ def _owner(entry: Entry, owners: Mapping[str, str]) -> str:
         if key in owners:
             return owners[key]
     raise InputError(
-        f"{(entry.name or ' '.join(entry.paths))[:80]!r} is none of the domains or files of the spec given as --like",
-        "Give the spec that the file was exported from, or leave --like out",
+        f"{(entry.name or ' '.join(entry.paths))[:80]!r} is none of the domains or files of the spec `like`",
+        "Give the spec that the file was exported from (--like SPEC), or leave it out",
     )
 
 
@@ -151,21 +155,21 @@ def _stages(
     batch: int | None,
 ) -> list[Stage]:
     stages = []
-    for number, (stage, found) in enumerate(zip(reading.stages, weights, strict=True)):
-        shares = {name: value for name, value in found.items() if value > 0}
+    for number, (stage, values) in enumerate(zip(reading.stages, weights, strict=True)):
+        shares = {name: value for name, value in values.items() if value > 0}
         if reading.unit == "document":
-            known = {name: mean for name in shares if (mean := means.get(name)) is not None}
-            missing = [name for name in shares if name not in known]
+            known_means = {name: mean for name in shares if (mean := means.get(name)) is not None}
+            missing = [name for name in shares if name not in known_means]
             if missing:
                 raise InputError(
                     f"{missing[0]}: the file weighs documents, and their mean length is not known",
-                    "Give --like SPEC with its tokens and documents, or --unit window if items are packed",
+                    "Give like (--like SPEC) with its tokens and documents, or unit window (--unit) if items are packed",
                 )
-            shares = shares_of_documents(shares, known)
+            shares = shares_of_documents(shares, known_means)
         if stage.first_step and not batch:
             raise InputError(
                 "the file's stages start at steps, and the tokens of a batch are not known",
-                "Give --like SPEC with its global_batch_tokens",
+                "Give a spec with its global_batch_tokens as like (--like SPEC)",
             )
         total = math.fsum(shares.values())
         stages.append(
@@ -178,13 +182,13 @@ def _stages(
 
 
 def _run(reading: Reading, like: MixSpec | None) -> dict[str, Any]:
-    """What the file says of the run, else what `like` says."""
-    found = {}
+    """Length, batch and seed of the run: the file's, else those of `like`."""
+    run = {}
     for field in ("sequence_length", "global_batch_tokens", "seed"):
         value = getattr(reading, field)
-        found[field] = getattr(like, field) if value is None and like is not None else value
-    found["seed"] = found["seed"] or 0
-    return found
+        run[field] = getattr(like, field) if value is None and like is not None else value
+    run["seed"] = run["seed"] or 0
+    return run
 
 
 def _shares(domains: Mapping[str, Domain], stages: Sequence[Stage], total: int) -> dict[str, Any]:
@@ -193,7 +197,7 @@ def _shares(domains: Mapping[str, Domain], stages: Sequence[Stage], total: int) 
     if starts[0] != 0 or any(first >= second for first, second in pairwise([*starts, total])):
         raise InputError(
             f"stages that start at {', '.join(map(str, starts))} do not fit into {total} tokens",
-            "Give --tokens N, or a spec of that run as --like",
+            "Give total_tokens (--tokens N), or a spec of that run as like (--like SPEC)",
         )
     means = mean_shares(stages, total, domains)
     return {
@@ -219,23 +223,25 @@ def _from_file(
 ) -> MixSpec:
     total = total_tokens or reading.total_tokens
     if total is None:
-        raise InputError("the file does not say how many tokens are trained on", "Give --tokens N")
+        raise InputError(
+            "the file does not say how many tokens are trained on", "Give total_tokens (--tokens N)"
+        )
     names = _names([entry for stage in reading.stages for entry in stage.entries])
     paths: dict[str, list[str]] = {}
     caps: dict[str, float] = {}
     weights: list[dict[str, float]] = []
     for stage in reading.stages:
-        found: dict[str, float] = {}
+        of_stage: dict[str, float] = {}
         for entry in stage.entries:
             domain = names[entry]
-            found[domain] = found.get(domain, 0.0) + entry.weight
+            of_stage[domain] = of_stage.get(domain, 0.0) + entry.weight
             paths.setdefault(domain, []).extend(path for path in entry.paths if path not in paths[domain])
             if entry.max_epochs:
                 caps[domain] = entry.max_epochs
-        weights.append(found)
-    root = _root([path for found in paths.values() for path in found])
+        weights.append(of_stage)
+    root = _root([path for files in paths.values() for path in files])
     domains = {
-        domain: _domain(found, root, caps.get(domain), reading.dtype) for domain, found in paths.items()
+        domain: _domain(files, root, caps.get(domain), reading.dtype) for domain, files in paths.items()
     }
     means = {
         domain: entry.tokens / entry.documents if entry.tokens and entry.documents else None

@@ -26,16 +26,16 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
     """
     (stage,) = stages
     length, _ = run_length(spec, "LitData cuts its chunks into blocks of that length", batch=False)
-    needed = passes(spec, stage, "window", random=True) or {}
+    repeats = passes(spec, stage, "window", random=True) or {}
     streams = [
         {
             "name": name,
             "input_dir": data_folder(stage, name),
-            "weight": share / needed.get(name, 1),
+            "weight": share / repeats.get(name, 1),
             "seed": stage.seed + number,
         }
         for name, share in stage.weights.items()
-        for number in range(needed.get(name, 1))
+        for number in range(repeats.get(name, 1))
     ]
     arguments = {
         "streams": streams,
@@ -59,16 +59,16 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
 def read(text: str) -> Reading:
     """Inverse of `render`: the streams of one domain are one entry."""
     data = parse_json(text)
-    found: dict[str, Entry] = {}
+    entries: dict[str, Entry] = {}
     for index, stream in enumerate(take(data, "streams", list)):
         name, path = take(stream, "name", str), take(stream, "input_dir", str)
         part = weight(take(stream, "weight", (int, float)), f"streams.{index}.weight")
-        sofar = found[name].weight if name in found else 0.0
-        found[name] = Entry(name, (path,), sofar + part)
+        earlier = entries[name].weight if name in entries else 0.0
+        entries[name] = Entry(name, (path,), earlier + part)
     blocks, length = count(data, "blocks"), count(data, "block_size")
     return Reading(
         "window",
-        (FileStage(0, tuple(found.values())),),
+        (FileStage(0, tuple(entries.values())),),
         total_tokens=blocks * length if blocks and length else None,
         sequence_length=length,
         seed=count(data, "seed", 0),
@@ -76,11 +76,11 @@ def read(text: str) -> Reading:
 
 
 CHUNK_TOKENS = 1 << 24
-"""Tokens of a chunk; what does not fill a block at its end is lost."""
+"""Tokens of a chunk; a rest at its end that does not fill a block is lost."""
 
 
 def write(part: Part, folder: Path, on_tokens: OnTokens) -> None:
-    """Chunks named after the part, and their index under a hidden name."""
+    """Write chunks of ids (int32) named after the part, and their index under a hidden name."""
     import torch
     from litdata.streaming.item_loader import TokensLoader
     from litdata.streaming.writer import BinaryWriter
@@ -102,10 +102,10 @@ def write(part: Part, folder: Path, on_tokens: OnTokens) -> None:
 
 
 def join(folder: Path, parts: Sequence[Part]) -> None:
-    """One index of all chunks, in the order of the parts."""
-    found = [json.loads((folder / _index(part)).read_bytes()) for part in parts if part.rows]
-    index = {"chunks": [chunk for one in found for chunk in one["chunks"]]}
-    index["config"] = found[0]["config"] if found else {}
+    """Write one index of all chunks, in the order of the parts."""
+    indexes = [json.loads((folder / _index(part)).read_bytes()) for part in parts if part.rows]
+    index = {"chunks": [chunk for own in indexes for chunk in own["chunks"]]}
+    index["config"] = indexes[0]["config"] if indexes else {}
     replace_files({folder / "index.json": json.dumps(index, sort_keys=True).encode()})
 
 
@@ -114,7 +114,7 @@ def _index(part: Part) -> str:
 
 
 def draw(request: DrawRequest) -> Draws:
-    """The first `items` blocks; which stream each is from, LitData's own state tells."""
+    """Draw the first `items` blocks; LitData's own state says which stream each is from."""
     mix = json.loads(request.file.read_text(encoding="utf-8"))
     combined = combined_of(mix)
     blocks = iter(combined)

@@ -17,13 +17,13 @@ from mixing.export.data_format import DataFormat, Writer, leave_as_it_is
 from mixing.export.loader import DrawRequest, Draws, Loader
 from mixing.export.parts import OnTokens, Part
 from mixing.export.planning import Plan, StagePlan, items_of, passes
-from mixing.export.rendering import data_folder, last_step
+from mixing.export.rendering import data_folder, last_step, without_none
 from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
 from mixing.export.text import json_text, parse_json, take, weight
 from mixing.spec.model import MixSpec
 
 NOTICED = 5e-4
-"""Differences between asked and realised shares from which on the user is told."""
+"""Difference between asked and realised share above which the user gets a note."""
 
 
 def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFile:
@@ -37,24 +37,24 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
         name: {"path": f"{glob.escape(data_folder(stage, name))}/*.array_record", "weight": share}
         for name, share in stage.weights.items()
     }
-    needed = passes(spec, stage, plan.unit, random=False)
+    repeats = passes(spec, stage, plan.unit, random=False)
     settings = {
         "tokenize_train_data": plan.unit == "document",
         "max_target_length": spec.sequence_length,
         # The mix ends with the first domain that does, so all are repeated as often as the one read most.
-        "num_epoch": max(needed.values()) if needed else None,
+        "num_epoch": max(repeats.values()) if repeats else None,
         "data_shuffle_seed": stage.seed,
         "steps": last_step(spec, stage),
     }
-    known = {key: value for key, value in settings.items() if value is not None}
-    flags = " ".join(f"{key}={value}" for key, value in known.items())
+    settings = without_none(settings)
+    flags = " ".join(f"{key}={value}" for key, value in settings.items())
     return RenderedFile(
         json_text(mix),
         (
             "MaxText's train command with dataset_type=grain grain_file_type=arrayrecord "
             f"grain_train_mixture_config_path={{file}} {flags}",
         ),
-        {**known, "items": items_of(spec, stage, plan.unit)},
+        {**settings, "items": items_of(spec, stage, plan.unit)},
         tuple(_coarse(stage.weights)),
     )
 
@@ -91,7 +91,7 @@ OPTIONS = "group_size:1"
 
 
 def write(part: Part, folder: Path, on_tokens: OnTokens) -> None:
-    """One file of as many records as the part has windows."""
+    """Write one file of records, each a `tf.train.Example` with one window of ids."""
     if not part.rows:
         return
     from array_record.python.array_record_module import ArrayRecordWriter
@@ -129,18 +129,18 @@ def _message() -> Any:
     file = descriptor_pb2.FileDescriptorProto(name="mixlaw/example.proto", package="mixlaw", syntax="proto3")
 
     def message(name: str, parent: Any = None) -> Any:
-        made = file.message_type.add() if parent is None else parent.nested_type.add()
-        made.name = name
-        return made
+        descriptor = file.message_type.add() if parent is None else parent.nested_type.add()
+        descriptor.name = name
+        return descriptor
 
     def add(
         owner: Any, name: str, number: int, kind: Any, type_name: str = "", repeated: bool = False
     ) -> Any:
         label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
-        made = owner.field.add(name=name, number=number, type=kind, label=label)
+        descriptor = owner.field.add(name=name, number=number, type=kind, label=label)
         if type_name:
-            made.type_name = f".mixlaw.{type_name}"
-        return made
+            descriptor.type_name = f".mixlaw.{type_name}"
+        return descriptor
 
     add(message("Int64List"), "value", 1, field.TYPE_INT64, repeated=True).options.packed = True
     feature = message("Feature")
@@ -159,7 +159,7 @@ def _message() -> Any:
 
 
 def draw(request: DrawRequest) -> Draws:
-    """The first `items` records."""
+    """Draw the first `items` records."""
     items = [
         (name, len(ids_of(record)))
         for name, record in islice(iter(mixed(request)), min(request.items, request.settings["items"]))

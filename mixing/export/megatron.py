@@ -94,7 +94,7 @@ def read(text: str) -> Reading:
 
 
 def draw(request: DrawRequest) -> Draws:
-    """The first `items` windows of the training blend."""
+    """Draw the first `items` windows of the training blend, built as `pretrain_gpt.py` does."""
     from megatron.core.datasets.blended_dataset import BlendedDataset
 
     dataset = training_dataset(request)

@@ -16,6 +16,7 @@ from mixing.export.rendering import (
     data_folder,
     run_length,
     steps,
+    without_none,
 )
 from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
 from mixing.export.text import count, parse_yaml, take, weight, yaml_text
@@ -29,7 +30,7 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
     """
     if len(stages) > 1:
         run_length(spec, "nanotron's stages start at steps")
-    written = []
+    data_stages = []
     for stage in stages:
         start = steps(spec, stage.first_token) or 0
         dataset: dict[str, Any] = {
@@ -40,15 +41,16 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
         if dtype is not None:
             dataset["token_size_in_bytes"] = TOKEN_BYTES[dtype]
         data = {"seed": stage.seed, "num_loading_workers": 1, "dataset": dataset}
-        written.append({"name": f"stage-{stage.number}", "start_training_step": start + 1, "data": data})
-    settings = {"sequence_length": spec.sequence_length, "train_steps": steps(spec, plan.tokens)}
-    known = {key: value for key, value in settings.items() if value is not None}
-    tokens = "".join(f" {key}: {value}" for key, value in known.items())
+        data_stages.append({"name": f"stage-{stage.number}", "start_training_step": start + 1, "data": data})
+    settings = without_none(
+        {"sequence_length": spec.sequence_length, "train_steps": steps(spec, plan.tokens)}
+    )
+    tokens = "".join(f" {key}: {value}" for key, value in settings.items())
     beside = f", and tokens:{tokens}" if tokens else ""
     return RenderedFile(
-        yaml_text({"data_stages": written}),
+        yaml_text({"data_stages": data_stages}),
         (f"run_train.py --config-file CONFIG.yaml, with data_stages from {{file}}{beside}",),
-        known,
+        settings,
     )
 
 
@@ -73,7 +75,10 @@ def read(text: str) -> Reading:
 
 
 def write(part: Part, folder: Path, on_tokens: OnTokens) -> None:
-    """The part's tokens as they are: the documents of a `.ds` are those of the store."""
+    """Write datatrove's `.ds` and its `.index`: the part's tokens and documents as they are.
+
+    There is no `.metadata`: it would name a tokenizer to be downloaded.
+    """
     from datatrove.pipeline.tokens.tokenizer import TokenizedFile
 
     if not part.rows:

@@ -60,11 +60,11 @@ def _caps(domain: Domain, stage: StagePlan, name: str) -> dict[str, float]:
     """OLMo-core refuses a source without `ratio x requested` tokens, cut to whole ones, under its cap."""
     ratio, fraction = max(1.0, domain.max_epochs), min(1.0, domain.max_epochs)
     size = sum(shard.tokens for shard in stage.shards[name])
-    needed = int(stage.tokens * stage.shares[name])
-    if int(size * fraction * ratio) < needed:
+    requested = int(stage.tokens * stage.shares[name])
+    if int(size * fraction * ratio) < requested:
         # At the cap to the last token; a token more than the cap is rounding, not repetition.
-        least = (needed + 0.5) / size
-        ratio, fraction = (least, 1.0) if needed >= size else (1.0, min(1.0, least))
+        least = (requested + 0.5) / size
+        ratio, fraction = (least, 1.0) if requested >= size else (1.0, min(1.0, least))
     caps = {"max_repetition_ratio": ratio}
     return caps if fraction == 1 else {**caps, "max_source_fraction": fraction}
 
@@ -100,7 +100,7 @@ def read(text: str) -> Reading:
 
 
 def draw(request: DrawRequest) -> Draws:
-    """Every instance of the run, counted; up to `items` of them, evenly spread, are read."""
+    """Draw every instance of the run; up to `items` of them, evenly spread, are also read."""
     dataset = dataset_of(request)
     names = request.names
     prefixes = request.prefixes()

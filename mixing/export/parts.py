@@ -65,8 +65,8 @@ class Part:
         """Windows in the order they are written; None: as they are."""
         if self.take is None:
             return None
-        passes, left = divmod(self.take, max(1, self.held))
-        some = np.random.default_rng([self.take, self.held]).permutation(self.held)[:left]
+        passes, rest = divmod(self.take, max(1, self.held))
+        some = np.random.default_rng([self.take, self.held]).permutation(self.held)[:rest]
         return np.concatenate([np.tile(np.arange(self.held), passes), np.sort(some)])
 
     def blocks(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:

@@ -16,7 +16,7 @@ from mixing.spec.model import MixSpec
 from mixing.spec.shares import exceeds_cap
 
 Unit = Literal["window", "document"]
-"""What a trainer draws: packed windows of fixed length (a weight is a token share), or whole documents."""
+"""The items that a trainer draws: packed windows of one length (a weight is a token share), or whole documents."""
 
 LEAST_SHARE = 1e-18
 """Less than a token in the longest run a spec can describe: dropped like 0, and nothing underflows."""
@@ -46,7 +46,7 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class Plan:
-    """All stages for one target, and what the user should know about the conversion."""
+    """All stages for one target, and notes for the user about the conversion."""
 
     unit: Unit
     stages: tuple[StagePlan, ...]
@@ -114,7 +114,7 @@ def plan(
     own = own_folders and len(lengths) > 1
     stages = []
     for index, tokens in enumerate(lengths):
-        kept = [name for name in spec.domains if name in shares[index]]
+        names = [name for name in spec.domains if name in shares[index]]
         stages.append(
             StagePlan(
                 number=index + 1,
@@ -123,21 +123,21 @@ def plan(
                 # Trainers start each stage at sample 0 of a new stream: with the same seed it would be the
                 # same windows again.
                 seed=spec.seed if staged else spec.seed + index,
-                shares={name: shares[index][name] for name in kept},
+                shares={name: shares[index][name] for name in names},
                 weights=document_weights(
-                    {name: shares[index][name] for name in kept}, _document_means(spec, kept)
+                    {name: shares[index][name] for name in names}, _document_means(spec, names)
                 )
                 if unit == "document"
-                else {name: shares[index][name] for name in kept},
+                else {name: shares[index][name] for name in names},
                 epochs={
                     name: shares[index][name] * tokens / size
-                    for name in kept
+                    for name in names
                     if (size := _size(spec, name, shards[name][index]))
                 },
-                shards={name: shards[name][index] for name in kept},
+                shards={name: shards[name][index] for name in names},
                 folders=None
                 if data is None
-                else {name: _folder(data, spec, name, shards[name][index], index, own) for name in kept},
+                else {name: _folder(data, spec, name, shards[name][index], index, own) for name in names},
             )
         )
     return Plan(unit, tuple(stages), tuple(_notes(spec, stages, unit, staged)))
@@ -145,9 +145,9 @@ def plan(
 
 def _positive(shares: Mapping[str, float]) -> dict[str, float]:
     """Shares without zeros (no trainer needs them, and some refuse them), summing to 1."""
-    kept = {name: share for name, share in shares.items() if share > LEAST_SHARE}
-    total = math.fsum(kept.values())
-    return {name: share / total for name, share in kept.items()}
+    positive = {name: share for name, share in shares.items() if share > LEAST_SHARE}
+    total = math.fsum(positive.values())
+    return {name: share / total for name, share in positive.items()}
 
 
 def _rounded_starts(spec: MixSpec, multiple: int) -> list[int]:
@@ -202,23 +202,23 @@ def passes(spec: MixSpec, stage: StagePlan, unit: Unit, random: bool) -> dict[st
     items = items_of(spec, stage, unit)
     if items is None or stage.epochs.keys() != stage.shares.keys():
         return None
-    found = {}
+    counts = {}
     for name, weight in stage.weights.items():
         if unit == "window":
             length = spec.sequence_length or 1
-            there = sum(shard.tokens // length for shard in stage.shards[name])
-            there = there or (spec.domains[name].tokens or 0) // length
+            available = sum(shard.tokens // length for shard in stage.shards[name])
+            available = available or (spec.domains[name].tokens or 0) // length
         else:
             size = _size(spec, name, stage.shards[name]) or 0
-            there = int(size / (document_mean(spec, name) or 1))
-        drawn = weight * items
-        drawn += 4 * math.sqrt(drawn * (1 - weight)) if random else 1
-        found[name] = max(1, math.ceil(drawn / max(1, there)))
-    return found
+            available = int(size / (document_mean(spec, name) or 1))
+        demand = weight * items
+        demand += 4 * math.sqrt(demand * (1 - weight)) if random else 1
+        counts[name] = max(1, math.ceil(demand / max(1, available)))
+    return counts
 
 
 def items_of(spec: MixSpec, stage: StagePlan, unit: Unit) -> int | None:
-    """Windows or documents of a stage: what a trainer that counts items is told. None if not known."""
+    """Windows or documents of a stage, for a trainer that counts items. None if not known."""
     if unit == "window":
         return stage.tokens // spec.sequence_length if spec.sequence_length else None
     mean = math.fsum(weight * (document_mean(spec, name) or 0.0) for name, weight in stage.weights.items())
@@ -270,13 +270,15 @@ def _refuse_repetition(spec: MixSpec, shares: Sequence[Mapping[str, float]], len
 
 def _notes(spec: MixSpec, stages: Sequence[StagePlan], unit: Unit, staged: bool) -> list[str]:
     notes = []
-    written = sum(stage.tokens for stage in stages)
-    if written != spec.total_tokens:
+    total = sum(stage.tokens for stage in stages)
+    if total != spec.total_tokens:
         whole = "global batches" if spec.global_batch_tokens else "windows"
-        notes.append(f"total rounded from {spec.total_tokens} to {written} tokens: whole {whole}")
-    for stage, asked in zip(stages, spec.stages, strict=True):
-        if stage.first_token != asked.from_token:
-            notes.append(f"stage {stage.number} starts at token {stage.first_token}, not {asked.from_token}")
+        notes.append(f"total rounded from {spec.total_tokens} to {total} tokens: whole {whole}")
+    for stage, original in zip(stages, spec.stages, strict=True):
+        if stage.first_token != original.from_token:
+            notes.append(
+                f"stage {stage.number} starts at token {stage.first_token}, not {original.from_token}"
+            )
     for name, domain in spec.domains.items():
         reads = [stage for stage in stages if name in stage.shares]
         if not reads:

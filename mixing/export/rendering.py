@@ -70,10 +70,10 @@ def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def run_length(spec: MixSpec, why: str, batch: bool = True) -> tuple[int, int]:
     """Sequence length and (unless not needed) tokens per global batch. InputError, with `why`, without them."""
-    needed = {"sequence_length": spec.sequence_length}
+    required = {"sequence_length": spec.sequence_length}
     if batch:
-        needed["global_batch_tokens"] = spec.global_batch_tokens
-    for name, value in needed.items():
+        required["global_batch_tokens"] = spec.global_batch_tokens
+    for name, value in required.items():
         if value is None:
             raise InputError(f"{name}: is missing: {why}", "Add it to the spec")
     return spec.sequence_length or 1, spec.global_batch_tokens or 1

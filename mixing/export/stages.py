@@ -21,13 +21,13 @@ def divide_shards(
     if len(reading) < 2 or len(filled) < len(reading):
         return None
     supply = sum(shard.tokens for shard in filled)
-    asked = sum(demands[stage] for stage in reading)
-    missing = {stage: supply * demands[stage] / asked for stage in reading}
+    demand = sum(demands[stage] for stage in reading)
+    missing = {stage: supply * demands[stage] / demand for stage in reading}
     owner: dict[str, int] = {}
     empty = set(reading)
-    for left, shard in zip(range(len(filled), 0, -1), sorted(filled, key=_by_size), strict=True):
+    for remaining, shard in zip(range(len(filled), 0, -1), sorted(filled, key=_by_size), strict=True):
         # As many shards as stages without one: from here on each of those gets one.
-        candidates = empty if left <= len(empty) else set(reading)
+        candidates = empty if remaining <= len(empty) else set(reading)
         stage = max(sorted(candidates), key=lambda stage: missing[stage])
         owner[shard.prefix] = stage
         missing[stage] -= shard.tokens

@@ -14,7 +14,7 @@ from mixing.export.data_format import DataFormat, Writer
 from mixing.export.loader import DrawRequest, Draws, Loader
 from mixing.export.parts import OnTokens, Part
 from mixing.export.planning import Plan, StagePlan, items_of
-from mixing.export.rendering import data_folder, last_step, refuse_text
+from mixing.export.rendering import data_folder, last_step, refuse_text, without_none
 from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
 from mixing.export.text import count, parse_yaml, take, weight, yaml_text
 from mixing.spec.model import MixSpec
@@ -32,14 +32,15 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
         for name, share in stage.weights.items()
     }
     refuse_text(list((stage.folders or {}).values()), "${", "which LLM Foundry would fill in", streams)
-    dataset: dict[str, Any] = {
-        "max_seq_len": spec.sequence_length,
-        "shuffle": True,
-        "shuffle_seed": stage.seed,
-        "epoch_size": items_of(spec, stage, plan.unit),
-        "streams": streams,
-    }
-    dataset = {key: value for key, value in dataset.items() if value is not None}
+    dataset: dict[str, Any] = without_none(
+        {
+            "max_seq_len": spec.sequence_length,
+            "shuffle": True,
+            "shuffle_seed": stage.seed,
+            "epoch_size": items_of(spec, stage, plan.unit),
+            "streams": streams,
+        }
+    )
     settings = {key: value for key, value in dataset.items() if key != "streams"}
     last = last_step(spec, stage)
     return RenderedFile(
@@ -73,19 +74,19 @@ def read(text: str) -> Reading:
     )
 
 
-COLUMNS = {"tokens": "ndarray:int32"}
-SIZE_LIMIT = 1 << 26
+MDS_COLUMNS = {"tokens": "ndarray:int32"}
+SHARD_BYTES = 1 << 26
 """Bytes of an MDS shard."""
-EMPTY = b'{"shards": [], "version": 2}\n'
+EMPTY_INDEX = b'{"shards": [], "version": 2}\n'
 
 
 def write(part: Part, folder: Path, on_tokens: OnTokens) -> None:
-    """A folder of its own with MDS shards and their index."""
+    """Write a folder of MDS shards, samples with one window of `tokens` (int32), and their index."""
     if not part.rows:
         return
     from streaming import MDSWriter
 
-    with MDSWriter(out=str(folder / _folder(part)), columns=COLUMNS, size_limit=SIZE_LIMIT) as writer:
+    with MDSWriter(out=str(folder / _folder(part)), columns=MDS_COLUMNS, size_limit=SHARD_BYTES) as writer:
         done = 0
         for tokens, bounds in part.blocks():
             for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
@@ -95,7 +96,7 @@ def write(part: Part, folder: Path, on_tokens: OnTokens) -> None:
 
 
 def join(folder: Path, parts: Sequence[Part]) -> None:
-    """The index of all parts, in their order."""
+    """Write the index of all parts, in their order."""
     from streaming.base.util import merge_index
 
     (folder / "index.json").unlink(missing_ok=True)
@@ -103,7 +104,7 @@ def join(folder: Path, parts: Sequence[Part]) -> None:
     if indexes:
         merge_index(indexes, str(folder))
     else:
-        replace_files({folder / "index.json": EMPTY})
+        replace_files({folder / "index.json": EMPTY_INDEX})
 
 
 def _folder(part: Part) -> str:
@@ -111,7 +112,7 @@ def _folder(part: Part) -> str:
 
 
 def draw(request: DrawRequest) -> Draws:
-    """The first `items` samples of an epoch."""
+    """Draw the first `items` samples of an epoch."""
     dataset, names = dataset_of(request)
     samples = islice(iter(dataset), min(request.items, dataset.epoch_size))
     items = [(names[sample["stream"]], len(sample["tokens"])) for sample in samples]
@@ -122,7 +123,7 @@ def dataset_of(request: DrawRequest) -> tuple[Any, list[str]]:
     """The dataset, whose samples say their `stream`, and the streams' names."""
     from streaming import Stream, StreamingDataset
 
-    class Telling(StreamingDataset):  # type: ignore[misc]
+    class Labelled(StreamingDataset):  # type: ignore[misc]
         def get_item(self, sample_id: int, retry: int = 7) -> Any:
             shard, _ = self.spanner[sample_id]
             return {**super().get_item(sample_id, retry), "stream": int(self.stream_per_shard[shard])}
@@ -131,8 +132,8 @@ def dataset_of(request: DrawRequest) -> tuple[Any, list[str]]:
         dataset = dict(yaml.safe_load(file)["train_loader"]["dataset"])
     streams = dataset.pop("streams")
     dataset.pop("max_seq_len", None)
-    made = Telling(streams=[Stream(**stream) for stream in streams.values()], batch_size=1, **dataset)
-    return made, list(streams)
+    members = [Stream(**stream) for stream in streams.values()]
+    return Labelled(streams=members, batch_size=1, **dataset), list(streams)
 
 
 MDS = DataFormat("mds", Writer("streaming", "mosaicml-streaming==0.13.0", write, join, alone=True))

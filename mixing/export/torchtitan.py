@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from mixing.errors import InputError
 from mixing.export.data_format import OWN
 from mixing.export.planning import Plan, StagePlan, items_of
-from mixing.export.rendering import last_step
+from mixing.export.rendering import last_step, without_none
 from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
 from mixing.export.text import weight
 from mixing.spec.model import MixSpec
@@ -62,18 +62,19 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
     lines = "".join(
         f"    {json.dumps(name, ensure_ascii=False)}: {value!r},\n" for name, value in stage.weights.items()
     )
-    settings = {
-        "seq_len": spec.sequence_length,
-        "steps": last_step(spec, stage),
-        "seed": stage.seed,
-        "items": items_of(spec, stage, plan.unit),
-    }
-    known = {key: value for key, value in settings.items() if value is not None}
-    beside = ", ".join(f"{key}={value}" for key, value in known.items() if key != "items")
+    settings = without_none(
+        {
+            "seq_len": spec.sequence_length,
+            "steps": last_step(spec, stage),
+            "seed": stage.seed,
+            "items": items_of(spec, stage, plan.unit),
+        }
+    )
+    beside = ", ".join(f"{key}={value}" for key, value in settings.items() if key != "items")
     return RenderedFile(
         (DOCUMENTS if plan.unit == "document" else PACKED) % lines,
         (f"in torchtitan's config: dataset_mix(...) of {{file}}, and {beside}",),
-        known,
+        settings,
     )
 
 

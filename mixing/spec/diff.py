@@ -34,7 +34,7 @@ class Difference:
 
 def differences(first: MixSpec, second: MixSpec) -> list[Difference]:
     """Differences from `first` to `second`: the mix, then the run, the data, the decision, and provenance."""
-    found = [
+    changes = [
         *_mix(first, second),
         *_stages(first, second),
         *_run(first, second),
@@ -42,8 +42,8 @@ def differences(first: MixSpec, second: MixSpec) -> list[Difference]:
         *_decision(first.decision, second.decision),
     ]
     if first.provenance != second.provenance:
-        found.append(_fields("provenance", first.provenance, second.provenance))
-    return found
+        changes.append(_fields("provenance", first.provenance, second.provenance))
+    return changes
 
 
 def moved_share(first: MixSpec, second: MixSpec) -> float:

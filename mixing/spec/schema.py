@@ -50,10 +50,10 @@ def _describe(error: SchemaError) -> str:
     schema: Any = error.schema
     expected: Any = error.validator_value
     if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        known = list(schema.get("properties", {}))
-        field = next(name for name in error.instance if name not in known)
-        near = difflib.get_close_matches(field, known, n=1)
-        advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+        fields = list(schema.get("properties", {}))
+        field = next(name for name in error.instance if name not in fields)
+        near = difflib.get_close_matches(field, fields, n=1)
+        advice = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(fields)}"
         return f"{dotted([*path, field[:80]])}: is not a field; {advice}"
     if error.validator == "required" and isinstance(error.instance, dict):
         missing = next(name for name in expected if name not in error.instance)

@@ -287,7 +287,10 @@ def test_stages_that_start_nowhere(folder: Path, capsys: pytest.CaptureFixture[s
     export(load_spec(folder / "staged.yaml"), "megatron", folder / "blend.json")
     stages = [f"blend.stage-{number}.json" for number in (1, 2)]
     assert status_of("import", *stages, "--from", "megatron", "--tokens", "1M") == 2
-    assert "do not say where their stages start. Give --like SPEC" in capsys.readouterr().err
+    assert (
+        "do not say where their stages start. Give a spec with as many stages as like (--like SPEC)"
+        in capsys.readouterr().err
+    )
     (folder / "blend.stage-2.json").write_text('{"train": ["0", "/d/web"]}')
     assert status_of("import", *stages, "--from", "megatron", "--like", "staged.yaml") == 2
     assert "file 2: no item has a positive weight" in capsys.readouterr().err
