@@ -1,1 +1,1 @@
-"""Text and token ids wherever they lie: reading, the catalogue, token files."""
+"""Corpora of text and token ids: reading, the catalogue, token files."""

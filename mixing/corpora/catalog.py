@@ -1,6 +1,6 @@
-"""What the corpora hold: documents, bytes, duplicates, flaws, fingerprints; counted in one pass over them.
+"""The catalogue of the corpora: documents, bytes, duplicates, flaws and fingerprints, counted in one pass.
 
-Only digests (16 bytes a document) are kept, in a DuckDB file that may outgrow memory and is removed after.
+Only digests (16 bytes a document) are stored, in a DuckDB file that may outgrow memory and is removed afterwards.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ SCRATCH = ".catalog-"
 
 
 @dataclass(frozen=True)
-class Domain:
-    """One corpus in numbers.
+class DomainEntry:
+    """One domain of the catalogue.
 
     `documents` are those with text (blank and invalid ones apart), `bytes` their UTF-8 size, `duplicates` how
     many of them repeat another one exactly, `heldout_documents` how many the split holds out. `fingerprint`
@@ -61,8 +61,8 @@ class Domain:
 
 
 @dataclass(frozen=True)
-class Shared:
-    """Different texts that two domains both hold, exactly."""
+class Overlap:
+    """Number of distinct documents that two domains both hold, exactly."""
 
     domains: tuple[str, str]
     documents: int
@@ -70,30 +70,32 @@ class Shared:
 
 @dataclass(frozen=True)
 class Catalog:
-    """The corpora of a study, in its order. One without a version is of the first, and read."""
+    """The domains of a study, in its order, and what they share. A file without a version has version 1."""
 
     heldout_fraction: float
-    domains: tuple[Domain, ...]
-    shared: tuple[Shared, ...] = ()
+    domains: tuple[DomainEntry, ...]
+    shared: tuple[Overlap, ...] = ()
     version: int = VERSION
 
-    def __getitem__(self, name: str) -> Domain:
+    def __getitem__(self, name: str) -> DomainEntry:
         return next(domain for domain in self.domains if domain.name == name)
 
     def table(self) -> pl.DataFrame:
         """One row per domain, for people to read."""
-        columns = [field.name for field in dataclasses.fields(Domain)]
+        columns = [field.name for field in dataclasses.fields(DomainEntry)]
         return pl.DataFrame([asdict(domain) for domain in self.domains], infer_schema_length=None).select(
             columns
         )
 
     def to_json(self) -> str:
+        """Indented JSON, which `from_json` reads."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str, where: str = "catalog") -> Catalog:
-        """Raises InputError, naming `where`, for anything that `to_json` did not write; NewerState for what a
-        later mixlaw wrote.
+        """The catalogue in `to_json`'s text.
+
+        Raises InputError, naming `where`, for any other text; NewerState for the text of a later mixlaw.
         """
         if (version := version_in(text, "version")) is not None:
             check_version(where, version, VERSION, "Delete it and run again: it is counted afresh")
@@ -136,13 +138,13 @@ def scan(
         return previous
 
     with _digest_table(scratch) as table:
-        progress = ByteProgress(on_progress, sum(found.bytes for found in surveys))
+        progress = ByteProgress(on_progress, sum(survey.bytes for survey in surveys))
         domains = [
-            _count(number, source, found, heldout_fraction, table, progress)
-            for number, (source, found) in enumerate(zip(sources, surveys, strict=True))
+            _count(number, source, survey, heldout_fraction, table, progress)
+            for number, (source, survey) in enumerate(zip(sources, surveys, strict=True))
         ]
         shared = tuple(
-            Shared((names[a], names[b]), count) for a, b, count in table.execute(_SHARED).fetchall()
+            Overlap((names[a], names[b]), count) for a, b, count in table.execute(_SHARED).fetchall()
         )
     progress.finish()
     return Catalog(heldout_fraction, tuple(domains), shared)
@@ -166,7 +168,8 @@ def _still_holds(
 ) -> bool:
     then = [(domain.name, domain.role, domain.files_fingerprint) for domain in catalog.domains]
     now = [
-        (source.name, source.role, found.fingerprint) for source, found in zip(sources, surveys, strict=True)
+        (source.name, source.role, survey.fingerprint)
+        for source, survey in zip(sources, surveys, strict=True)
     ]
     return then == now and catalog.heldout_fraction == heldout_fraction
 
@@ -174,11 +177,11 @@ def _still_holds(
 def _count(
     number: int,
     source: Source,
-    found: Survey,
+    survey: Survey,
     heldout_fraction: float,
     table: duckdb.DuckDBPyConnection,
     progress: ByteProgress,
-) -> Domain:
+) -> DomainEntry:
     tally = Tally()
     count = size = heldout = tokens = 0
     digests: list[bytes] = []
@@ -193,21 +196,21 @@ def _count(
             _insert(table, number, digests)
         progress.at(tally.bytes_read)
     _insert(table, number, digests)
-    progress.next(found.bytes)
+    progress.next(survey.bytes)
     if not count:
         places = ", ".join(shown(path) for path in source.paths)
-        flaws = f"{found.files} files, {tally.empty} blank documents, {tally.invalid_utf8} not UTF-8 text"
+        flaws = f"{survey.files} files, {tally.empty} blank documents, {tally.invalid_utf8} not UTF-8 text"
         raise InputError(
             f"domain {source.name!r} has no document with text in {places} ({flaws})",
             "Put text there, or correct its paths",
         )
     check_split(source.name, count, heldout, heldout_fraction)
     distinct, fingerprint = _distinct(table, number)
-    return Domain(
+    return DomainEntry(
         name=source.name,
         role=source.role,
-        files=found.files,
-        file_bytes=found.bytes,
+        files=survey.files,
+        file_bytes=survey.bytes,
         documents=count,
         bytes=size,
         duplicates=count - distinct,
@@ -215,7 +218,7 @@ def _count(
         invalid_utf8=tally.invalid_utf8,
         heldout_documents=heldout,
         fingerprint=fingerprint,
-        files_fingerprint=found.fingerprint,
+        files_fingerprint=survey.fingerprint,
         tokens=tokens or None,
         mean_tokens_per_document=tokens / count if tokens else None,
     )
@@ -269,15 +272,15 @@ def _digest_table(scratch: Path | None) -> Iterator[duckdb.DuckDBPyConnection]:
 
 @contextlib.contextmanager
 def _scratch_folder(parent: Path) -> Iterator[Path]:
-    """A folder that is gone afterwards; what a killed process left is removed by the next one."""
+    """A temporary folder; the next process removes one that a killed process left behind."""
     with contextlib.ExitStack() as cleanup:
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            for left in parent.glob(f"{SCRATCH}*"):
-                _remove_if_left(left)
+            for other in parent.glob(f"{SCRATCH}*"):
+                _remove_if_abandoned(other)
             folder = Path(tempfile.mkdtemp(prefix=SCRATCH, dir=parent))
             cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
-            # The kernel lets go of the lock whatever ends the process: so the living are told from the dead.
+            # The kernel releases the lock however the process ends, so a folder without a lock is abandoned.
             lock = cleanup.enter_context(open(folder / "lock", "w"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -288,7 +291,7 @@ def _scratch_folder(parent: Path) -> Iterator[Path]:
         yield folder
 
 
-def _remove_if_left(folder: Path) -> None:
+def _remove_if_abandoned(folder: Path) -> None:
     try:
         with open(folder / "lock") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

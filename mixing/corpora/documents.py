@@ -1,6 +1,6 @@
 """Corpora as streams of documents, and the split that holds some of them out.
 
-Read are JSON Lines (plain, .gz, .zst), Parquet, and text files of any kind (a file is a document), from
+Reads JSON Lines (plain, .gz, .zst), Parquet, and text files of any kind (a file is a document), from
 folders, single files and globs, in any mix. Memory holds one document (Parquet: one batch) at a time, so it
 stays flat as a corpus grows; a large text file is one document and is held whole.
 """
@@ -29,8 +29,9 @@ Role = Literal["general", "target"]
 JSON_LINES = {".jsonl", ".ndjson"}
 COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
 SNIFFED_BYTES = 8192
-"""A text file is taken for binary where its beginning holds a zero byte or is not UTF-8."""
+"""Bytes at the start of a text file; with a zero byte, or not UTF-8, they make the file binary."""
 PARQUET_ROWS = 256
+"""Rows that are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Document:
 
 @dataclass
 class Tally:
-    """What a reader passed over, and how far it is: `bytes_read` of the bytes that `survey_source` counts."""
+    """Documents that a reader skipped, and its progress: `bytes_read` of the bytes that `survey_source` counts."""
 
     empty: int = 0
     invalid_utf8: int = 0
@@ -94,11 +95,11 @@ def check_split(name: str, documents: int, heldout: int, fraction: float) -> Non
 
 def survey_source(source: Source) -> Survey:
     """Files, bytes and change fingerprint of a source, without reading it. Raises as `corpus_files`."""
-    found = survey(source.name, source.paths)
+    of_files = survey(source.name, source.paths)
     # Another text field is another corpus in the same files.
     read_as = source.text_field if source.tokens is None else repr(source.tokens)
-    fingerprint = hashlib.sha256(f"{found.fingerprint}\0{read_as}".encode()).hexdigest()
-    return Survey(found.files, found.bytes, fingerprint)
+    fingerprint = hashlib.sha256(f"{of_files.fingerprint}\0{read_as}".encode()).hexdigest()
+    return Survey(of_files.files, of_files.bytes, fingerprint)
 
 
 def contents(source: Source, tally: Tally) -> Iterator[Document | TokenDocument]:
@@ -182,7 +183,7 @@ def _whole(start: bytes, stream: IO[bytes]) -> str | None:
     """The text of a file that begins with `start`; None where it is binary or not UTF-8."""
     head = start or stream.read(SNIFFED_BYTES)
     try:
-        # Found out early, so that a large binary file is not read.
+        # Checked first, so that a large binary file is not read to its end.
         codecs.getincrementaldecoder("utf-8")().decode(head)
         return None if b"\0" in head else (head + stream.read()).decode().removeprefix("\ufeff")
     except UnicodeDecodeError:
@@ -250,11 +251,11 @@ def _parquet(file: File, source: Source, tally: Tally) -> Iterator[str | None]:
                     f"{where}: no column {source.text_field!r}", _other_fields(source.text_field, names)
                 )
             rows = max(table.metadata.num_rows, 1)
-            done = 0
+            rows_read = 0
             for batch in table.iter_batches(PARQUET_ROWS, columns=[source.text_field], use_threads=False):
                 yield from _column(batch.column(0), where, source.text_field, names, tally)
-                done += batch.num_rows
-                tally.bytes_read = start + file.size * done // rows
+                rows_read += batch.num_rows
+                tally.bytes_read = start + file.size * rows_read // rows
     except pa.ArrowException as error:
         raise InputError(
             f"{where} is not readable Parquet ({str(error).splitlines()[0]})", "Write this file again"

@@ -1,4 +1,4 @@
-"""Which files a corpus is made of, always in the same order, and whether any of them changed."""
+"""The files of a corpus, always in the same order, and a fingerprint that tells when one of them changed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class File:
 
 @dataclass(frozen=True)
 class Survey:
-    """What can be said of a corpus without reading it.
+    """Files and bytes of a corpus, counted without reading it.
 
     `fingerprint` changes when a file is added, removed, renamed, resized or written to; equal fingerprints
     mean that what was computed from the files still holds.
@@ -50,11 +50,11 @@ def corpus_files(name: str, paths: Iterable[Path]) -> Iterator[File]:
     for entry in entries:
         if any(parent in folders for parent in entry.parents):
             continue
-        found = False
+        empty = True
         for file in _walk(name, entry, ()):
-            found = True
+            empty = False
             yield file
-        if not found:
+        if empty:
             raise InputError(
                 f"domain {name!r}: {shown(entry)} holds no files",
                 "Put text there (.jsonl, .jsonl.gz, .jsonl.zst, .parquet or text files), or correct the path",
@@ -73,17 +73,18 @@ def survey(name: str, paths: Iterable[Path]) -> Survey:
 
 
 def folder_name(domain: str) -> str:
-    """The domain's folder: its name, made safe for paths, globs and lists; unlike for unlike names."""
+    """A domain's name made safe for paths, globs and lists; different names give different folders."""
     safe = re.sub(r"[^A-Za-z0-9_-]", "_", domain)[:64]
     return safe if safe == domain and safe else f"{safe}-{crc32(domain.encode()):08x}"
 
 
 def shown(path: Path) -> str:
-    """A path as it can be printed, whatever bytes its name holds."""
+    """A path that can be printed, also where its name is not UTF-8."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 
 def unreadable(name: str, path: Path, error: OSError) -> InputError:
+    """The error for a file of domain `name` that cannot be read."""
     return InputError(
         f"domain {name!r}: cannot read {shown(path)} ({error.strerror or error})",
         "Correct the file or its permissions, or leave it out",

@@ -1,4 +1,4 @@
-"""Reports of bytes done, not more often than a person can see."""
+"""Progress in bytes, reported at most ten times a second."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 
 Report = Callable[[int, int], None]
-"""Called with bytes done and bytes in all."""
+"""Called with the bytes done and the total."""
 
 SECONDS_BETWEEN_REPORTS = 0.1
 
 
 class ByteProgress:
-    """Adds up over several corpora and passes it on; does nothing without a `report`."""
+    """Adds up the progress over several corpora, of `total` bytes, for `report`; None: nobody listens."""
 
     def __init__(self, report: Report | None, total: int) -> None:
         self._report, self._total = report, total
@@ -20,15 +20,16 @@ class ByteProgress:
         self._reported_at = 0.0
 
     def at(self, done: int) -> None:
-        """So many bytes of the corpus at hand are done."""
+        """`done` bytes of the current corpus are done."""
         if self._report and time.monotonic() - self._reported_at >= SECONDS_BETWEEN_REPORTS:
             self._reported_at = time.monotonic()
             self._report(min(self._before + done, self._total), self._total)
 
     def next(self, size: int) -> None:
-        """The corpus at hand, of `size` bytes, is done."""
+        """The current corpus, of `size` bytes, is done."""
         self._before += size
 
     def finish(self) -> None:
+        """Report that everything is done."""
         if self._report:
             self._report(self._total, self._total)

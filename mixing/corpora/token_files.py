@@ -1,4 +1,4 @@
-"""Corpora that are token ids already: Megatron's `.bin` and `.idx`, and the raw `.npy` of OLMo-core.
+"""Corpora of token ids: Megatron's `.bin` and `.idx`, and the raw `.npy` of OLMo-core.
 
 Documents are streamed in the order of their files; memory holds a few megabytes of them at a time.
 """
@@ -30,16 +30,16 @@ TYPES = {1: "<u1", 2: "<i1", 3: "<i2", 4: "<i4", 5: "<i8", 8: "<u2"}
 CHUNK = 1 << 21
 """Tokens that are read and checked at once."""
 SUSPECT = 16
-"""Documents from which on one id at the end of all of them is no chance."""
-LOOKED_AT = 1 << 16
-"""Tokens at the start of a raw file that must not look like a wider type."""
+"""Number of documents from which on the same last id in all of them is no coincidence."""
+SNIFFED_TOKENS = 1 << 16
+"""Tokens at the start of a raw file that are checked for a wider type."""
 
 
 @dataclass(frozen=True)
 class TokenFiles:
-    """How a corpus of ids is read: its format, the vocabulary, and the id that ends a document.
+    """How a corpus of ids is read: its format, the vocabulary size, and the id that ends a document.
 
-    `dtype` is that of raw files; Megatron's index says its own.
+    `dtype` is the type of raw files; Megatron's index has its own.
     """
 
     kind: Kind
@@ -227,7 +227,7 @@ def _raw(path: Path, files: TokenFiles) -> NDArray[np.integer]:
             f"{shown(path)}: {size} bytes are no whole number of {dtype.name} ids", "Correct token_dtype"
         )
     tokens = _mapped(path, dtype)
-    start = np.asarray(tokens[:LOOKED_AT])
+    start = np.asarray(tokens[:SNIFFED_TOKENS])
     if dtype.itemsize < 4 and len(start) >= 64 and not start[1::2].any() and start[::2].any():
         raise InputError(
             f"{shown(path)}: every second {dtype.name} is 0, so its ids are of a wider type",

@@ -163,7 +163,7 @@ def _stages(
             if missing:
                 raise InputError(
                     f"{missing[0]}: the file weighs documents, and their mean length is not known",
-                    "Give like (--like SPEC) with its tokens and documents, or unit window (--unit) if items are packed",
+                    "Give like (--like SPEC) with its counts, or unit window (--unit window) if items are packed",
                 )
             shares = shares_of_documents(shares, known_means)
         if stage.first_step and not batch:

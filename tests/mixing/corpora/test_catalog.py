@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import mixing.corpora.catalog
-from mixing.corpora.catalog import Catalog, Shared, scan, with_tokens
+from mixing.corpora.catalog import Catalog, Overlap, scan, with_tokens
 from mixing.corpora.documents import Document, Role, Source, is_heldout
 from mixing.errors import InputError, MixlawError
 
@@ -59,7 +59,7 @@ def test_duplicates_across_domains(tmp_path: Path) -> None:
         source(corpus(tmp_path / "c", numbered(20, "other")), "c", "target"),
     ]
     catalog = scan(sources, FRACTION)
-    assert catalog.shared == (Shared(("a", "b"), 4),)
+    assert catalog.shared == (Overlap(("a", "b"), 4),)
     assert [domain.duplicates for domain in catalog.domains] == [10, 0, 0]
 
 
