@@ -24,7 +24,7 @@ from mixing.decision.result import Interval
 from mixing.fitting.cross_validation import held_out_predictions
 from mixing.fitting.engine import fit
 from mixing.laws import CMR, CMR_MONOTONE, CMR_REPLAY, CMR_STEADY, LAWS, RATIO, Law
-from mixing.laws.cmr import cmr_law
+from mixing.laws.reference import cmr_law
 from mixing.runs.increments import Increments
 from mixing.runs.points import Points
 from mixing.runs.read import read_runs

@@ -135,19 +135,3 @@ def _one_batch(law: Law, points: Points, losses_vn: Floats, splits: list[np.ndar
         for mask, solution in zip(splits, solutions, strict=True):
             predicted_vn[v, mask] = solution.predict(points.take(mask))[0]
     return predicted_vn
-
-
-def cross_validate(
-    model: LawOrRegressor, points: Points, losses_vn: Floats, kind: Kind, offsets_v: Floats | None = None
-) -> list[Score] | None:
-    """A Score per loss on held-out rows; None where the law cannot be cross-validated."""
-    result = held_out_predictions(model, points, losses_vn, kind)
-    if result is None:
-        return None
-    predicted_vn, mask = result
-    held = points.take(mask)
-    offsets_v = np.zeros(len(losses_vn)) if offsets_v is None else offsets_v
-    return [
-        score(p[mask], y[mask], held, float(o))
-        for p, y, o in zip(predicted_vn, losses_vn, offsets_v, strict=True)
-    ]

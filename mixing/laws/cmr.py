@@ -6,7 +6,7 @@ are exactly those, with exponents shared, so that a few ratios are enough and ev
 
     L(R, T) = sum_k [a_k + b_k * P(R; s)] * P_k(T),   P_0 = 1, P_1 = P(T; p), P_2 = P(T; p + gap)
 
-with P(x; s) = (x^s - 1)/s. The bilinear surface is ours; its slices are the paper's equations (laws.md 1.2 a, b).
+with P(x; s) = (x^s - 1)/s. The bilinear surface is ours; its slices are the paper's equations a and b.
 `cmr-steady` is the same surface with an expectation of p and gap, for budgets past the last checkpoint;
 `cmr-replay` has 1 - R in the place of R: the general loss answers to its own share, as in D-CPT (2406.01375).
 """
@@ -74,7 +74,7 @@ class Cmr(FormulaTraits):
         return tuple(f"{letter}{k}" for k in range(1 + self.token_powers) for letter in "ab")
 
     def usable(self, points: Points) -> NDArray[np.bool_]:
-        """Interior shares only: with R = 1 in, a ratio law degenerates (laws.md 1.3), and R = 0 has no power."""
+        """Interior shares only: with R = 1 in, a ratio law degenerates, and R = 0 has no power."""
         if np.isnan(points.target_n).all():
             return np.ones(len(points), dtype=bool)
         return points.interior()
@@ -173,23 +173,3 @@ CMR_REPLAY = replace(
 CMR_STEADY = replace(
     CMR, name="cmr-steady", title="CMR law, two powers of T, expected at -1/2 and 1/2", steady=True
 )
-
-
-def ratio_law(target_r: Floats, alpha: float, s: float, beta: float) -> Floats:
-    """Gu et al. eq. (a): L(R) = alpha*R^s + beta."""
-    return np.asarray(alpha * target_r**s + beta)
-
-
-def cmr_law(tokens: Floats | float, a4: float, s4: float, b3: float) -> Floats:
-    """Gu et al. eq. (d): R_CMR(T) = a4*T^s4 + b3, T in the paper's units of 0.2B tokens, clamped to [0, 1]."""
-    return np.asarray(np.clip(a4 * np.asarray(tokens, dtype=float) ** s4 + b3, 0.0, 1.0))
-
-
-def turning_time(a2: float, s2: float, a3: float, s3: float) -> float | None:
-    """Where a2*T^s2 + a3*T^s3 turns from rising to falling: T0 of eq. (c) as lambda grows; None: it never does."""
-    if s2 == s3 or a3 * s3 == 0 or -(a2 * s2) / (a3 * s3) <= 0:
-        return None
-    time = float((-(a2 * s2) / (a3 * s3)) ** (1 / (s3 - s2)))
-    # The term with the larger exponent rules the slope after T0: it must pull down.
-    later = a2 * s2 if s2 > s3 else a3 * s3
-    return time if later < 0 else None

@@ -3,17 +3,15 @@
     L(N, D, r) = E + A / N^alpha + B r^eta / D^beta + C / (r + eps)^gamma
 
 r is the share of the corpus whose loss is predicted. All coefficients are positive, so that L falls with N and D; it
-falls with r where the last term outweighs the third, which `falls_with_share` checks over a range.
+falls with r where the last term outweighs the third, which `mixing.laws.reference.falls_with_share` checks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq, minimize_scalar
 
 from mixing.arrays import Floats
 from mixing.laws.base import FormulaTraits, NotApplicable, Parameter
@@ -115,59 +113,3 @@ class DCpt(FormulaTraits):
     def _tokens(self, theta_bq: Floats, points: Points) -> Floats:
         tokens_bn = np.exp(-theta_bq[:, -2:-1] * np.log(points.tokens_n / points.token_unit))
         return np.asarray(tokens_bn * np.exp(theta_bq[:, -1:] * np.log(points.target_n)))
-
-
-Loss = Callable[[float], float]
-
-
-def largest_share(
-    general: Loss, base: float, tolerance: float, low: float = 0.01, high: float = 0.99
-) -> float:
-    """Use 1: the largest target share whose general loss is at most (1 + tolerance) times the base model's.
-
-    `general` gives the general loss at a target share r (the law at 1 - r); the tolerance is **relative** here. The
-    target loss falls with r, so the largest share has the least of it. 0 where no share passes.
-    """
-    limit = (1 + tolerance) * base
-    if general(high) <= limit:
-        return high
-    if general(low) > limit:
-        return 0.0
-    return float(brentq(lambda r: general(r) - limit, low, high))
-
-
-def share_of_scarce(target: Callable[[float, float], float], scarce: float, low: float = 0.01) -> float:
-    """Use 2: with only `scarce` target tokens to read once, D = scarce / r: the share of least target loss.
-
-    `target(r, tokens)` is the law of the target loss.
-    """
-    found = minimize_scalar(lambda r: target(r, scarce / r), bounds=(low, 1.0), method="bounded")
-    return float(found.x)
-
-
-def best_size(
-    loss: Callable[[float, float], float], compute: float, low: float = 1e6, high: float = 1e13
-) -> float:
-    """Use 3: parameters N of least loss at `compute` FLOPs, with D = compute / (6 N) tokens."""
-    found = minimize_scalar(
-        lambda x: loss(float(np.exp(x)), compute / (6 * float(np.exp(x)))),
-        bounds=(float(np.log(low)), float(np.log(high))),
-        method="bounded",
-    )
-    return float(np.exp(found.x))
-
-
-def learnability(initial_loss: float, rate: float, weights: tuple[float, float]) -> float:
-    """K = w1 / k1 + w2 k2 of a domain: k1 its initial loss, k2 how fast that falls."""
-    return weights[0] / initial_loss + weights[1] * rate
-
-
-def cross_domain(loss: float, scale: float, domain: float, power: float) -> float:
-    """The cross-domain law: the D-CPT loss of E, A, B, C common to all domains, and F / K^mu of this one."""
-    return float(loss + scale / domain**power)
-
-
-def falls_with_share(predict: Loss, low: float, high: float) -> bool:
-    """Whether a loss falls with its own share over a range: where it does not, the law must not be trusted."""
-    losses = [predict(float(r)) for r in np.linspace(low, high, 50)]
-    return bool((np.diff(losses) <= 0).all())

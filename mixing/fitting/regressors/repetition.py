@@ -15,31 +15,8 @@ from numpy.typing import NDArray
 from mixing.arrays import Floats
 from mixing.fitting.engine import fit
 from mixing.laws.base import Fitted, Law, Traits
+from mixing.laws.repetition import effective
 from mixing.runs.points import Points
-
-TOKEN_HALF_LIFE = 15.387756
-"""R_D: the repetitions after which a further one is worth 1/e of the first."""
-PARAMETER_HALF_LIFE = 5.309743
-"""R_N: the same for parameters in excess of what the unique tokens need."""
-
-
-def effective(amount: Floats | float, unique: Floats | float, half_life: float = TOKEN_HALF_LIFE) -> Floats:
-    """What `amount` is worth in fresh units when only `unique` are different (the same units)."""
-    amount, unique = np.asarray(amount, dtype=float), np.asarray(unique, dtype=float)
-    repeats = np.maximum(amount / np.maximum(unique, 1e-300) - 1, 0.0)
-    limited = np.where(np.isfinite(unique), unique, 0.0)
-    return np.asarray(np.minimum(amount, unique) + limited * half_life * -np.expm1(-repeats / half_life))
-
-
-def data_constrained_loss(params: float, tokens: float, unique: float) -> float:
-    """The paper's fit for C4 in nats (appendix A): loss of N parameters on D tokens of which U are unique."""
-    ln_a, ln_b, ln_e, alpha = 6.255414, 7.3049974, 0.6254804, 0.3526596
-    # The parameters that the unique tokens are compute-optimal for; those beyond are worth less, as repeats are.
-    balance = np.exp((ln_a - ln_b) / (2 * alpha))
-    useful = min(params, balance**2 * unique)
-    worth_params = effective(params, useful, PARAMETER_HALF_LIFE)
-    worth_tokens = effective(tokens, unique)
-    return float(np.exp(ln_e) + np.exp(ln_a) / worth_params**alpha + np.exp(ln_b) / worth_tokens**alpha)
 
 
 def effective_points(points: Points, unique_d: Floats, target: Sequence[int] = ()) -> Points:

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from mixing.errors import InputError, MixlawError
 from mixing.fitting.fit import fit, losses_of
-from mixing.fitting.regressors.repetition import effective
 from mixing.fitting.report import FitReport
 from mixing.fitting.selection import MODELS
 from mixing.laws import LAWS
+from mixing.laws.repetition import effective
 from mixing.runs.table import RunTable, make_table
 from mixing.test_problems import LANDSCAPES
 

@@ -11,8 +11,9 @@ from mixing.arrays import Floats
 from mixing.fitting.engine import fit
 from mixing.laws import CMR, CMR_MONOTONE, LAWS, RATIO
 from mixing.laws.base import NotApplicable
-from mixing.laws.cmr import Cmr, cmr_law, ratio_law, turning_time
+from mixing.laws.cmr import Cmr
 from mixing.laws.power import power, power_ds, power_dx
+from mixing.laws.reference import cmr_law, ratio_law, turning_time
 from mixing.runs.points import Points
 
 # v2 Table 5: a4, s4, b3 and the published critical ratio at T = 100 (20B tokens), per cent.

@@ -8,18 +8,20 @@ import pytest
 from mixing.arrays import Floats
 from mixing.fitting.engine import fit, fit_model
 from mixing.fitting.regressors import REGRESSORS
-from mixing.fitting.regressors.repetition import Repeated, data_constrained_loss, effective
+from mixing.fitting.regressors.repetition import Repeated
 from mixing.fitting.selection import MODELS
 from mixing.laws import LAWS
 from mixing.laws.base import Law, NotApplicable
-from mixing.laws.dcpt import (
+from mixing.laws.reference import (
     best_size,
     cross_domain,
+    data_constrained_loss,
     falls_with_share,
     largest_share,
     learnability,
     share_of_scarce,
 )
+from mixing.laws.repetition import effective
 from mixing.runs.points import Points
 
 SEARCHED = [law for law in LAWS.values() if law.name not in ("constant", "linear", "scheffe")]
@@ -123,7 +125,7 @@ def test_an_absent_source_counts_for_nothing_and_breaks_nothing() -> None:
 
 
 def test_repetition_golden() -> None:
-    """laws.md: the published fit's losses, as its authors' code gives them."""
+    """The published fit's losses, as its authors' code gives them."""
     assert data_constrained_loss(6.34e9, 242e9, 25e9) == pytest.approx(2.2256440889984477, abs=1e-12)
     assert data_constrained_loss(8.67e9, 178e9, 25e9) == pytest.approx(2.2269634075087867, abs=1e-12)
 
@@ -148,7 +150,7 @@ def test_a_law_in_effective_tokens() -> None:
 
 
 def test_d_cpt_golden_share() -> None:
-    """laws.md 2: chemistry, 1.8B, 10B tokens: within 3% of 2.8602 the largest share is 0.924."""
+    """Que et al. 2024: chemistry, 1.8B, 10B tokens: within 3% of 2.8602 the largest share is 0.924."""
     shares = np.array([0.90, 0.91, 0.92, 0.93, 0.94, 1.0])
     general = np.array([2.9052, 2.9193, 2.9376, 2.9644, 2.9848, 3.4667])
     interior = shares < 1
@@ -181,7 +183,7 @@ def test_the_other_uses_of_d_cpt() -> None:
 
 
 def test_the_cross_domain_form() -> None:
-    """laws.md 2: + F/K^mu with K = w1/k1 + w2 k2: what is harder to learn (smaller K) has the higher loss."""
+    """Que et al. 2024: + F/K^mu with K = w1/k1 + w2 k2: what is harder to learn (smaller K) has the higher loss."""
     easy, hard = learnability(2.0, 0.4, (1.0, 0.5)), learnability(4.0, 0.1, (1.0, 0.5))
     assert (easy, hard) == (pytest.approx(0.7), pytest.approx(0.3))
     assert cross_domain(1.5, 0.2, easy, 0.5) == pytest.approx(1.5 + 0.2 / 0.7**0.5)
