@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from mixing.decision.result import Binding, Decision, Prediction, Test
+from mixing.decision.binding import Binding
+from mixing.decision.result import Decision, Prediction, Test
 
 if TYPE_CHECKING:
     from flows.pipeline.result import Outcome

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mixing.decision.binding import Binding
 from mixing.decision.critical_ratio.cmr_law import CmrLaw
 from mixing.decision.question import Question
 
-Binding = Literal["tolerance", "turning_point", "bound", "repetition", "none"]
 Interval = tuple[float, float]
 
 

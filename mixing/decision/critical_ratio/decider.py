@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mixing.arrays import Floats
+from mixing.decision.binding import Binding
 from mixing.decision.critical_ratio.cmr_law import fit_cmr_law
 from mixing.decision.critical_ratio.evidence import (
     DRAWS,
@@ -32,7 +33,6 @@ from mixing.decision.critical_ratio.model_sizes import sizes_to_extend
 from mixing.decision.question import Question
 from mixing.decision.result import (
     Baseline,
-    Binding,
     CurvePoint,
     Decision,
     Interval,

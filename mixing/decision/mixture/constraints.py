@@ -10,11 +10,11 @@ import numpy as np
 from scipy.optimize import linprog
 
 from mixing.arrays import Floats
+from mixing.decision.binding import Binding
 from mixing.decision.mixture.bounds import Region
 from mixing.decision.mixture.loss_models import FittedLosses, Slice
 from mixing.decision.mixture.optimiser import Optimum, Problem, Protected, Search, optimise
 from mixing.decision.question import Question
-from mixing.decision.result import Binding
 from mixing.errors import InputError
 from mixing.runs.table import RunTable
 
