@@ -76,14 +76,14 @@ def plan_next(job: Job, count: int) -> NextPlan:
 
 def print_next_plan(job: Job, found: NextPlan, console: Console) -> None:
     """What is known, the runs to add, and the line of the study file that adds them."""
-    from flows.reports import wording as describe
+    from flows.reports import wording
 
-    console.print(f"now: {describe.ratio_line(found.decision)}")
+    console.print(f"now: {wording.ratio_line(found.decision)}")
     if not found.shares:
         console.print("no share is left to train: all lie close together")
         return
     console.print("train these next, the most telling first (token shares):")
     for mix in found.mixtures:
-        console.print(f"  {describe.shares(mix)}")
+        console.print(f"  {wording.shares(mix)}")
     listed = ", ".join(f"{share:g}" for share in sorted({*job.study.proxies.target_shares, *found.shares}))
     console.print(f"in {job.study.study}'s study file:\n  target_shares: [{listed}]")

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from flows.reports.progress import duration
 from flows.reports.tables import table
-from flows.reports.wording import BINDING, signed, span
+from flows.reports.wording import LIMITED_BY, signed, span
 from mixing.amounts import format_amount
 
 if TYPE_CHECKING:
@@ -39,15 +39,15 @@ def print_comparison(found: Comparison, console: Console) -> None:
     for name in dict.fromkeys([*a.epochs, *b.epochs]):
         rows.append((f"epochs of {name}", _number(a.epochs.get(name)), _number(b.epochs.get(name)), ""))
     rows.append(("tokens of the run", format_amount(a.total_tokens), format_amount(b.total_tokens), ""))
-    rows.append(("what binds", a.binding or "-", b.binding or "-", ""))
+    rows.append(("limited by", a.binding or "-", b.binding or "-", ""))
     rows.append(("law", a.law or "-", b.law or "-", ""))
     rows.append(("runs behind it", str(a.proxy_runs or "-"), str(b.proxy_runs or "-"), ""))
     rows.append(("  tokens trained", _count(a.proxy_tokens), _count(b.proxy_tokens), ""))
     rows.append(("  seconds of training", _seconds(a.proxy_seconds), _seconds(b.proxy_seconds), ""))
     console.print(table("Two mixes", ("", f"A {a.address}", f"B {b.address}", "B - A"), rows))
     for binding in dict.fromkeys(side.binding for side in (a, b)):
-        if binding in BINDING:
-            console.print(Text(f"{binding}: {BINDING[binding]}", style="dim"))
+        if binding in LIMITED_BY:
+            console.print(Text(f"{binding}: {LIMITED_BY[binding]}", style="dim"))
     console.print(f"B draws {found.moved:.1%} of the tokens from other domains than A")
     for said, why in (("question", found.question), ("data", found.data)):
         if why:

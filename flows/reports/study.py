@@ -1,4 +1,4 @@
-"""The closing screen of a study: runs, laws, the decision with its doubt, and where everything lies."""
+"""The closing screen of a study: the answer, why, the tables behind it, and where everything is."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from flows.reports import wording as describe
-from flows.reports.decision import print_baselines, print_decided, print_laws, print_not_yet, print_warnings
+from flows.reports import wording
+from flows.reports.conclusion import conclude
+from flows.reports.decision import print_baselines, print_conclusion, print_laws
 from flows.reports.tables import table
 from flows.settings.home import DEFAULT_HOME
 from flows.tracking.registry import CHALLENGER
@@ -24,56 +25,54 @@ if TYPE_CHECKING:
 
 
 def closing(outcome: Outcome, console: Console) -> None:
-    """Print the closing screen."""
+    """Print the closing screen: the answer, why, and what to do next; then the tables; then where things are."""
     decision = outcome.given.decision
-    header, rows = describe.run_rows(outcome)
+    console.print()
+    print_conclusion(conclude(decision, outcome.confirmation, outcome.given.fits.chosen), console)
+    for name, reason in outcome.failures.items():
+        console.print(Text(f"failed: {name}: {reason}", style="red"))
+    _runs(outcome, console)
+    print_laws(outcome.given.fits, console, most=4)
+    if decision.status == "decided":
+        _confirmation(outcome, console)
+        print_baselines(decision, console)
+    _places(outcome, console)
+
+
+def _runs(outcome: Outcome, console: Console) -> None:
+    header, rows = wording.run_rows(outcome)
     base = outcome.seen.base
     title = (
         "Runs: increments over the base model at their end, nats per token "
         f"(base: general {base['general']:.3f}, target {base['target']:.3f})"
     )
-    console.print()
     console.print(table(title, header, rows))
-    print_laws(outcome.given.fits, console, most=4)
-    if decision.status == "decided":
-        if note := describe.law_note(decision, outcome.given.fits.chosen):
-            console.print(Text(f"  {note}\n", style="dim"))
-        print_decided(decision, console)
-        _confirmation(outcome, console)
-        print_baselines(decision, console)
-    else:
-        print_not_yet(decision, console)
-    for name, reason in outcome.failures.items():
-        console.print(Text(f"failed: {name}: {reason}", style="red"))
-    print_warnings(decision.warnings, console)
-    _places(outcome, console)
 
 
 def _confirmation(outcome: Outcome, console: Console) -> None:
-    found = outcome.confirmation
-    if found is None:
+    confirmation = outcome.confirmation
+    if confirmation is None:
         return
     rows = []
-    for role, (value, low, high) in found.predicted.items():
-        observed = found.observed[role]
+    for role, (value, low, high) in confirmation.predicted.items():
+        observed = confirmation.observed[role]
         rows.append(
             (
                 role,
-                describe.signed(value),
-                describe.span(low, high, 4),
-                describe.signed(observed),
-                describe.signed(observed - value),
-                "yes" if found.inside(role) else "no",
+                wording.signed(value),
+                wording.span(low, high, 4),
+                wording.signed(observed),
+                wording.signed(observed - value),
+                "yes" if confirmation.inside(role) else "no",
             )
         )
-    title = f"Confirmation run at target share {found.target_share:g}, which no fit has seen"
+    title = f"Confirmation run at target share {confirmation.target_share:g}, which no fit has seen"
     header = ("increment", "predicted", "interval", "observed", "difference", "inside")
     console.print(table(title, header, rows))
 
 
 def _places(outcome: Outcome, console: Console) -> None:
     folder = outcome.job.folder
-    console.print()
     if outcome.spec is not None:
         console.print(f"mix spec   {_short(folder.mixspec)}")
         console.print(

@@ -13,13 +13,16 @@ from mixing.decision.result import Decision, Prediction, Test
 if TYPE_CHECKING:
     from flows.pipeline.result import Outcome
 
-BINDING: dict[Binding, str] = {
+LIMITED_BY: dict[Binding, str] = {
     "tolerance": "the general loss reaches its tolerance",
-    "turning_point": "above it, the general loss has not yet turned down at this budget",
-    "bound": "the range of trained shares, or a bound that was asked for, ends there",
-    "repetition": "the target text would be repeated beyond its max_epochs",
-    "none": "nothing: every share that was tried is feasible",
+    "turning_point": "above this share the general loss is still rising at this budget",
+    "bound": "the trained shares, or a bound that was asked for, end there",
+    "repetition": "text would be repeated beyond its max_epochs",
+    "none": "nothing: every share tried is feasible",
 }
+
+SMALL = 0.005
+"""Shares below this are left out where only the main ones are named."""
 
 TESTS = {"tolerance": "within the tolerance", "turning_point": "past the turning point"}
 
@@ -76,16 +79,6 @@ def test_line(test: Test) -> str:
     return f"{TESTS[test.name]}: up to {test.critical_ratio:.3f}{interval}{note}"
 
 
-def law_note(decision: Decision, chosen: Mapping[str, str]) -> str:
-    """Why the decision's law is not the one chosen in the table of laws; empty where it is."""
-    if set(chosen.values()) <= {decision.law}:
-        return ""
-    return (
-        f"the decision rests on {decision.law} and averages over published forms in the share, whatever has the *: "
-        "it needs a turning point, and an interval that knows of misfit (docs/laws.md)"
-    )
-
-
 def prediction_text(prediction: Prediction | None) -> str:
     """The predicted increment over the base model with its interval."""
     if prediction is None:
@@ -94,30 +87,39 @@ def prediction_text(prediction: Prediction | None) -> str:
     return f"{signed(prediction.increment)} ± {half:.4f}"
 
 
-def next_runs(decision: Decision) -> list[str]:
-    """The runs to add, one line each."""
-    return [shares(mixture) for mixture in decision.next_runs]
+def main_shares(mixture: Mapping[str, float], most: int = 8) -> str:
+    """`pile_cc 0.83, wikipedia_en 0.07, ...`, the largest first."""
+    ordered = sorted(((d, s) for d, s in mixture.items() if s >= SMALL), key=lambda pair: -pair[1])
+    return shares(dict(ordered[:most])) + (", ..." if len(ordered) > most else "")
+
+
+def limited_by(decision: Decision) -> str:
+    """What keeps the answer from going further: the binding test or bound, or a mixture's active constraints."""
+    if decision.share_intervals:
+        return "; ".join(decision.limits) or "nothing"
+    return LIMITED_BY[decision.binding]
+
+
+def not_yet_line(decision: Decision) -> str:
+    """`Not yet: these runs cannot support a ratio.` (or a mixture)"""
+    what = "a mixture" if any(len(mixture) > 2 for mixture in decision.next_runs) else "a ratio"
+    return f"Not yet: these runs cannot support {what}."
+
+
+def question_line(decision: Decision) -> str:
+    """`at 200,000,000 tokens, tolerance 0.02 nats, 12 runs, law cmr`"""
+    question = decision.question
+    # A table without a tokens column counts every run as one.
+    budget = [f"at {question.tokens:,} tokens"] if question.tokens > 1 else []
+    tolerance = [f"tolerance {question.tolerance:g} nats"] if question.general else []
+    return ", ".join([*budget, *tolerance, f"{decision.n_runs} runs", f"law {decision.law}"])
 
 
 def decision_markdown(outcome: Outcome) -> str:
     """The decision, as a page. The answer stands first: MLflow folds all but the first lines away."""
-    decision = outcome.given.decision
-    lines: list[str] = []
-    if decision.status == "decided":
-        lines += [
-            f"**Critical ratio (share of target tokens): {ratio_line(decision)}**",
-            "",
-            f"Recommended mix: {shares(decision.shares)}.  ",
-            f"What binds: {BINDING[decision.binding]}.  ",
-            f"Tolerance {decision.question.tolerance:g} nats at {decision.question.tokens:,} tokens; "
-            f"{decision.n_runs} runs; law `{decision.law}`.",
-            "",
-        ]
-    else:
-        lines += ["**Not yet: these runs cannot support a ratio.**", ""]
-    lines += [f"- {test_line(test)}" for test in decision.tests]
-    if decision.next_runs:
-        lines += ["", "Train these next:", ""] + [f"- {line}" for line in next_runs(decision)]
+    from flows.reports.conclusion import conclude
+
+    lines = conclude(outcome.given.decision, outcome.confirmation, outcome.given.fits.chosen).markdown()
     if outcome.confirmation is not None:
         lines += ["", "| confirmation | predicted | observed |", "|---|---|---|"]
         for role, (value, low, high) in outcome.confirmation.predicted.items():
@@ -126,6 +128,4 @@ def decision_markdown(outcome: Outcome) -> str:
     header, rows = run_rows(outcome)
     lines += ["", f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
     lines += [f"| {' | '.join(row)} |" for row in rows]
-    if decision.warnings:
-        lines += ["", *(f"> {warning}" for warning in decision.warnings)]
     return "\n".join(lines) + "\n"

@@ -31,7 +31,7 @@ def test_closing_screen(finished: Finished) -> None:
         "held-out error",
         "Critical ratio 0.",
         "90% interval [",
-        "what binds:",
+        "limited by:",
         "Confirmation run at target share",
         "replay 5%",
         "replay 50%",
@@ -255,7 +255,7 @@ def test_one_share_is_an_honest_not_yet(finished: Finished, tmp_path: Path) -> N
     done = mixlaw(home, "run", str(study))
     assert done.returncode == 0, done.stderr
     assert "Not yet" in done.stdout
-    assert "train these next" in done.stdout
+    assert "Train these next" in done.stdout
     assert decision_of(home / "tiny")["critical_ratio"] is None
     # What lies there is never the mix of another question.
     assert not (home / "tiny" / "mixspec.yaml").exists()

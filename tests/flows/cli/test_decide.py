@@ -74,7 +74,7 @@ def test_the_answer_is_printed_with_its_front_and_figures(
         "The best target loss for every general loss",
         "temperature 0.3",
         "best run (",
-        "Runs that would narrow it most",
+        "Most informative next runs",
         "no base rows",
     ):
         assert expected in out

@@ -207,8 +207,8 @@ def test_the_page_and_the_event(finished: Finished) -> None:
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=wanted)
     page = str(found[0].data)
-    assert page.startswith("**Critical ratio (share of target tokens): 0.")
-    assert page.index("Recommended mix") < page.index("Mix: `models:/tiny/1` (champion)") < page.index("![")
+    assert page.startswith("**Critical ratio 0.")
+    assert page.index("recommended mix") < page.index("Mix: `models:/tiny/1` (champion)") < page.index("![")
     assert "(data:image/png;base64," in page
     assert "| confirmation | predicted | observed |" in page
 
