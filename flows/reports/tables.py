@@ -43,7 +43,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], lef
         made.add_column(column, justify="left" if place < left else "right", overflow="fold")
     for row in rows:
         made.add_row(*row)
-    return Group(Text(title, style="bold"), Padding(made, (0, 0, 1, 2), expand=False))
+    return Group(Text(title, style="bold"), Padding(made, (0, 0, 0, 2), expand=False), Text())
 
 
 def plain(*parts: RenderableType) -> str:
