@@ -11,6 +11,7 @@ from scipy.stats import pearsonr, spearmanr
 from mixing.arrays import Floats
 from mixing.fitting.engine import fit, fit_model
 from mixing.laws.base import Law, LawOrRegressor, NotApplicable, Regressor
+from mixing.runs.budgets import common_budgets
 from mixing.runs.points import Points
 
 Kind = Literal["leave-mixture-out", "leave-largest-T", "leave-largest-N"]
@@ -40,7 +41,7 @@ def score(predicted_n: Floats, observed_n: Floats, points: Points, offset: float
     """Score predictions; `offset` is the base loss where losses are increments (it enters only `mre`)."""
     error_n = np.abs(predicted_n - observed_n)
     by_mixture = np.array([error_n[points.mixture_n == m].mean() for m in np.unique(points.mixture_n)])
-    last = points.tokens_n == _common_budget(points)
+    last = points.tokens_n == common_budgets(points.tokens_n)[-1]
     spearman = pearson = regret = None
     if last.sum() >= 3 and np.ptp(predicted_n[last]) > 0 and np.ptp(observed_n[last]) > 0:
         spearman = float(spearmanr(predicted_n[last], observed_n[last])[0])
@@ -60,12 +61,6 @@ def score(predicted_n: Floats, observed_n: Floats, points: Points, offset: float
         regret,
         float(by_mixture.std(ddof=1) / np.sqrt(len(by_mixture))) if len(by_mixture) > 1 else 0.0,
     )
-
-
-def _common_budget(points: Points) -> float:
-    """The largest budget that at least 0.8 times as many rows are at as at any."""
-    budgets, counts = np.unique(points.tokens_n, return_counts=True)
-    return float(budgets[counts >= 0.8 * counts.max()][-1])
 
 
 def folds(points: Points, kind: Kind) -> list[np.ndarray]:

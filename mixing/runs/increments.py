@@ -60,52 +60,63 @@ def increments(
     that size, or no run that has both losses.
     """
     general, target = dict(general), dict(target)
-    warnings = left_out(table, general | target)
-    rows = table.rows
-    sizes = table.trained["params"].drop_nulls().unique().sort().to_list()
-    if params is not None and sizes:
-        if params not in sizes:
-            raise InputError(
-                f"{table.source}: no runs of {params} parameters",
-                f"The table has {', '.join(map(str, sizes))}; a critical ratio at another size takes runs of three",
-            )
-        rows = rows.filter(pl.col("params").is_null() | (pl.col("params") == params))
-    elif len(sizes) > 1:
-        warnings.append(f"{len(sizes)} model sizes in the table; the answer is for the largest, {sizes[-1]}")
-        rows = rows.filter(pl.col("params").is_null() | (pl.col("params") == sizes[-1]))
-    one_size = RunTable(rows, table.source)
+    one_size, warnings = _of_one_size(table, params)
     general_losses, target_losses = one_size.weighted(general), one_size.weighted(target)
-    base = {}
-    for name, frame in (("general", general_losses), ("target", target_losses)):
-        losses = frame.filter(pl.col("tokens") == 0)["loss"]
-        if not len(losses):
-            raise InputError(
-                f"{table.source}: no base rows (tokens 0) for the {name} loss",
-                "Evaluate the base model before continual pre-training and add its losses with tokens 0",
-            )
-        base[name] = float(losses.mean())  # type: ignore[arg-type]
-    shares = [SHARE + d for d in table.domains]
-    joined = (
-        general_losses.filter(pl.col("tokens") > 0)
+    base = {"general": _base_loss(general_losses, "general", table.source)}
+    base["target"] = _base_loss(target_losses, "target", table.source)
+    both = _joined(general_losses, target_losses, table.source)
+    points = make_points(both, [SHARE + d for d in table.domains], target_domains)
+    return Increments(
+        points,
+        both["loss"].to_numpy() - base["general"],
+        both["target"].to_numpy() - base["target"],
+        replace(points, stderr_n=known_standard_errors(both["stderr_target"])),
+        tuple(both["run"]),
+        base,
+        (*left_out(table, general | target), *warnings),
+    )
+
+
+def _of_one_size(table: RunTable, params: int | None) -> tuple[RunTable, list[str]]:
+    """The runs of the size `params`, or of the largest, and those that name none."""
+    sizes = table.trained["params"].drop_nulls().unique().sort().to_list()
+    warnings: list[str] = []
+    if not sizes or (params is None and len(sizes) == 1):
+        return RunTable(table.rows, table.source), warnings
+    if params is None:
+        params = sizes[-1]
+        warnings.append(f"{len(sizes)} model sizes in the table; the answer is for the largest, {params}")
+    if params not in sizes:
+        raise InputError(
+            f"{table.source}: no runs of {params} parameters",
+            f"The table has {', '.join(map(str, sizes))}; a critical ratio at another size takes runs of three",
+        )
+    rows = table.rows.filter(pl.col("params").is_null() | (pl.col("params") == params))
+    return RunTable(rows, table.source), warnings
+
+
+def _base_loss(losses: pl.DataFrame, name: str, source: str) -> float:
+    base = losses.filter(pl.col("tokens") == 0)["loss"]
+    if not len(base):
+        raise InputError(
+            f"{source}: no base rows (tokens 0) for the {name} loss",
+            "Evaluate the base model before continual pre-training and add its losses with tokens 0",
+        )
+    return float(base.mean())  # type: ignore[arg-type]
+
+
+def _joined(general: pl.DataFrame, target: pl.DataFrame, source: str) -> pl.DataFrame:
+    """The checkpoints that have both losses, in an order that does not depend on the table's."""
+    both = (
+        general.filter(pl.col("tokens") > 0)
         .join(
-            target_losses.select("run", "tokens", "seed", pl.col("loss").alias("target"), "stderr"),
+            target.select("run", "tokens", "seed", pl.col("loss").alias("target"), "stderr"),
             on=["run", "tokens", "seed"],
             nulls_equal=True,
             suffix="_target",
         )
         .sort("run", "seed", "tokens")
     )
-    if not joined.height:
-        raise InputError(
-            f"{table.source}: no run has both losses", "Evaluate every run on all the named sets"
-        )
-    points = make_points(joined, shares, target_domains)
-    return Increments(
-        points,
-        joined["loss"].to_numpy() - base["general"],
-        joined["target"].to_numpy() - base["target"],
-        replace(points, stderr_n=known_standard_errors(joined["stderr_target"])),
-        tuple(joined["run"]),
-        base,
-        tuple(warnings),
-    )
+    if not both.height:
+        raise InputError(f"{source}: no run has both losses", "Evaluate every run on all the named sets")
+    return both

@@ -22,6 +22,7 @@ from mixing.fitting.engine import Solution, refit
 from mixing.fitting.selection import Candidate, candidates, select_law
 from mixing.laws import LAWS
 from mixing.laws.base import NotApplicable
+from mixing.runs.budgets import common_budgets
 from mixing.runs.points import Points, known_standard_errors, make_points
 from mixing.runs.table import SHARE, RunTable, left_out
 
@@ -266,12 +267,11 @@ def usual_budget(table: RunTable) -> int | None:
 
 
 def _common_budget(frame: pl.DataFrame, asked: float) -> float:
-    """The budget nearest to the asked one among those with (almost) the most runs."""
-    runs = frame.group_by("tokens").agg(pl.col("run").n_unique().alias("runs"))
-    common = runs.filter(pl.col("runs") >= 0.8 * pl.col("runs").max())
+    """The budget nearest to the asked one among those that almost all runs have reached."""
+    common_t = common_budgets(frame.select("run", "tokens").unique()["tokens"].to_numpy())
     if np.isinf(asked):
-        return float(common["tokens"].max())  # type: ignore[arg-type]
-    return float(common.sort((pl.col("tokens") / asked).log().abs(), -pl.col("tokens"))["tokens"][0])
+        return float(common_t[-1])
+    return float(min(common_t, key=lambda tokens: (abs(np.log(tokens / asked)), -tokens)))
 
 
 def fit_losses(
