@@ -39,7 +39,7 @@ class DomainEntry:
 
     `documents` are those with text (blank and invalid ones apart), `bytes` their UTF-8 size, `duplicates` how
     many of them repeat another one exactly, `heldout_documents` how many the split holds out. `fingerprint`
-    hashes the texts whatever their order; `files_fingerprint` the files' names, sizes and times. Tokens
+    hashes the texts in any order; `files_fingerprint` the files' names, sizes and times. Tokens
     (end-of-document tokens included) are None until the text is tokenised. Of a corpus of ids, `bytes` is the
     size of the ids.
     """

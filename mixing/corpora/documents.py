@@ -74,7 +74,7 @@ class Tally:
 
 
 def is_heldout(digest: bytes, fraction: float) -> bool:
-    """Whether a document is held out: its hash, as a uniform number, lies below `fraction`.
+    """Whether a document is held out: its hash, as a uniform number, is below `fraction`.
 
     A function of the text alone. So documents that are added later move no other document, exact duplicates
     share a side, and held-out text of one domain is never training text of another.

@@ -39,7 +39,7 @@ class Survey:
 def corpus_files(name: str, paths: Iterable[Path]) -> Iterator[File]:
     """The files of domain `name`: folders are walked (sorted, links followed), globs expanded (sorted).
 
-    Hidden files and folders (`.git`) are left out, and a path that lies inside another one is not read twice.
+    Hidden files and folders (`.git`) are left out, and a path inside another one is not read twice.
     Raises InputError, naming the domain and the path, for a path that does not exist, a glob without a match,
     a folder without a file, or anything that cannot be read.
     """

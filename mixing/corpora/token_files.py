@@ -69,10 +69,12 @@ class Index:
 
     @property
     def documents(self) -> int:
+        """Number of documents."""
         return len(self.bounds) - 1
 
     @property
     def tokens(self) -> int:
+        """Number of tokens, end-of-document ids included."""
         return int(self.bounds[-1])
 
 

@@ -41,6 +41,7 @@ class DomainCheck:
 
     @property
     def met(self) -> bool:
+        """Whether the realised share is within the tolerance."""
         return abs(self.realised - self.asked) <= self.tolerance
 
 
@@ -65,6 +66,7 @@ class Check:
 
     @property
     def met(self) -> bool:
+        """Whether every domain of every stage is within its tolerance."""
         return all(line.met for stage in self.stages for line in stage.lines)
 
 
@@ -130,22 +132,27 @@ def check(
         scratch.mkdir()
         most = min(items, items_of(spec, stage, exported.plan.unit) or items)
         request = DrawRequest(path, rendered.settings, spec, stage, exported.plan.unit, most, scratch)
-        try:
-            drawn = loader.draw(request)
-        except (MixlawError, KeyboardInterrupt):
-            raise
-        except Exception as error:
-            reason = " ".join(str(error).split())[:300] or "no reason given"
-            raise MixlawError(
-                f"{path}: {loader.package} refuses it ({type(error).__name__}: {reason})",
-                "Export it (and its data) again; --debug shows where it failed",
-            ) from error
+        drawn = _draw(loader, request)
         _require_length(drawn, request)
         stages.append(StageCheck(stage.number, drawn.items, _lines(drawn, request, target, loader)))
     if on_progress:
         on_progress(len(files), len(files))
     version = importlib.metadata.version(loader.package)
     return Check(target.name, f"{loader.package} {version}", exported.plan.unit, target.random, tuple(stages))
+
+
+def _draw(loader: Loader, request: DrawRequest) -> Draws:
+    """Items that the loader draws. Raises MixlawError, naming file and loader, where the loader fails."""
+    try:
+        return loader.draw(request)
+    except (MixlawError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300] or "no reason given"
+        raise MixlawError(
+            f"{request.file}: {loader.package} refuses it ({type(error).__name__}: {reason})",
+            "Export it (and its data) again; --debug shows where it failed",
+        ) from error
 
 
 def _files(exported: Export, work: Path, file: Path | None, target: Target) -> list[Path]:

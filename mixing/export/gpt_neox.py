@@ -73,7 +73,7 @@ def read(text: str) -> Reading:
         sequence_length=length,
         global_batch_tokens=tokens,
         seed=count(data, "seed", 0),
-        # train_iters counts from the start of the run, whatever the stage.
+        # train_iters counts from the start of the run, in every stage.
         cumulative=True,
     )
 

@@ -134,7 +134,7 @@ def _owners(like: MixSpec) -> dict[str, str]:
 def _owner(entry: Entry, owners: Mapping[str, str]) -> str:
     keys = [] if entry.name is None else [entry.name, entry.name.rpartition("/")[2]]
     for path in entry.paths:
-        # A folder may have a pattern after it; token files may lie in another folder than the spec's.
+        # A folder may have a pattern after it; token files may be in another folder than the spec's.
         parts = PurePosixPath(path).parts
         parts = parts[:-1] if parts and "*" in parts[-1] else parts
         keys += [path, *("/".join(parts[start:]) for start in range(1, len(parts)))]
@@ -262,7 +262,7 @@ def _from_file(
 
 
 def _names(entries: Sequence[Entry]) -> dict[Entry, str]:
-    """Names as in the file; else after the folder, or after the file where all lie in one folder."""
+    """Names as in the file; else after the folder, or after the file where all are in one folder."""
     parents = {PurePosixPath(entry.paths[0]).parent for entry in entries if entry.name is None}
     names = {}
     for entry in entries:
@@ -279,7 +279,7 @@ def _names(entries: Sequence[Entry]) -> dict[Entry, str]:
 
 
 def _root(paths: Sequence[str]) -> str | None:
-    """The deepest folder that all files lie in."""
+    """The deepest folder that holds all files."""
     if not paths or not all(path.startswith("/") for path in paths):
         return None
     parts = [PurePosixPath(path).parent.parts for path in paths]

@@ -70,7 +70,7 @@ def _start(spec: MixSpec, plan: Plan, stage: StagePlan) -> tuple[str, ...]:
     if length:
         flags.append(f"--seq-length {length}")
     if length and batch:
-        # Megatron counts iterations from the start of the run, whatever the stage.
+        # Megatron counts iterations from the start of the run, in every stage.
         flags += [f"--global-batch-size {batch // length}", f"--train-iters {plan.tokens // batch}"]
         starts = [str(later.first_token // batch) for later in plan.stages[1:]]
         if starts:

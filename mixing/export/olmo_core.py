@@ -36,7 +36,7 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
         caps = _caps(spec.domains[name], stage, name)
         sources.append({"source_name": name, "target_ratio": share, **caps, "paths": paths})
     settings = {
-        # More than whole batches would be spread evenly over the paths, whatever their ratios.
+        # More than whole batches would be spread evenly over the paths, against their ratios.
         "requested_tokens": stage.tokens,
         "global_batch_size": batch,
         "sequence_length": length,

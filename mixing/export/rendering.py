@@ -1,4 +1,4 @@
-"""What trainers' renderers share: paths of the data, lengths and steps of the run, and names that cannot be written."""
+"""Shared by the trainers' renderers: paths of the data, lengths and steps of the run, unwritable names."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def shard_paths(spec: MixSpec, stage: StagePlan, name: str, suffix: str = "") ->
     """
     if spec.data_root is None:
         raise InputError(
-            "data_root: is missing: this target needs the token files", "Add the folder they lie in"
+            "data_root: is missing: this target needs the token files", "Add the folder that has them"
         )
     shards = [shard for shard in stage.shards[name] if shard.tokens]
     if not shards:

@@ -124,6 +124,8 @@ def dataset_of(request: DrawRequest) -> tuple[Any, list[str]]:
     from streaming import Stream, StreamingDataset
 
     class Labelled(StreamingDataset):  # type: ignore[misc]
+        """Samples that name their stream."""
+
         def get_item(self, sample_id: int, retry: int = 7) -> Any:
             shard, _ = self.spanner[sample_id]
             return {**super().get_item(sample_id, retry), "stream": int(self.stream_per_shard[shard])}

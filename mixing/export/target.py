@@ -1,4 +1,4 @@
-"""What a trainer's module says of itself: how a mix is written in its file, read back, and drawn from."""
+"""The protocol of export targets: a trainer's file, the data it reads, and its own loader."""
 
 from __future__ import annotations
 

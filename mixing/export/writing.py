@@ -239,7 +239,7 @@ def _writing(folder: Path) -> Iterator[None]:
             )
         with open(folder / RECORDS / "lock", "w") as lock:
             try:
-                # The kernel lets go of it whatever ends the process.
+                # The kernel releases it however the process ends.
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise MixlawError(

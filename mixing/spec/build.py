@@ -29,7 +29,7 @@ from mixing.spec.validation import first_problem
 
 @dataclass(frozen=True)
 class DomainFacts:
-    """What a token store knows of one domain's training split (and the held-out shards, for validation).
+    """One domain of a token store: its training split, and the held-out shards for validation.
 
     `tokens` and `documents` count the training split; `shards` carry their own token counts.
     """

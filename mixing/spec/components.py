@@ -1,4 +1,4 @@
-"""What a mix spec is made of: shards, domains, stages, the decision behind it, and its provenance."""
+"""The components of a mix spec: shards, domains, stages, the decision behind it, and its provenance."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ Interval = tuple[float, float]
 
 
 class SpecComponent(BaseModel):
+    # No docstring: the JSON Schema would repeat it. Immutable, and unknown fields are refused.
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 

@@ -1,4 +1,4 @@
-"""What differs between two mix specs, as data and in words."""
+"""Differences between two mix specs, as data and in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a JSON Schema cannot say of a mix spec: sums, stages, paths, and counts that must agree."""
+"""Checks of a mix spec that a JSON Schema cannot express: sums, stages, paths, and counts that must agree."""
 
 from __future__ import annotations
 

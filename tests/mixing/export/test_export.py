@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from flows.reports.exports import export_summary, export_text, targets_table
 from mixing.errors import InputError, MixlawError
 from mixing.export.exporting import export
 from mixing.export.planning import document_weights, shares_of_documents
-from mixing.export.registry import TARGETS
+from mixing.export.registry import FORMATS, LOADERS, TARGETS
 from mixing.spec.build import build_spec
 from mixing.spec.model import MixSpec
 from tests.spec_examples import example_decision, example_spec, names, staged_spec
@@ -282,3 +284,21 @@ def test_sixty_domains_take_less_than_a_second(tmp_path: Path) -> None:
 
     taken = seconds_per_target(sixty_domains(), tmp_path)
     assert all(processor < 1 for _, processor in taken.values()), taken
+
+
+def test_an_export_needs_no_trainers_package_and_nothing_heavy() -> None:
+    code = (
+        "import sys, mixing.export.exporting, mixing.export.importing, mixing.export.writing; "
+        "heavy = {'torch', 'datasets', 'litdata', 'grain', 'streaming', 'scipy', 'polars', 'duckdb', 'pyarrow'}; "
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_loaders_and_formats_are_those_of_the_targets() -> None:
+    """Adding a trainer is a file and a line in TARGETS; `mixlaw check` and `--data` follow from it."""
+    assert {name: target.loader for name, target in TARGETS.items() if target.loader} == LOADERS
+    assert set(FORMATS) == {"arrow", "array_record", "litdata", "mds", "ds"}
+    for target in TARGETS.values():
+        assert target.data.name not in FORMATS or target.data is FORMATS[target.data.name]
+        assert target.is_written(target.units[0]) == (target.data.name in FORMATS)
