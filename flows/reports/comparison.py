@@ -90,7 +90,7 @@ def _predicted(role: str, a: Side, b: Side, same_base: bool) -> list[tuple[str, 
         return signed(found[key]) if key == "increment" else f"{found[key]:.4f}"
 
     def spread(found: dict | None) -> str:  # type: ignore[type-arg]
-        return "-" if found is None else span(*found["interval"], 4)
+        return "-" if found is None else span(found["interval"][0], found["interval"][1], 4)
 
     by = signed(two["increment"] - one["increment"]) if one and two and same_base else ""
     return [

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from flows.reports import wording
 from flows.reports.conclusion import Conclusion, conclude
-from flows.reports.tables import table
+from flows.reports.tables import indented, table
 from mixing.decision.result import Decision, Prediction
 
 if TYPE_CHECKING:
@@ -39,23 +39,23 @@ def print_conclusion(conclusion: Conclusion, console: Console) -> None:
         )
     )
     for line in conclusion.facts:
-        console.print(Text(f"  {line}"))
+        console.print(indented(line, console))
     if conclusion.why:
         console.print(Text("Why", style="bold"))
     for line in conclusion.why:
-        console.print(Text(f"  {line}"))
+        console.print(indented(line, console))
     print_warnings(conclusion.warnings, console)
     if conclusion.next_runs:
         console.print(Text(conclusion.next_title, style="bold"))
         for mixture in conclusion.next_runs:
-            console.print(Text(f"  {mixture}"))
+            console.print(indented(mixture, console))
     console.print()
 
 
 def print_warnings(warnings: list[str], console: Console) -> None:
     """A yellow line for each warning."""
     for warning in warnings:
-        console.print(Text(f"warning: {warning}", style="yellow"))
+        console.print(indented(warning, console, first="warning: ", style="yellow"))
 
 
 def print_laws(fits: FitReport, console: Console, most: int | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,6 +45,19 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], lef
     for row in rows:
         made.add_row(*row)
     return Group(Text(title, style="bold"), Padding(made, (0, 0, 0, 2), expand=False), Text())
+
+
+def indented(line: str, console: Console, first: str = "  ", style: str = "") -> Text:
+    """A line of prose after `first`, wrapped two columns in."""
+    text = textwrap.fill(
+        line,
+        max(console.width, 24),
+        initial_indent=first,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return Text(text, style=style)
 
 
 def plain(*parts: RenderableType) -> str:

@@ -47,7 +47,7 @@ def shares(mixture: Mapping[str, float]) -> str:
 def run_rows(outcome: Outcome) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Every run with its increments over the base at its end (nats per token); failed ones with a dash."""
     last = outcome.seen.observed.filter(pl.col("tokens") == pl.col("tokens").max().over("run"))
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             outcome.names.get(row["run"], row["run"]),
             f"{row['share']:g}",
