@@ -26,12 +26,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from flows.trainers.base import Setting
 from tests.tiny_study import ROOT, write_study
 
 CHECKPOINTS = 20
@@ -60,20 +61,21 @@ def write_load_study(folder: Path, proxies: int) -> Path:
 # In the flow's own process.
 
 
-def stub_trainer(job: Any, cores: int) -> Any:
+@contextlib.contextmanager
+def open_stub(setting: Setting) -> Iterator[Any]:
     """Writes what a trainer would: a claimed folder with spec, losses and marker; the base is really trained."""
-    from flows.orchestration.steps import train_here
+    from flows.trainers.local import LocalTrainer
     from proxies.runs import store as runs
     from proxies.runs.store import LossRow
 
-    real = _real_trainer or train_here
-    trained = real(job, cores)
+    workspace = setting.workspace
+    trained = LocalTrainer(workspace, setting.workers)
 
     def train(name: str, spec: Any, weights: Any, report: Any, alone: bool) -> None:
         if spec.kind == "base":
             trained(name, spec, weights, report, alone)
             return
-        folder = job.folder.runs / spec.run_id
+        folder = workspace.folder.runs / spec.run_id
         runs.write_spec(folder, spec)
         with runs.claim(folder):
             if runs.done(folder) is not None:
@@ -89,32 +91,35 @@ def stub_trainer(job: Any, cores: int) -> Any:
             facts = {"tokens": spec.tokens, "steps": spec.steps, "seconds": 0.0, "tokens_per_s": 1.0}
             runs.finish(folder, spec, {runs.LOSSES: runs.losses_table(spec, rows)}, facts)
 
-    return train
-
-
-_real_trainer: Any = None
+    train.at_once = setting.workers  # type: ignore[attr-defined]
+    yield train
 
 
 def run_flow(study: Path) -> None:
     """Run the study with the stub; print its steps' seconds and this process's memory as JSON."""
-    global _real_trainer
-    from flows.orchestration import local_flow as pipeline
-    from flows.orchestration import steps
+    from flows import trainers
+    from flows.orchestration import local_run
     from flows.settings import home
+    from flows.settings.environment import set_defaults
 
-    _real_trainer = steps.train_here
-    steps.train_here = stub_trainer  # type: ignore[assignment]
-    answer = steps.answer
-    steps.answer = lambda job, store, runs: answer(job, store, [runs[0], *_eight(runs[1:])])
+    trainers.TRAINERS["local"] = open_stub
+    # Before Prefect is imported.
+    set_defaults(home.home())
+    from flows.orchestration import study_tasks
+
+    analyse = study_tasks.analyse
+    study_tasks.analyse = lambda workspace, store, runs: analyse(
+        workspace, store, [runs[0], *_eight(runs[1:])]
+    )
     memory = Memory()
     with memory:
         started = time.perf_counter()
-        outcome = pipeline.run_study(study, home.home())
+        result = local_run.run_study(study, home.home())
         seconds = time.perf_counter() - started
-    if outcome.unpublished is not None:
-        raise outcome.unpublished
+    if result.unpublished is not None:
+        raise result.unpublished
     took = {}
-    for line in outcome.job.folder.events.read_text().splitlines():
+    for line in result.workspace.folder.events.read_text().splitlines():
         event = json.loads(line)
         if event["event"] == "step_finished":
             took[event["step"]] = took.get(event["step"], 0.0) + event["seconds"]
@@ -123,10 +128,10 @@ def run_flow(study: Path) -> None:
             {
                 "seconds": seconds,
                 "steps": took,
-                "swarm": outcome_swarm(outcome),
+                "swarm": outcome_swarm(result),
                 "megabytes": memory.megabytes,
-                "runs": len(outcome.names),
-                "status": outcome.given.decision.status,
+                "runs": len(result.names),
+                "status": result.analysis.decision.status,
             }
         )
     )
@@ -137,11 +142,11 @@ def _eight(runs: Sequence[str]) -> list[str]:
     return [runs[round(place)] for place in np.linspace(0, len(runs) - 1, 8)]
 
 
-def outcome_swarm(outcome: Any) -> float:
+def outcome_swarm(result: Any) -> float:
     """Seconds from the first proxy's folder to the last one's marker."""
     markers = [
-        (outcome.job.folder.runs / run / "done.json").stat().st_mtime
-        for run, name in outcome.names.items()
+        (result.workspace.folder.runs / run / "done.json").stat().st_mtime
+        for run, name in result.names.items()
         if name != "base"
     ]
     return max(markers) - min(markers)

@@ -27,9 +27,11 @@ from pathlib import Path
 
 import numpy as np
 
-from flows.pipeline.analysis import answer
+from flows.pipeline.analysis import analyse
 from flows.pipeline.plan import make_plan
-from flows.pipeline.prepare import Job, base_spec, catalogue, proxy_spec, supply_of, token_store
+from flows.pipeline.prepare import catalogue, supply_of, token_store
+from flows.pipeline.run_specs import base_spec, proxy_spec
+from flows.pipeline.workspace import Workspace
 
 STUDY = """\
 study: orchestration
@@ -65,12 +67,12 @@ def write_study(folder: Path, tokens: int, proxies: int) -> Path:
     return path
 
 
-def worker(job: Job, spec, weights: Path | None, threads: int) -> float:  # type: ignore[no-untyped-def]
+def worker(workspace: Workspace, spec, weights: Path | None, threads: int) -> float:  # type: ignore[no-untyped-def]
     """Train one run in a plain worker process; its seconds of training as it counts them."""
-    folder = job.folder.runs / spec.run_id
+    folder = workspace.folder.runs / spec.run_id
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "spec.json").write_text(spec.model_dump_json())
-    command = [sys.executable, "-m", "proxies.runs.worker", str(folder), str(job.folder.tokens)]
+    command = [sys.executable, "-m", "proxies.runs.worker", str(folder), str(workspace.folder.tokens)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     command += [str(weights)] if weights else []
     subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
@@ -87,17 +89,17 @@ def training(folder: Path, cores: int) -> float:
 def plain(study: Path, home: Path, cores: int) -> tuple[float, list[float]]:
     """The study's own work and nothing else: wall seconds, and the seconds of each proxy."""
     started = time.perf_counter()
-    job = Job.load(study, home)
-    store = token_store(job, catalogue(job))
-    plan = make_plan(job.study, supply_of(store))
-    base = base_spec(job, store, plan.of_kind("base")[0])
-    worker(job, base, None, cores)
-    weights = job.folder.runs / base.run_id / "weights.pt"
-    specs = [proxy_spec(job, store, run, base.run_id) for run in plan.of_kind("proxy")]
+    workspace = Workspace.load(study, home)
+    store = token_store(workspace, catalogue(workspace))
+    plan = make_plan(workspace.study, supply_of(store))
+    base = base_spec(workspace, store, plan.of_kind("base")[0])
+    worker(workspace, base, None, cores)
+    weights = workspace.folder.runs / base.run_id / "weights.pt"
+    specs = [proxy_spec(workspace, store, run, base.run_id) for run in plan.of_kind("proxy")]
     with ThreadPoolExecutor(cores) as pool:
-        seconds = list(pool.map(lambda spec: worker(job, spec, weights, 1), specs))
+        seconds = list(pool.map(lambda spec: worker(workspace, spec, weights, 1), specs))
     if len(specs) > cores:
-        answer(job, store, [base.run_id, *(spec.run_id for spec in specs)])
+        analyse(workspace, store, [base.run_id, *(spec.run_id for spec in specs)])
     return time.perf_counter() - started, seconds
 
 

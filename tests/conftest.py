@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.settings import home
+from flows.settings.environment import set_defaults
 from tests.tiny_study import mixlaw, write_study
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ for name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW
     del os.environ[name]
 _HOME = tempfile.mkdtemp(prefix="mixlaw-tests-")
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
-home.set_defaults(Path(_HOME))
+set_defaults(Path(_HOME))
 
 
 @dataclass(frozen=True)

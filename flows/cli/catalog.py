@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from flows.cli.options import Json, StudyFile
-from flows.pipeline.prepare import Job, catalogue
+from flows.pipeline.prepare import catalogue
+from flows.pipeline.workspace import Workspace
 from flows.reports import tables
 from flows.reports.corpora import print_catalog
 from flows.reports.progress import bar
@@ -13,11 +14,10 @@ from flows.reports.progress import bar
 
 def catalog(study: StudyFile, as_json: Json = False) -> None:
     """Summarise the corpora: documents, sizes, duplicates, flaws."""
-    job = Job.load(study)
-    _ = job.sources
+    workspace = Workspace.open(study)
     with bar("catalogue") as report:
-        corpora = catalogue(job, report)
+        corpora = catalogue(workspace, report)
     if as_json:
         tables.print_json(json.loads(corpora.to_json()))
     else:
-        print_catalog(job.study.study, corpora, tables.console())
+        print_catalog(workspace.study.study, corpora, tables.console())

@@ -8,9 +8,9 @@ import typer
 
 from flows.cli.mix_spec import load_mix
 from flows.cli.options import Json
-from flows.pipeline.comparison import compare as side_by_side
 from flows.reports import tables
 from flows.reports.comparison import print_comparison
+from flows.tracking.comparison import compare as side_by_side
 
 First = Annotated[
     str, typer.Argument(metavar="A", help="A mix spec: a file, or models:/NAME@champion in MLflow.")

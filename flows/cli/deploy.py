@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.options import Json, StudyFile, TokenChange
-from flows.orchestration.register import Wanted
+from flows.orchestration.register import DeploymentRequest
 from flows.orchestration.register import deploy as register
 from flows.reports import tables
 from flows.reports.deployments import print_deployed
@@ -63,11 +63,11 @@ def deploy(
 
     They are made on the server of PREFECT_API_URL: your own, or Prefect Cloud.
     """
-    if proxy_pool is not None and not spread:
-        raise InputError("--proxy-pool: without --spread N there are no runs for it", "Give both")
     loaded = load_study(study)
+    if proxy_pool is not None and not spread and loaded.runner.kind != "prefect":
+        raise InputError("--proxy-pool: without --spread N there are no runs for it", "Give both")
     study_corpora(loaded)
-    request = Wanted(
+    request = DeploymentRequest(
         loaded,
         home.home(),
         cron=cron,

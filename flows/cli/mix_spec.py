@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 
 from flows.settings import home
-from flows.tracking.client import fetch_spec
+from flows.settings.environment import set_defaults, tracking_uri
+from flows.tracking.mix_versions import fetch_spec
 from mixing.errors import InputError, MixlawError
 from mixing.spec.model import MixSpec
 from mixing.spec.yaml_file import load_spec
@@ -35,6 +36,6 @@ def _registered(address: str) -> MixSpec:
             "Give the mixspec.yaml: it is an artifact of the chosen mix",
         )
     root = home.home()
-    home.set_defaults(root)
+    set_defaults(root)
     with tempfile.TemporaryDirectory() as folder:
-        return load_spec(fetch_spec(address, home.tracking_uri(root), Path(folder)))
+        return load_spec(fetch_spec(address, tracking_uri(root), Path(folder)))

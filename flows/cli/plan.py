@@ -9,9 +9,11 @@ import typer
 
 from flows.cli.options import Json, StudyFile
 from flows.pipeline.cost import cost_of
-from flows.pipeline.next_runs import plan_next, print_next_plan
-from flows.pipeline.prepare import Job, catalogue, plan_before_tokens
+from flows.pipeline.next_runs import plan_next
+from flows.pipeline.prepare import catalogue, plan_before_tokens
+from flows.pipeline.workspace import Workspace
 from flows.reports import tables
+from flows.reports.next_runs import print_next_plan
 from flows.reports.plan import plan_json, print_plan
 from flows.reports.progress import bar
 
@@ -29,24 +31,23 @@ Next = Annotated[
 
 def plan(study: StudyFile, following: Next = None, as_json: Json = False) -> None:
     """Show the planned runs and their cost, before any is trained."""
-    job = Job.load(study)
     if following is None:
-        _planned(job, as_json)
+        _planned(Workspace.open(study), as_json)
         return
-    further = plan_next(job, following)
+    workspace = Workspace.load(study)
+    further = plan_next(workspace, following)
     if as_json:
         tables.print_json(further.to_json())
     else:
-        print_next_plan(job, further, tables.console())
+        print_next_plan(workspace.study, further, tables.console())
 
 
-def _planned(job: Job, as_json: bool) -> None:
-    _ = job.sources
+def _planned(workspace: Workspace, as_json: bool) -> None:
     with bar("catalogue") as report:
-        corpora = catalogue(job, report)
-    planned = plan_before_tokens(job, corpora)
-    cost = cost_of(job, planned, len(os.sched_getaffinity(0)))
+        corpora = catalogue(workspace, report)
+    planned = plan_before_tokens(workspace, corpora)
+    cost = cost_of(workspace, planned, len(os.sched_getaffinity(0)))
     if as_json:
-        tables.print_json(plan_json(job, planned, cost))
+        tables.print_json(plan_json(workspace, planned, cost))
     else:
-        print_plan(job, planned, cost, tables.console())
+        print_plan(workspace, planned, cost, tables.console())

@@ -8,8 +8,9 @@ import typer
 
 from flows.cli.options import Json
 from flows.reports import tables
-from flows.reports.comparison import print_standing
+from flows.reports.comparison import print_versions
 from flows.settings import home
+from flows.settings.environment import set_defaults, tracking_uri
 from flows.tracking import registry
 from mixing.errors import InputError
 
@@ -35,18 +36,18 @@ def promote(
     if back and version is not None:
         raise InputError("promote: --back and VERSION exclude each other", "Give one of them")
     root = home.home()
-    home.set_defaults(root)
-    uri = home.tracking_uri(root)
+    set_defaults(root)
+    uri = tracking_uri(root)
     turn = None
     if back:
         turn = registry.roll_back(name, uri, reason)
     elif not history:
         turn = registry.promote(name, uri, None if version is None else str(version), reason)
-    now = registry.standing(name, uri)
+    now = registry.registry_status(name, uri)
     if as_json:
         tables.print_json(now.to_json())
         return
     if turn is not None:
         before = f", version {turn.before} was" if turn.before else ""
         print(f"models:/{name}@champion is version {turn.version}{before}")
-    print_standing(now, tables.console())
+    print_versions(now, tables.console())

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 
 from flows.cli.options import Json, StudyFile, TokenChange, Workers
-from flows.orchestration.corpus_changes import look
-from flows.orchestration.local_flow import run_study
-from flows.pipeline.prepare import Job
+from flows.orchestration.corpus_changes import compare_with_published
+from flows.orchestration.local_run import run_study
+from flows.pipeline.workspace import Workspace
 from flows.reports import tables
 from flows.reports.progress import bar
 from flows.reports.study import closing, outcome_json
 from flows.settings import home
+from flows.settings.locks import check_free
 
 
 def refresh(
@@ -22,17 +23,13 @@ def refresh(
     It reads the corpora and says what has changed since the mix was registered. Where no change matters, nothing
     is trained.
     """
-    job = Job.load(study)
-    _ = job.sources
-    job.create_folder()
-    running = home.owner(job.folder)
-    if running is not None:
-        raise home.already_running(job.folder, running)
+    workspace = Workspace.open(study)
+    check_free(workspace.folder)
     with bar("catalogue") as report:
-        change = look(job, token_change, report)
+        change = compare_with_published(workspace, token_change, report)
     summary = {"changed": change.changed, "reasons": list(change.reasons), "notes": list(change.notes)}
     summary |= {"since_version": change.version or None}
-    sentence = f"{job.study.study}: {change.sentence()}"
+    sentence = f"{workspace.study.study}: {change.sentence()}"
     if not change.changed:
         if as_json:
             tables.print_json(summary)
@@ -40,10 +37,10 @@ def refresh(
             print(sentence)
         return
     print(sentence, file=sys.stderr)
-    outcome = run_study(study, home.home(), workers, note=change.sentence())
+    result = run_study(study, home.home(), workers, note=change.sentence())
     if as_json:
-        tables.print_json({**summary, **outcome_json(outcome)})
+        tables.print_json({**summary, **outcome_json(result)})
     else:
-        closing(outcome, tables.console())
-    if outcome.unpublished is not None:
-        raise outcome.unpublished
+        closing(result, tables.console())
+    if result.unpublished is not None:
+        raise result.unpublished

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flows.cli.options import Json, StudyFile, Workers
-from flows.orchestration.local_flow import run_study
+from flows.orchestration.local_run import run_study
 from flows.reports import tables
 from flows.reports.study import closing, outcome_json
 from flows.settings import home
@@ -14,10 +14,10 @@ def run(study: StudyFile, workers: Workers = None, as_json: Json = False) -> Non
 
     Ends with the decision. After any interruption run it again: it goes on where it stopped.
     """
-    outcome = run_study(study, home.home(), workers)
+    result = run_study(study, home.home(), workers)
     if as_json:
-        tables.print_json(outcome_json(outcome))
+        tables.print_json(outcome_json(result))
     else:
-        closing(outcome, tables.console())
-    if outcome.unpublished is not None:
-        raise outcome.unpublished
+        closing(result, tables.console())
+    if result.unpublished is not None:
+        raise result.unpublished

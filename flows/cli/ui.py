@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from flows.settings import home
+from flows.settings.environment import set_defaults, tracking_uri
 from mixing.errors import InputError
 
 FOR_TRAINING = "?workflowType=machine_learning"
@@ -26,7 +27,7 @@ def ui(
 ) -> None:
     """Open the MLflow UI on what was logged. Ctrl-C ends it."""
     root = home.home()
-    uri = home.tracking_uri(root)
+    uri = tracking_uri(root)
     if uri.startswith(("http://", "https://")):
         print(f"MLflow UI: {uri}  (MLFLOW_TRACKING_URI)")
         return
@@ -35,7 +36,7 @@ def ui(
             f"{root}: nothing is logged here yet",
             "Run a study first, or set MIXLAW_HOME to the home of one that has run",
         )
-    home.set_defaults(root)
+    set_defaults(root)
     free = _free_port(port)
     print(f"MLflow UI: http://127.0.0.1:{free}/#/experiments{FOR_TRAINING}  (Ctrl-C ends it)", flush=True)
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}

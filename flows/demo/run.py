@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from flows.orchestration import server as prefect_server
-from flows.settings import home
+from flows.settings.environment import set_defaults
 from flows.settings.home import DEFAULT_HOME
 from mixing.atomic import replace_files
 from mixing.errors import MixlawError
@@ -15,7 +15,7 @@ from mixing.errors import MixlawError
 def run_demo(out: Path, workers: int | None = None) -> None:
     """Collect the texts into `out`, put the study file next to them, and run it as `mixlaw run` would."""
     from flows.demo.text import collect
-    from flows.orchestration.local_flow import run_study
+    from flows.orchestration.local_run import run_study
     from flows.reports import tables as output
     from flows.reports.progress import board
     from flows.reports.study import closing
@@ -31,16 +31,16 @@ def run_demo(out: Path, workers: int | None = None) -> None:
         replace_files({study: example("code/study.yaml").read_bytes()})
     root = Path(os.environ.get("MIXLAW_HOME") or out / DEFAULT_HOME).absolute()
     # Its first start takes as long as collecting the texts.
-    home.set_defaults(root)
+    set_defaults(root)
     prefect_server.start(root)
     with board() as shown:
         row = shown.row("text of this machine", 1.0)
         collect(out / "corpora", row.set)
         row.finish()
-    outcome = run_study(study, root, workers)
-    closing(outcome, output.console())
-    if outcome.unpublished is not None:
-        raise outcome.unpublished
+    result = run_study(study, root, workers)
+    closing(result, output.console())
+    if result.unpublished is not None:
+        raise result.unpublished
 
 
 def example(name: str) -> Path:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from flows.settings import home
+from flows.settings.environment import set_defaults, tracking_uri
 from mixing.errors import InputError, MixlawError
 from mixing.runs.table import SHARE, RunTable, make_table
 
@@ -33,8 +34,8 @@ def read_experiment(address: str) -> RunTable:
     The importer that `read_runs` finds under the name `mlflow`. Raises what `load_experiment` does.
     """
     root = home.home()
-    home.set_defaults(root)
-    return load_experiment(address, home.tracking_uri(root))
+    set_defaults(root)
+    return load_experiment(address, tracking_uri(root))
 
 
 def load_experiment(address: str, uri: str) -> RunTable:
@@ -58,14 +59,14 @@ def load_experiment(address: str, uri: str) -> RunTable:
         client = MlflowClient(tracking_uri=uri)
         experiment = client.get_experiment_by_name(name)
         if experiment is None or experiment.lifecycle_stage == "deleted":
-            names = [found.name for found in client.search_experiments(max_results=30)]
+            names = [other.name for other in client.search_experiments(max_results=30)]
             raise InputError(
                 f"{address}: MLflow at {uri} has no such experiment", f"It has: {', '.join(names) or 'none'}"
             )
-        found = _runs(client, experiment.experiment_id)
-        runs, notes = _chosen(address, found, experiment.tags)
+        logged = _runs(client, experiment.experiment_id)
+        runs, notes = _chosen(address, logged, experiment.tags)
         rows = [
-            row for run, named in _names(runs).items() for row in _rows(client, address, found[run], named)
+            row for run, named in _names(runs).items() for row in _rows(client, address, logged[run], named)
         ]
     if not any(row["tokens"] for row in rows):
         raise InputError(
@@ -109,10 +110,10 @@ def _chosen(
     address: str, runs: dict[str, Run], experiment_tags: dict[str, str]
 ) -> tuple[dict[str, Run], list[str]]:
     """The runs to read, and notes on those that are not: what a study's own answer is fitted on, where it is one."""
-    from flows.tracking.client import KIND_TAG, NEWEST_TAG, PARENT_TAG
+    from flows.tracking.records import KIND_TAG, NEWEST_TAG, PARENT_TAG
 
     newest = experiment_tags.get(NEWEST_TAG)
-    kept: dict[str, Run] = {}
+    chosen: dict[str, Run] = {}
     left_out: Counter[str] = Counter()
     shared = 0
     for key, run in runs.items():
@@ -127,13 +128,13 @@ def _chosen(
         elif kind and newest and run.data.tags.get(PARENT_TAG) != newest:
             left_out["of an earlier question of the study"] += 1
         else:
-            kept[key] = run
+            chosen[key] = run
     if not shared:
         raise InputError(
             f"{address}: none of its {len(runs)} runs has parameters share.<domain>",
             "Log the share of training tokens of every domain (docs/runs-table.md)",
         )
-    return kept, [f"{address}: {count} run(s) left out: {why}" for why, count in left_out.items()]
+    return chosen, [f"{address}: {count} run(s) left out: {why}" for why, count in left_out.items()]
 
 
 def _shares(run: Run) -> dict[str, str]:

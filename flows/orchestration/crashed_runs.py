@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from flows.trainers.prefect import proxies_tag
 from proxies.runs import claims
+from proxies.runs.store import LOCK
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.objects import FlowRun, StateType
 
-LOCK = "lock"
 PAGE = 200
 MESSAGE = "The process of this run is gone; the study was started again and resumes what it had finished."
 
@@ -22,29 +23,24 @@ def study_tag(folder: object) -> str:
     return f"mixlaw-study:{folder}"
 
 
-def proxies_tag(folder: object) -> str:
-    """The tag by which flow runs that train one run each of a study folder are found again."""
-    return f"mixlaw-proxies:{folder}"
+def mark_crashed(folder: Path, own: UUID | None = None) -> int:
+    """Mark the study's open flow runs (and their tasks) whose process is gone as crashed; returns how many.
 
-
-def reap(folder: Path, own: UUID | None = None) -> int:
-    """Mark the study's open flow runs (and their tasks) whose process is gone as crashed; how many there were.
-
-    Call it only while holding the study's lock: then every other open run of the study `folder` is dead. Flow
-    runs that train a single run are, where nobody holds the claim on it; one that is just starting loses
-    nothing but its name, since the run store says what is done.
+    Call it only while holding the study's lock: then every other open flow run of the study `folder` has lost its
+    process. So has one that trains a single run, where nobody holds the claim on that run; if it is just starting,
+    only its state in Prefect is wrong, since the run store says what is done.
     """
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        dead = [run for run in _open_runs(client, study_tag(folder)) if run.id != own]
+        crashed = [run for run in _open_runs(client, study_tag(folder)) if run.id != own]
         for run in _open_runs(client, proxies_tag(folder)):
             name = str(run.parameters.get("run", ""))
             if claims.holder(folder / "runs" / name / LOCK) is None:
-                dead.append(run)
-        for run in dead:
+                crashed.append(run)
+        for run in crashed:
             _close(client, run.id)
-    return len(dead)
+    return len(crashed)
 
 
 def _open_runs(client: SyncPrefectClient, tag: str) -> list[FlowRun]:
@@ -55,14 +51,14 @@ def _open_runs(client: SyncPrefectClient, tag: str) -> list[FlowRun]:
         FlowRunFilterTags,
     )
 
-    wanted = FlowRunFilter(
+    open_with_tag = FlowRunFilter(
         tags=FlowRunFilterTags(all_=[tag]),
         state=FlowRunFilterState(type=FlowRunFilterStateType(any_=_still_open())),
     )
-    found: list[FlowRun] = []
-    while page := client.read_flow_runs(flow_run_filter=wanted, offset=len(found), limit=PAGE):
-        found += page
-    return found
+    runs: list[FlowRun] = []
+    while page := client.read_flow_runs(flow_run_filter=open_with_tag, offset=len(runs), limit=PAGE):
+        runs += page
+    return runs
 
 
 def _still_open() -> list[StateType]:

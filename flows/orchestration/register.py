@@ -1,7 +1,8 @@
 """`mixlaw deploy`: a study's flows registered as Prefect deployments on a work pool.
 
-Deployments name module-level flows of the installed package (`flows.deployed`), so workers pull no code. The
-home and MLflow's address travel as job variables; passwords never do: they belong to the workers' environment.
+Deployments name module-level flows of the installed package (`flows.study_flow` and so on), so workers pull no
+code. The home and MLflow's address travel as job variables; passwords never do: they belong to the workers'
+environment.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ POOL_NAME = r"[^/%&<>]*[^/%&<>\s][^/%&<>]*"
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is to be registered. `cron` and `refresh_cron` are None for flows that are started by hand.
+class DeploymentRequest:
+    """What to register. `cron` and `refresh_cron` are None for flows that are started by hand.
 
-    `spread` is how many runs are flow runs of their own at the same time (0: trained where the study runs), on
-    `proxy_pool`. `token_change` is the relative change of a domain's tokens that a refresh takes no notice of,
-    `promote_gain` nats per token.
+    `spread` is how many runs are flow runs of their own at the same time (0: as the study's `runner` says), on
+    `proxy_pool`. `token_change` is the relative change of a domain's tokens that a refresh ignores, `promote_gain`
+    is in nats per token.
     """
 
     study: Study
@@ -47,6 +48,11 @@ class Wanted:
     spread: int = 0
     token_change: float = 0.05
     promote_gain: float = 0.01
+
+    @property
+    def spreads(self) -> bool:
+        """Whether runs are flow runs of their own, which needs the deployment `mixlaw proxy`."""
+        return self.spread > 0 or self.study.runner.kind == "prefect"
 
 
 @dataclass(frozen=True)
@@ -67,11 +73,11 @@ class Registered:
 
 
 @dataclass(frozen=True)
-class Deployed:
-    """What `mixlaw deploy` did. `created_pools` are those that were not there.
+class DeploymentResult:
+    """What `mixlaw deploy` did. `created_pools` are those that did not exist.
 
-    `changes` says in words what an earlier deploy had set and this one did not keep; `workers` how many polled
-    each pool lately.
+    `changes` says in words what an earlier deploy had set and this one removed; `workers` how many polled each
+    pool lately.
     """
 
     api: str
@@ -87,15 +93,15 @@ class Deployed:
             "api": self.api,
             "deployments": [
                 {
-                    "name": found.full_name,
-                    "id": found.id,
-                    "pool": found.pool,
-                    "cron": found.cron,
+                    "name": deployment.full_name,
+                    "id": deployment.id,
+                    "pool": deployment.pool,
+                    "cron": deployment.cron,
                     "timezone": self.timezone,
-                    "parameters": found.parameters,
-                    "url": found.url or None,
+                    "parameters": deployment.parameters,
+                    "url": deployment.url or None,
                 }
-                for found in self.deployments
+                for deployment in self.deployments
             ],
             "created_pools": list(self.created_pools),
             "changes": list(self.changes),
@@ -104,67 +110,71 @@ class Deployed:
         }
 
 
-def deploy(wanted: Wanted) -> Deployed:
+def deploy(request: DeploymentRequest) -> DeploymentResult:
     """Register the study's deployments, or update them.
 
     Raises InputError for a schedule that is none or where no Prefect server is named, MixlawError where the
     server does not answer or refuses.
     """
-    environment = job_environment(wanted.root)
-    for option, pool in (("--pool", wanted.pool), ("--proxy-pool", wanted.proxy_pool)):
+    environment = job_environment(request.root)
+    for option, pool in (("--pool", request.pool), ("--proxy-pool", request.proxy_pool)):
         if not re.fullmatch(POOL_NAME, pool):
             raise InputError(
                 f"{option} {pool!r}: not the name of a work pool", "Such as mixlaw or gpu-nights"
             )
-    check_cron(wanted.cron, wanted.timezone)
-    check_cron(wanted.refresh_cron, wanted.timezone, "--refresh-cron")
+    check_cron(request.cron, request.timezone)
+    check_cron(request.refresh_cron, request.timezone, "--refresh-cron")
     api = api_url()
     with _answering(api) as client:
-        pools = dict.fromkeys([wanted.pool, *([wanted.proxy_pool] if wanted.spread else [])])
+        pools = dict.fromkeys([request.pool, *([request.proxy_pool] if request.spreads else [])])
         created = tuple(pool for pool in pools if _ensure_pool(client, pool))
-        before = _before(client, wanted.study.study)
-        registered = tuple(_register(wanted, environment))
-        changes = _changes(before, registered, wanted)
+        before = _before(client, request.study.study)
+        registered = tuple(_register(request, environment))
+        changes = _changes(before, registered, request)
         workers = {pool: _polling(client, pool) for pool in pools}
-    return Deployed(api, registered, created, changes, workers, environment, wanted.timezone)
+    return DeploymentResult(api, registered, created, changes, workers, environment, request.timezone)
 
 
 def _before(client: SyncPrefectClient, study: str) -> dict[str, DeploymentResponse]:
-    """What is registered of the study, by full name."""
+    """The study's deployments as they were, by full name."""
     from prefect.exceptions import ObjectNotFound
 
-    from flows.deployed import PROXY, REFRESH, STUDY
+    from flows.proxy_flow import PROXY
+    from flows.refresh_flow import REFRESH
+    from flows.study_flow import STUDY
 
-    found = {}
+    registered = {}
     for flow in (STUDY, REFRESH, PROXY):
         with contextlib.suppress(ObjectNotFound):
-            found[f"{flow}/{study}"] = client.read_deployment_by_name(f"{flow}/{study}")
-    return found
+            registered[f"{flow}/{study}"] = client.read_deployment_by_name(f"{flow}/{study}")
+    return registered
 
 
 def _changes(
-    before: dict[str, DeploymentResponse], now: tuple[Registered, ...], wanted: Wanted
+    before: dict[str, DeploymentResponse], now: tuple[Registered, ...], request: DeploymentRequest
 ) -> tuple[str, ...]:
-    said = []
+    changes = []
     for part in now:
         if (earlier := before.get(part.full_name)) is None:
             continue
+        schedule_now = f"{part.cron} ({request.timezone})" if part.cron else None
         times = [_when(schedule.schedule) for schedule in earlier.schedules]
-        kept = [f"{part.cron} ({wanted.timezone})"] if part.cron else []
-        said += [f"{part.full_name}: schedule {time} is removed" for time in times if time not in kept]
+        changes += [f"{part.full_name}: schedule {time} is removed" for time in times if time != schedule_now]
         if earlier.work_pool_name != part.pool:
-            said.append(f"{part.full_name}: moved from work pool {earlier.work_pool_name} to {part.pool}")
+            changes.append(f"{part.full_name}: moved from work pool {earlier.work_pool_name} to {part.pool}")
     study = before.get(now[0].full_name)
-    if study is not None and not wanted.spread and study.parameters.get("spread"):
-        said.append(f"its runs are trained where it runs itself: --spread was {study.parameters['spread']}")
-    return tuple(said)
+    if study is not None and not request.spreads and study.parameters.get("spread"):
+        changes.append(
+            f"its runs are trained where it runs itself: --spread was {study.parameters['spread']}"
+        )
+    return tuple(changes)
 
 
 def _when(schedule: Any) -> str:
-    """A schedule in words; people may have added others than ours in Prefect's page."""
+    """A schedule in words; people may have added other kinds on Prefect's page."""
     for key in ("cron", "interval", "rrule"):
-        if (found := getattr(schedule, key, None)) is not None:
-            return f"{'every ' if key == 'interval' else ''}{found} ({schedule.timezone})"
+        if (value := getattr(schedule, key, None)) is not None:
+            return f"{'every ' if key == 'interval' else ''}{value} ({schedule.timezone})"
     return str(schedule)
 
 
@@ -174,8 +184,8 @@ def _polling(client: SyncPrefectClient, pool: str) -> int:
 
 
 def job_environment(root: Path) -> dict[str, str]:
-    """What workers must know of this home. Raises InputError where it would carry a password."""
-    found = {"MIXLAW_HOME": str(root.absolute())}
+    """The variables that workers need for this home. Raises InputError where one would carry a password."""
+    variables = {"MIXLAW_HOME": str(root.absolute())}
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if uri:
         parts = urlsplit(uri)
@@ -184,8 +194,8 @@ def job_environment(root: Path) -> dict[str, str]:
                 "MLFLOW_TRACKING_URI holds a user or password, which a deployment would show to everybody",
                 "Leave it out of the address; give workers MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
             )
-        found["MLFLOW_TRACKING_URI"] = uri
-    return found
+        variables["MLFLOW_TRACKING_URI"] = uri
+    return variables
 
 
 def check_cron(cron: str | None, timezone: str, option: str = "--cron") -> None:
@@ -273,25 +283,26 @@ def _ensure_pool(client: SyncPrefectClient, name: str) -> bool:
         return True
 
 
-def _register(wanted: Wanted, environment: dict[str, str]) -> Iterator[Registered]:
-    from flows import deployed
+def _register(request: DeploymentRequest, environment: dict[str, str]) -> Iterator[Registered]:
+    from flows.proxy_flow import proxy_flow
+    from flows.refresh_flow import refresh_flow
+    from flows.study_flow import study_flow
 
     shared: dict[str, Any] = {
-        "study_file": str(wanted.study.file),
-        "spread": wanted.spread,
-        "promote_gain": wanted.promote_gain,
+        "study_file": str(request.study.file),
+        "spread": request.spread,
+        "promote_gain": request.promote_gain,
     }
-    yield _one(wanted, environment, deployed.study, shared, wanted.pool, wanted.cron)
-    again = {**shared, "token_change": wanted.token_change}
-    yield _one(wanted, environment, deployed.refresh, again, wanted.pool, wanted.refresh_cron)
-    if wanted.spread:
-        yield _one(
-            wanted, environment, deployed.proxy, {"study": wanted.study.study}, wanted.proxy_pool, None
-        )
+    yield _one(request, environment, study_flow, shared, request.pool, request.cron)
+    refresh = {**shared, "token_change": request.token_change}
+    yield _one(request, environment, refresh_flow, refresh, request.pool, request.refresh_cron)
+    if request.spreads:
+        one_run = {"study": request.study.study}
+        yield _one(request, environment, proxy_flow, one_run, request.proxy_pool, None)
 
 
 def _one(
-    wanted: Wanted,
+    request: DeploymentRequest,
     environment: dict[str, str],
     flow: Any,
     parameters: dict[str, Any],
@@ -304,16 +315,18 @@ def _one(
     from prefect.types.entrypoint import EntrypointType
     from prefect.utilities.urls import url_for
 
-    from flows.orchestration.crashed_runs import proxies_tag, study_tag
+    from flows.orchestration.crashed_runs import study_tag
+    from flows.proxy_flow import PROXY
+    from flows.trainers.prefect import proxies_tag
 
-    study = wanted.study
-    tag_of = proxies_tag if flow.name == "mixlaw proxy" else study_tag
+    study = request.study
+    tag_of = proxies_tag if flow.name == PROXY else study_tag
     deployment = flow.to_deployment(
         name=study.study,
-        schedules=[Cron(cron, timezone=wanted.timezone)] if cron else [],
+        schedules=[Cron(cron, timezone=request.timezone)] if cron else [],
         parameters=parameters,
-        description=f"{flow.description}\n\nStudy file `{study.file}`, home `{wanted.root}`.",
-        tags=["mixlaw", study.study, tag_of(wanted.root / study.study)],
+        description=f"{flow.description}\n\nStudy file `{study.file}`, home `{request.root}`.",
+        tags=["mixlaw", study.study, tag_of(request.root / study.study)],
         version=importlib.metadata.version("mixlaw"),
         work_pool_name=pool,
         job_variables={"env": environment},

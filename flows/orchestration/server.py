@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from flows.settings import home
+from flows.settings.locks import first_use
 from mixing.errors import MixlawError
 
 START_TIMEOUT = 120.0
@@ -57,7 +57,7 @@ def serve(port: int, parent: int) -> None:
 
     # Studies that run at once have a server each, over one database. Only one may create its tables.
     database = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect") / "prefect.db"
-    starting.enter_context(home.first_use(database))
+    starting.enter_context(first_use(database))
     config = uvicorn.Config(
         create_app, factory=True, host="127.0.0.1", port=port, log_level="error", lifespan="on"
     )

@@ -1,4 +1,4 @@
-"""An answer kept for as long as it would be the same: fits of many mixtures take a while, a re-run should not."""
+"""A cache of the analysis, valid while it would come out the same: fitting takes a while, a re-run should not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mixing.fitting.report import FitReport, LawFit
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class HeldOut:
     """A run's increment as observed, and as a fit predicts it that has not seen its mixture (nats)."""
 
     run: str
@@ -27,9 +27,10 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What was worked out, under the key of all that it was worked out from. Of the fits, all that is asked of
-    them later: not the rows that they left out.
+class CachedAnalysis:
+    """An analysis under the key of everything that it was computed from.
+
+    The fits are stored without the rows that they left out, which nobody asks for later.
     """
 
     key: str
@@ -38,10 +39,10 @@ class Kept:
     warnings: list[str]
     domains: tuple[str, ...]
     decision: Decision
-    left_out: list[LeftOut]
+    left_out: list[HeldOut]
 
     @classmethod
-    def of(cls, key: str, fits: FitReport, decision: Decision, left_out: list[LeftOut]) -> Kept:
+    def of(cls, key: str, fits: FitReport, decision: Decision, left_out: list[HeldOut]) -> CachedAnalysis:
         return cls(key, fits.laws, fits.chosen, fits.warnings, fits.domains, decision, left_out)
 
     @property
@@ -49,7 +50,7 @@ class Kept:
         return FitReport(self.laws, self.chosen, self.warnings, domains=self.domains)
 
 
-_KEPT = TypeAdapter(Kept)
+_SCHEMA = TypeAdapter(CachedAnalysis)
 
 
 def key_of(tables: Iterable[Path], question: object) -> str:
@@ -71,14 +72,15 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-def load(path: Path, key: str) -> Kept | None:
-    """What is kept under this key; None where there is nothing, or nothing of use."""
+def load(path: Path, key: str) -> CachedAnalysis | None:
+    """The analysis under this key; None where there is none, or another version's."""
     try:
-        kept = _KEPT.validate_json(path.read_bytes())
+        cached = _SCHEMA.validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
-    return kept if kept.key == key else None
+    return cached if cached.key == key else None
 
 
-def save(path: Path, kept: Kept) -> None:
-    replace_files({path: _KEPT.dump_json(kept)})
+def save(path: Path, cached: CachedAnalysis) -> None:
+    """Write it whole or not at all."""
+    replace_files({path: _SCHEMA.dump_json(cached)})

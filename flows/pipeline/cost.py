@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from flows.pipeline.plan import Plan
-from flows.pipeline.prepare import Job
 from flows.pipeline.status import status_of
+from flows.pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
     from proxies.spec import ProxySpec
@@ -21,7 +21,7 @@ STARTING = 5.0
 AROUND = 30.0
 """Seconds for all that is not training: text, Prefect, fits, figures, MLflow."""
 THREADS_WORTH = 0.85
-"""Of a core, what each further thread brings to one small model."""
+"""What each further thread adds to one small model, as a part of a core."""
 
 
 @dataclass(frozen=True)
@@ -36,22 +36,23 @@ class Cost:
     done: int
 
 
-def cost_of(job: Job, plan: Plan, cores: int) -> Cost:
+def cost_of(workspace: Workspace, plan: Plan, cores: int) -> Cost:
     """Estimate what is left of a plan on this machine."""
-    spec = _example(job)
-    known = _measured(job, spec.params)
-    speed = known if known is not None else _tried(spec)
-    source = "measured on its finished runs" if known is not None else "a few steps tried now"
-    done = {run.name for run in status_of(job).runs if run.state == "done"}
-    confirmed = any(name.startswith("confirmation") for name in done)
-    evaluation = job.study.heldout.windows * job.study.model.context * len(job.study.domains)
+    spec = _example(workspace)
+    measured = _measured(workspace, spec.params)
+    speed = measured if measured is not None else _tried(spec)
+    source = "measured on its finished runs" if measured is not None else "a few steps tried now"
+    done = {run.key for run in status_of(workspace).runs if run.state == "done"}
+    evaluation = (
+        workspace.study.heldout.windows * workspace.study.model.context * len(workspace.study.domains)
+    )
     seconds = AROUND
     waves: list[float] = []
     for run in plan.runs:
-        if run.name in done or (run.kind == "confirmation" and confirmed):
+        if run.key in done:
             continue
         # A held-out loss is a forward pass, a third of a training step.
-        work = run.tokens + evaluation * job.study.proxies.checkpoints / 3
+        work = run.tokens + evaluation * workspace.study.proxies.checkpoints / 3
         if run.kind == "proxy":
             waves.append(work / speed + STARTING)
         else:
@@ -60,17 +61,17 @@ def cost_of(job: Job, plan: Plan, cores: int) -> Cost:
     return Cost(seconds, speed, source, spec.params, cores, len(done))
 
 
-def _example(job: Job) -> ProxySpec:
+def _example(workspace: Workspace) -> ProxySpec:
     """A spec of the study's model, before there are tokens."""
     from proxies.spec import ProxySpec, log_budgets
 
-    study = job.study
+    study = workspace.study
     tokens = study.proxies.batch_tokens * 16
     return ProxySpec(
         kind="base",
         depth=study.model.depth,
         context=study.model.context,
-        vocab_size=_vocabulary(job),
+        vocab_size=_vocabulary(workspace),
         mixture={"any": 1.0},
         tokens=tokens,
         batch_tokens=study.proxies.batch_tokens,
@@ -86,8 +87,8 @@ def _example(job: Job) -> ProxySpec:
     )
 
 
-def _vocabulary(job: Job) -> int:
-    tokenizer = job.study.tokenizer
+def _vocabulary(workspace: Workspace) -> int:
+    tokenizer = workspace.study.tokenizer
     if tokenizer.train is not None:
         return tokenizer.train.vocab_size
     if tokenizer.vocab_size is not None:
@@ -95,13 +96,13 @@ def _vocabulary(job: Job) -> int:
     from proxies.data.tokenizer import load_tokenizer, vocabulary_size
 
     assert tokenizer.file is not None
-    return vocabulary_size(load_tokenizer(job.study.path(tokenizer.file)))
+    return vocabulary_size(load_tokenizer(workspace.study.path(tokenizer.file)))
 
 
-def _measured(job: Job, params: int) -> float | None:
+def _measured(workspace: Workspace, params: int) -> float | None:
     """Median tokens per second of the finished proxies of this size."""
     speeds = []
-    for path in sorted(job.folder.runs.glob("*/done.json")):
+    for path in sorted(workspace.folder.runs.glob("*/done.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         if record.get("kind") == "proxy" and record.get("params") == params and record.get("tokens_per_s"):
             speeds.append(float(record["tokens_per_s"]))
@@ -127,7 +128,7 @@ def _tried(spec: ProxySpec) -> float:
         while steps < 3 or time.perf_counter() - started < TRIED_SECONDS:
             if steps == 2:
                 started = time.perf_counter()
-            model.loss(windows).backward()
+            model.loss(windows).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             steps += 1

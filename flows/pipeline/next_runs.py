@@ -1,24 +1,23 @@
-"""`mixlaw plan --next`: the target shares to train next, given the runs that are done."""
+"""The target shares to train next, given the runs that are done."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from flows.pipeline.analysis import question_of, runs_table, target_tokens
+from flows.pipeline.analysis import runs_table
 from flows.pipeline.plan import mixture
-from flows.pipeline.prepare import Job, supply_of
+from flows.pipeline.prepare import supply_of
+from flows.pipeline.question import StudyQuestion
 from flows.pipeline.status import status_of
+from flows.pipeline.workspace import Workspace
 from mixing.decision.result import Decision
 from mixing.errors import InputError
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 @dataclass(frozen=True)
 class NextPlan:
-    """Target shares to add to a study, the most telling first, and the decision that calls for them."""
+    """Target shares to add to a study, the most informative first, and the decision that calls for them."""
 
     shares: tuple[float, ...]
     mixtures: tuple[dict[str, float], ...]
@@ -36,54 +35,28 @@ class NextPlan:
         }
 
 
-def plan_next(job: Job, count: int) -> NextPlan:
+def plan_next(workspace: Workspace, count: int) -> NextPlan:
     """The `count` target shares that tell most about the study's critical ratio.
 
-    Raises InputError where no proxy is done yet, and as `mixing.decision.critical_ratio.decider` does.
+    Raises InputError where no proxy is done yet, and as `mixing.decision` does.
     """
-    from mixing.decision.critical_ratio.decider import decide
     from mixing.decision.critical_ratio.next_ratios import next_ratios, trained_ratios
     from proxies.data.token_store import TokenStore
 
-    done = [
-        run for run in status_of(job).runs if run.state == "done" and run.name.split()[0] in ("base", "proxy")
-    ]
-    proxies = [run.run for run in done if run.name != "base"]
-    if not proxies or len(done) == len(proxies):
+    study = workspace.study
+    done = [run for run in status_of(workspace).runs if run.state == "done" and run.kind in ("base", "proxy")]
+    if {run.kind for run in done} != {"base", "proxy"}:
         raise InputError(
-            f"{job.study.study}: no proxy is trained yet, so nothing says which one tells most",
+            f"{study.study}: no proxy is trained yet, so nothing says which one tells most",
             "Train the study first: mixlaw run; mixlaw plan without --next shows its runs",
         )
-    supply = supply_of(TokenStore.open(job.folder.tokens, verify=False))
-    table = runs_table(job.folder.runs, [run.run for run in done])
-    question = question_of(job, supply, table)
-    budget, total = target_tokens(job, question), sum(supply.values())
-    decision = decide(
-        table,
-        question,
-        max_shares={n: job.study.domains[n].max_epochs * supply[n] / budget for n in supply},
-        natural_shares={name: tokens / total for name, tokens in supply.items()},
-        seed=job.study.seed,
-    )
-    shares = next_ratios(table, question, count, seed=job.study.seed)
+    supply = supply_of(TokenStore.open(workspace.folder.tokens, verify=False))
+    table = runs_table(workspace.folder.runs, [run.run for run in done])
+    study_question = StudyQuestion.of(study, supply, table)
+    shares = next_ratios(table, study_question.question, count, seed=study.seed)
     return NextPlan(
         tuple(shares),
-        tuple(mixture(job.study, supply, share) for share in shares),
-        tuple(trained_ratios(table, question)),
-        decision,
+        tuple(mixture(study, supply, share) for share in shares),
+        tuple(trained_ratios(table, study_question.question)),
+        study_question.decide(table),
     )
-
-
-def print_next_plan(job: Job, found: NextPlan, console: Console) -> None:
-    """What is known, the runs to add, and the line of the study file that adds them."""
-    from flows.reports import wording
-
-    console.print(f"now: {wording.ratio_line(found.decision)}")
-    if not found.shares:
-        console.print("no share is left to train: all lie close together")
-        return
-    console.print("train these next, the most telling first (token shares):")
-    for mix in found.mixtures:
-        console.print(f"  {wording.shares(mix)}")
-    listed = ", ".join(f"{share:g}" for share in sorted({*job.study.proxies.target_shares, *found.shares}))
-    console.print(f"in {job.study.study}'s study file:\n  target_shares: [{listed}]")

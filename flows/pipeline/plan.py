@@ -10,12 +10,14 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from flows.study.models import Study
+from flows.study.models import Study, whole_batches
 
 Kind = Literal["base", "proxy", "confirmation"]
+RunKey = tuple[Kind, float | None, int]
+"""Kind, target share (None for a confirmation run) and seed: which run of a study it is."""
 
 BYTES_PER_TOKEN = 3.5
-"""Of a byte-level BPE of some thousand entries on prose and code; used until the text is tokenised."""
+"""A byte-level BPE of some thousand entries on prose and code; used until the text is tokenised."""
 
 MIN_INTERIOR = 3
 """Target shares strictly between 0 and 1 that the ratio law needs."""
@@ -23,9 +25,10 @@ MIN_INTERIOR = 3
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run: its mixture (empty for a confirmation run, whose share is decided later), tokens, and epochs.
+    """One run: what it is for, its mixture (empty for a confirmation run, whose share is decided later), its tokens.
 
-    `epochs` is how often each domain's training text is read; `over` names the domains beyond their cap.
+    `name` is for people only: nothing is ever read out of it. `epochs` is how often each domain's training text is
+    read; `over` names the domains beyond their cap.
     """
 
     kind: Kind
@@ -37,10 +40,17 @@ class PlannedRun:
     epochs: dict[str, float] = field(default_factory=dict)
     over: tuple[str, ...] = ()
 
+    @property
+    def key(self) -> RunKey:
+        return self.kind, self.target_share if self.kind != "confirmation" else None, self.seed
+
 
 @dataclass(frozen=True)
 class Plan:
-    """`supply` is training tokens by domain; `estimated` says that they are guessed from bytes."""
+    """The runs in the order of training.
+
+    `supply` is training tokens by domain, guessed from bytes where `estimated`.
+    """
 
     runs: tuple[PlannedRun, ...]
     supply: dict[str, int]
@@ -65,7 +75,13 @@ def mixture(study: Study, supply: dict[str, int], target_share: float) -> dict[s
 
 
 def proxy_name(target_share: float, seed: int) -> str:
+    """How screens, logs and Prefect call a proxy."""
     return f"proxy target={target_share:g} seed={seed}"
+
+
+def confirmation_name(target_share: float) -> str:
+    """How screens, logs and Prefect call the confirmation run once its share is decided."""
+    return f"confirmation target={target_share:g}"
 
 
 def make_plan(study: Study, supply: dict[str, int], estimated: bool = False) -> Plan:
@@ -80,9 +96,9 @@ def make_plan(study: Study, supply: dict[str, int], estimated: bool = False) -> 
     runs = []
     batch = study.proxies.batch_tokens
     if study.base.tokens is not None:
-        base_tokens = _whole(study.base.tokens, study.base.batch_tokens or batch)
+        base_tokens = whole_batches(study.base.tokens, study.base.batch_tokens or batch)
         runs.append(run("base", "base", 0.0, study.seed, base_tokens))
-    tokens = _whole(study.proxies.tokens, batch)
+    tokens = study.proxies.trained_tokens
     for seed in study.proxies.seeds:
         runs += [
             run("proxy", proxy_name(share, seed), share, seed, tokens)
@@ -90,9 +106,13 @@ def make_plan(study: Study, supply: dict[str, int], estimated: bool = False) -> 
         ]
     if study.confirm:
         # At the budget that is asked about, so that it tests the very prediction.
-        asked = _whole(study.decision.tokens or study.proxies.tokens, batch)
-        runs.append(run("confirmation", "confirmation", None, study.proxies.seeds[0], asked))
+        budget = whole_batches(study.asked_tokens, batch)
+        runs.append(run("confirmation", "confirmation", None, study.proxies.seeds[0], budget))
+    return Plan(tuple(runs), dict(supply), estimated, tuple(_warnings(study, runs, estimated)))
 
+
+def _warnings(study: Study, runs: list[PlannedRun], estimated: bool) -> list[str]:
+    """What makes the plan fail, or its answer weak."""
     warnings = [
         f"{planned.name}: reads {domain} {planned.epochs[domain]:.1f} times, above its max_epochs "
         f"{study.domains[domain].max_epochs:g}{' (estimated)' if estimated else ''}; a study run refuses that"
@@ -105,17 +125,10 @@ def make_plan(study: Study, supply: dict[str, int], estimated: bool = False) -> 
             f"{len(interior)} target shares between 0 and 1: the ratio law needs {MIN_INTERIOR}, and "
             "an honest interval more; the answer will be 'not yet'"
         )
-    asked = study.decision.tokens or study.proxies.tokens
-    if asked > 2 * study.proxies.tokens:
-        warnings.append(
-            f"decision.tokens is {asked / study.proxies.tokens:.1f} times the proxies' tokens: extrapolated"
-        )
-    return Plan(tuple(runs), dict(supply), estimated, tuple(warnings))
-
-
-def _whole(tokens: int, batch: int) -> int:
-    """The nearest whole number of batches."""
-    return max(1, round(tokens / batch)) * batch
+    times = (study.decision.tokens or 0) / study.proxies.tokens
+    if times > 2:
+        warnings.append(f"decision.tokens is {times:.1f} times the proxies' tokens: extrapolated")
+    return warnings
 
 
 def estimated_supply(heldout_fraction: float, bytes_by_domain: dict[str, int]) -> dict[str, int]:

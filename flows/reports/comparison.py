@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -13,8 +13,8 @@ from flows.reports.wording import LIMITED_BY, signed, span
 from mixing.amounts import format_amount
 
 if TYPE_CHECKING:
-    from flows.pipeline.comparison import Comparison, Side
-    from flows.tracking.registry import Standing
+    from flows.tracking.comparison import Comparison, Side
+    from flows.tracking.registry import RegistryStatus
 
 
 def print_comparison(found: Comparison, console: Console) -> None:
@@ -65,7 +65,7 @@ def print_comparison(found: Comparison, console: Console) -> None:
     )
 
 
-def print_standing(now: Standing, console: Console) -> None:
+def print_versions(now: RegistryStatus, console: Console) -> None:
     """The versions of a mix, and how champions followed each other."""
     ranks = {now.champion: "champion", now.challenger: "challenger"}
     rows = [(version, ranks.get(version, ""), said) for version, said in now.versions.items()]
@@ -84,12 +84,12 @@ def _predicted(role: str, a: Side, b: Side, same_base: bool) -> list[tuple[str, 
     if one is None and two is None:
         return []
 
-    def cell(found: dict | None, key: str) -> str:  # type: ignore[type-arg]
+    def cell(found: dict[str, Any] | None, key: str) -> str:
         if found is None:
             return "-"
         return signed(found[key]) if key == "increment" else f"{found[key]:.4f}"
 
-    def spread(found: dict | None) -> str:  # type: ignore[type-arg]
+    def spread(found: dict[str, Any] | None) -> str:
         return "-" if found is None else span(found["interval"][0], found["interval"][1], 4)
 
     by = signed(two["increment"] - one["increment"]) if one and two and same_base else ""

@@ -11,10 +11,10 @@ from rich.text import Text
 from flows.reports.tables import table
 
 if TYPE_CHECKING:
-    from flows.orchestration.register import Deployed
+    from flows.orchestration.register import DeploymentResult
 
 
-def print_deployed(done: Deployed, console: Console) -> None:
+def print_deployed(done: DeploymentResult, console: Console) -> None:
     rows = [
         (found.full_name, f"{found.cron} ({done.timezone})" if found.cron else "by hand", found.pool)
         for found in done.deployments

@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
     from flows.pipeline.cost import Cost
     from flows.pipeline.plan import Plan, PlannedRun
-    from flows.pipeline.prepare import Job
+    from flows.pipeline.workspace import Workspace
 
 
-def print_plan(job: Job, plan: Plan, cost: Cost, console: Console) -> None:
+def print_plan(workspace: Workspace, plan: Plan, cost: Cost, console: Console) -> None:
     """The runs, what they read, and how long they take."""
-    domains = list(job.study.domains)
+    domains = list(workspace.study.domains)
     rows = [
         (run.name, _share(run), format_amount(run.tokens), *(_epochs(run, d) for d in domains))
         for run in plan.runs
     ]
     header = ("run", "target share", "tokens", *(f"epochs of {domain}" for domain in domains))
-    console.print(table(f"{job.study.study}: {len(plan.runs)} runs", header, rows))
+    console.print(table(f"{workspace.study.study}: {len(plan.runs)} runs", header, rows))
     guess = " (estimated from bytes; exact once tokenised)" if plan.estimated else ""
     supply = ", ".join(f"{name} {format_amount(tokens)}" for name, tokens in plan.supply.items())
     console.print(f"training tokens at hand: {supply}{guess}")
-    caps = ", ".join(f"{name} {part.max_epochs:g}" for name, part in job.study.domains.items())
+    caps = ", ".join(f"{name} {part.max_epochs:g}" for name, part in workspace.study.domains.items())
     console.print(f"max epochs: {caps}")
     console.print(
         f"model: {cost.params:,} parameters besides embeddings; {format_amount(plan.tokens)} tokens in all, "
@@ -54,7 +54,7 @@ def _epochs(run: PlannedRun, domain: str) -> str:
     return f"{run.epochs.get(domain, 0):.2f}" + (" !" if domain in run.over else "")
 
 
-def plan_json(job: Job, plan: Plan, cost: Cost) -> dict[str, Any]:
+def plan_json(workspace: Workspace, plan: Plan, cost: Cost) -> dict[str, Any]:
     """The same as one JSON object."""
     runs = [
         {
@@ -69,7 +69,7 @@ def plan_json(job: Job, plan: Plan, cost: Cost) -> dict[str, Any]:
         for run in plan.runs
     ]
     return {
-        "study": job.study.study,
+        "study": workspace.study.study,
         "runs": runs,
         "tokens": plan.tokens,
         "params": cost.params,

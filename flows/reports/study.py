@@ -21,27 +21,28 @@ from flows.settings.home import DEFAULT_HOME
 from flows.tracking.registry import CHALLENGER
 
 if TYPE_CHECKING:
-    from flows.pipeline.result import Outcome, Publication
+    from flows.pipeline.publication import Publication
+    from flows.pipeline.result import StudyResult
 
 
-def closing(outcome: Outcome, console: Console) -> None:
+def closing(result: StudyResult, console: Console) -> None:
     """Print the closing screen: the answer, why, and what to do next; then the tables; then where things are."""
-    decision = outcome.given.decision
+    decision = result.analysis.decision
     console.print()
-    print_conclusion(conclude(decision, outcome.confirmation, outcome.given.fits.chosen), console)
-    for name, reason in outcome.failures.items():
+    print_conclusion(conclude(decision, result.confirmation, result.analysis.fits.chosen), console)
+    for name, reason in result.failures.items():
         console.print(Text(f"failed: {name}: {reason}", style="red"))
-    _runs(outcome, console)
-    print_laws(outcome.given.fits, console, most=4)
+    _runs(result, console)
+    print_laws(result.analysis.fits, console, most=4)
     if decision.status == "decided":
-        _confirmation(outcome, console)
+        _confirmation(result, console)
         print_baselines(decision, console)
-    _places(outcome, console)
+    _places(result, console)
 
 
-def _runs(outcome: Outcome, console: Console) -> None:
-    header, rows = wording.run_rows(outcome)
-    base = outcome.seen.base
+def _runs(result: StudyResult, console: Console) -> None:
+    header, rows = wording.run_rows(result)
+    base = result.observations.base
     title = (
         "Runs: increments over the base model at their end, nats per token "
         f"(base: general {base['general']:.3f}, target {base['target']:.3f})"
@@ -49,8 +50,8 @@ def _runs(outcome: Outcome, console: Console) -> None:
     console.print(table(title, header, rows))
 
 
-def _confirmation(outcome: Outcome, console: Console) -> None:
-    confirmation = outcome.confirmation
+def _confirmation(result: StudyResult, console: Console) -> None:
+    confirmation = result.confirmation
     if confirmation is None:
         return
     rows = []
@@ -71,18 +72,18 @@ def _confirmation(outcome: Outcome, console: Console) -> None:
     console.print(table(title, header, rows))
 
 
-def _places(outcome: Outcome, console: Console) -> None:
-    folder = outcome.job.folder
-    if outcome.spec is not None:
+def _places(result: StudyResult, console: Console) -> None:
+    folder = result.workspace.folder
+    if result.spec is not None:
         console.print(f"mix spec   {_short(folder.mixspec)}")
         console.print(
             f"           export it: {_command('export', _short(folder.mixspec), '--to', 'megatron')}"
         )
     console.print(f"figures    {_short(folder.figures)}")
-    if outcome.publication is not None:
-        if outcome.publication.version is not None:
-            _version(outcome.job.study.study, outcome.publication, console)
-        console.print(Text.assemble("MLflow UI  ", (ui_command(outcome.job.root), "bold")))
+    if result.publication is not None:
+        if result.publication.version is not None:
+            _version(result.workspace.study.study, result.publication, console)
+        console.print(Text.assemble("MLflow UI  ", (ui_command(result.workspace.root), "bold")))
 
 
 def _version(name: str, found: Publication, console: Console) -> None:
@@ -128,18 +129,18 @@ def _short(path: Path) -> str:
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
-def outcome_json(outcome: Outcome) -> dict[str, Any]:
+def outcome_json(result: StudyResult) -> dict[str, Any]:
     """The decision as `mixlaw decide --json` has it, with the study's runs, confirmation and places."""
     from mixing.decision.critical_ratio.decider import decision_json
 
-    folder, found = outcome.job.folder, outcome.confirmation
+    folder, found = result.workspace.folder, result.confirmation
     return {
-        **decision_json(outcome.given.decision),
-        "status": outcome.given.decision.status,
-        "runs": {"done": len(outcome.names), "failed": outcome.failures, "trained_now": outcome.trained},
+        **decision_json(result.analysis.decision),
+        "status": result.analysis.decision.status,
+        "runs": {"done": len(result.names), "failed": result.failures, "trained_now": result.trained},
         "confirmation": None if found is None else dataclasses.asdict(found),
-        "mixspec": None if outcome.spec is None else str(folder.mixspec),
+        "mixspec": None if result.spec is None else str(folder.mixspec),
         "figures": str(folder.figures),
-        "mlflow_version": outcome.publication.version if outcome.publication else None,
-        "mlflow_alias": outcome.publication.alias or None if outcome.publication else None,
+        "mlflow_version": result.publication.version if result.publication else None,
+        "mlflow_alias": result.publication.alias or None if result.publication else None,
     }

@@ -11,7 +11,7 @@ from mixing.decision.binding import Binding
 from mixing.decision.result import Decision, Prediction, Test
 
 if TYPE_CHECKING:
-    from flows.pipeline.result import Outcome
+    from flows.pipeline.result import StudyResult
 
 LIMITED_BY: dict[Binding, str] = {
     "tolerance": "the general loss reaches its tolerance",
@@ -44,12 +44,12 @@ def shares(mixture: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {share:.3g}" for name, share in mixture.items())
 
 
-def run_rows(outcome: Outcome) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def run_rows(result: StudyResult) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Every run with its increments over the base at its end (nats per token); failed ones with a dash."""
-    last = outcome.seen.observed.filter(pl.col("tokens") == pl.col("tokens").max().over("run"))
+    last = result.observations.observed.filter(pl.col("tokens") == pl.col("tokens").max().over("run"))
     rows: list[tuple[str, ...]] = [
         (
-            outcome.names.get(row["run"], row["run"]),
+            result.names.get(row["run"], row["run"]),
             f"{row['share']:g}",
             f"{row['tokens']:,.0f}",
             signed(row["general"]),
@@ -57,7 +57,7 @@ def run_rows(outcome: Outcome) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         )
         for row in last.sort(pl.col("kind") != "swarm", "share", "run").iter_rows(named=True)
     ]
-    rows += [(name, "-", "failed", "-", "-") for name in outcome.failures]
+    rows += [(name, "-", "failed", "-", "-") for name in result.failures]
     return RUNS_HEADER, rows
 
 
@@ -115,17 +115,17 @@ def question_line(decision: Decision) -> str:
     return ", ".join([*budget, *tolerance, f"{decision.n_runs} runs", f"law {decision.law}"])
 
 
-def decision_markdown(outcome: Outcome) -> str:
+def decision_markdown(result: StudyResult) -> str:
     """The decision, as a page. The answer stands first: MLflow folds all but the first lines away."""
     from flows.reports.conclusion import conclude
 
-    lines = conclude(outcome.given.decision, outcome.confirmation, outcome.given.fits.chosen).markdown()
-    if outcome.confirmation is not None:
+    lines = conclude(result.analysis.decision, result.confirmation, result.analysis.fits.chosen).markdown()
+    if result.confirmation is not None:
         lines += ["", "| confirmation | predicted | observed |", "|---|---|---|"]
-        for role, (value, low, high) in outcome.confirmation.predicted.items():
-            observed = signed(outcome.confirmation.observed[role])
+        for role, (value, low, high) in result.confirmation.predicted.items():
+            observed = signed(result.confirmation.observed[role])
             lines.append(f"| {role} | {signed(value)} {span(low, high, 4)} | {observed} |")
-    header, rows = run_rows(outcome)
+    header, rows = run_rows(result)
     lines += ["", f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
     lines += [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join(lines) + "\n"

@@ -37,8 +37,8 @@ def redacted(text: str, environment: Mapping[str, str] = os.environ) -> str:
 @cache
 def _secrets(environment: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
     """Longest first, so that one within another leaves no rest; short ones would hide ordinary words."""
-    found = {value for name, value in environment if SECRET_NAME.search(name) and len(value) >= 6}
-    return tuple(sorted(found, key=len, reverse=True))
+    secrets = {value for name, value in environment if SECRET_NAME.search(name) and len(value) >= 6}
+    return tuple(sorted(secrets, key=len, reverse=True))
 
 
 class _Text(logging.Formatter):
@@ -55,18 +55,18 @@ class _JsonLine(logging.Formatter):
         self.study, self.flow_run = study, ""
 
     def format(self, record: logging.LogRecord) -> str:
-        told = {key: value for key, value in record.__dict__.items() if key not in STANDARD}
-        ours = "event" in told
+        extra = {key: value for key, value in record.__dict__.items() if key not in STANDARD}
+        ours = "event" in extra
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line = {
             "time": f"{stamp}.{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
-            "event": told.pop("event", "log"),
+            "event": extra.pop("event", "log"),
             "study": self.study,
             "flow_run": self.flow_run,
             "logger": record.name,
             "message": record.getMessage(),
-            **(told if ours else {}),
+            **(extra if ours else {}),
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
@@ -122,8 +122,8 @@ def step(name: str) -> Iterator[None]:
         yield
     except Exception as error:
         seconds = round(time.monotonic() - started, 3)
-        said = {"event": "step_failed", "step": name, "seconds": seconds, "reason": str(error)}
-        log.error("%s: failed: %s", name, error, extra=said)
+        failed = {"event": "step_failed", "step": name, "seconds": seconds, "reason": str(error)}
+        log.error("%s: failed: %s", name, error, extra=failed)
         raise
     seconds = round(time.monotonic() - started, 3)
     log.info("%s: done", name, extra={"event": "step_finished", "step": name, "seconds": seconds})

@@ -33,6 +33,11 @@ NOT_IN_IDENTITY = {"runner"}
 """Keys that change neither the question nor a run."""
 
 
+def whole_batches(tokens: int, batch_tokens: int) -> int:
+    """The nearest number of tokens that is a whole number of batches, at least one."""
+    return max(1, round(tokens / batch_tokens)) * batch_tokens
+
+
 def _whole_tokens(value: object) -> object:
     """Token counts are often written 2e6 (which YAML 1.1 reads as text) or 2M."""
     if isinstance(value, bool):
@@ -251,6 +256,11 @@ class ProxiesPart(_Part):
         description="Token budgets, log-spaced, at which the held-out losses are measured.",
     )
 
+    @property
+    def trained_tokens(self) -> int:
+        """What each proxy trains on: `tokens`, as the nearest whole number of batches."""
+        return whole_batches(self.tokens, self.batch_tokens)
+
     @field_validator("target_shares")
     @classmethod
     def _shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
@@ -468,8 +478,8 @@ class Study(_Part):
 
     @property
     def asked_tokens(self) -> int:
-        """The continual pre-training budget that the decision is about."""
-        return self.decision.tokens or self.proxies.tokens
+        """The continual-pre-training budget that is asked about: `decision.tokens`, else what proxies train on."""
+        return self.decision.tokens or self.proxies.trained_tokens
 
     @property
     def target_run_tokens(self) -> int:

@@ -9,53 +9,40 @@ version is added only when what it says has changed. No pickles: code, JSON, YAM
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from flows.settings.home import first_use
+from flows.pipeline.publication import Publication
+from flows.settings.locks import first_use
 from flows.settings.logging import redacted
+from flows.tracking.mix_versions import WriteBeside, rank_version, register_version
 from flows.tracking.promotion import Rule
-from flows.tracking.pyfunc_writer import SPEC_NAME, write_model
-from flows.tracking.registry import (
-    CHAMPION,
-    HISTORY_TAG,
-    REASON_TAG,
-    aliases,
-    answering,
-    challenge,
-    crown,
-    reason,
+from flows.tracking.records import (
+    DIGEST_TAG,
+    KIND_TAG,
+    NEWEST_TAG,
+    NOTE_TAG,
+    PARENT_TAG,
+    RUN_TAG,
+    STUDY_TAG,
+    RunRecord,
+    StudyRecord,
+    digest_of,
+    file_digest,
 )
+from flows.tracking.registry import aliases, reason
 from flows.tracking.sqlite import create_database
-from mixing.errors import InputError, MixlawError
+from mixing.errors import MixlawError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
-    from mlflow.entities.model_registry import ModelVersion
-
-SPEC_FOLDER = "mix"
-
-RUN_TAG = "mixlaw.run"
-KIND_TAG = "mixlaw.kind"
-DIGEST_TAG = "mixlaw.digest"
-STUDY_TAG = "mixlaw.study"
-QUESTION_TAG = "mixlaw.question"
-"""Of a version of the mix: the identity of the newest study file that it answers."""
-CORPORA_TAG = "mixlaw.corpora"
-"""Of a version that knows what its corpora held."""
-NEWEST_TAG = "mixlaw.newest"
-"""Of the experiment: the parent run of the newest study run, whose children are all of its runs."""
-PARENT_TAG = "mlflow.parentRunId"
-NOTE_TAG = "mlflow.note.content"
 
 EXPERIMENT_TAGS = {
     # Without it MLflow's UI opens on its pages for chat applications.
@@ -73,85 +60,13 @@ BATCH = 1000
 """MLflow takes at most so many metrics in one call."""
 
 
-@dataclass(frozen=True)
-class Point:
-    """A value of one metric at a token count."""
-
-    metric: str
-    tokens: int
-    value: float
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """One finished (or failed) run as MLflow shows it. `finished` is seconds since the epoch."""
-
-    run: str
-    name: str
-    kind: Literal["base", "proxy", "confirmation"]
-    params: Mapping[str, object]
-    points: Sequence[Point]
-    finished: float
-    seconds: float
-    failure: str = ""
-
-    def digest(self) -> str:
-        return _digest(
-            self.run, self.name, self.kind, sorted(self.params.items()), list(self.points), self.failure
-        )
-
-
-@dataclass(frozen=True)
-class StudyRecord:
-    """What the parent run shows: `note` is a page, `summary` a line; `started` is seconds since the epoch.
-
-    `params` are of the question, which stays; `tags` and `metrics` of the answer, which newer code may change.
-    `artifacts` maps a path in MLflow to a file. `question` is the identity of the study file.
-    """
-
-    name: str
-    identity: str
-    title: str
-    params: Mapping[str, object]
-    metrics: Mapping[str, float]
-    note: str
-    summary: str
-    started: float = 0.0
-    question: str = ""
-    artifacts: Mapping[str, Path] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Published:
-    """Where it went. `version` is None where there is no spec; `changed` says that a version was added.
-
-    `alias` is the version's (champion, challenger, or empty), `verdict` why a new one has it.
-    """
-
-    experiment: str
-    run: str
-    version: str | None
-    changed: bool
-    alias: str = ""
-    verdict: str = ""
-
-
-def _digest(*parts: object) -> str:
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
-
-
-def _file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
 def _refused(error: Exception) -> bool:
     """Whether MLflow answered, and would answer the same again: what it was sent, or who sent it, is at fault."""
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
     if isinstance(error, MlflowException):
-        status = int(error.get_http_status_code())
+        status = int(error.get_http_status_code())  # type: ignore[no-untyped-call]
     else:
         status = getattr(getattr(error, "response", None), "status_code", 500)
     if isinstance(error, SQLAlchemyError):
@@ -159,13 +74,13 @@ def _refused(error: Exception) -> bool:
     return 400 <= status < 500 and status not in BUSY
 
 
-def _complete(known: Run, digest: str) -> bool:
-    """Whether MLflow has all of the run that `digest` is of."""
-    return known.data.tags.get(DIGEST_TAG) == digest and known.info.status in ("FINISHED", "FAILED")
+def _complete(run: Run, digest: str) -> bool:
+    """Whether MLflow has all of the run record with this digest."""
+    return run.data.tags.get(DIGEST_TAG) == digest and run.info.status in ("FINISHED", "FAILED")
 
 
 def _metric_name(name: str) -> str:
-    """With a `_` for what MLflow takes in no name."""
+    """The name with a `_` for each character that MLflow does not take."""
     return re.sub(r"[^A-Za-z0-9_\-. :/]", "_", name)
 
 
@@ -198,24 +113,24 @@ class Tracker:
             if _refused(error):
                 raise MixlawError(
                     f"MLflow at {redacted(self.uri)} refused the results ({reason(error)})",
-                    "They are safe in the run store. Waiting will not help: change what MLflow names, then "
+                    "The results are safe in the run store. Waiting will not help: change what MLflow names, then "
                     "`mixlaw run` sends them",
                 ) from error
             raise MixlawError(
                 f"MLflow at {redacted(self.uri)} did not take the results ({reason(error)})",
-                "They are safe in the run store: when MLflow can take them again, `mixlaw run` sends them",
+                "The results are safe in the run store; once MLflow is reachable, `mixlaw run` sends them",
             ) from error
 
     def _experiment(self) -> str:
-        found = self.client.get_experiment_by_name(self.study)
-        if found is None:
+        experiment = self.client.get_experiment_by_name(self.study)
+        if experiment is None:
             local = not self.uri.startswith(("http://", "https://", "databricks"))
             folder = self.root / "mlartifacts" / self.study
             location = folder.as_uri() if local else None
             return str(self.client.create_experiment(self.study, location, EXPERIMENT_TAGS))
-        if found.lifecycle_stage == "deleted":
-            self.client.restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+        if experiment.lifecycle_stage == "deleted":
+            self.client.restore_experiment(experiment.experiment_id)
+        return str(experiment.experiment_id)
 
     def _runs(self) -> list[Run]:
         runs: list[Run] = []
@@ -245,8 +160,8 @@ class Tracker:
         spec: Path | None,
         spec_digest: str,
         rule: Rule | None = None,
-        beside: Callable[[Path], None] | None = None,
-    ) -> Published:
+        beside: WriteBeside | None = None,
+    ) -> Publication:
         """Bring MLflow in line with the run store; what is there already is left alone.
 
         `spec_digest` identifies what the spec says, without its provenance: an equal one adds no version.
@@ -255,50 +170,49 @@ class Tracker:
         """
         parent = self.open(study)
         with self._one_line():
-            known = {run.data.tags[RUN_TAG]: run for run in self._runs() if RUN_TAG in run.data.tags}
+            logged = {run.data.tags[RUN_TAG]: run for run in self._runs() if RUN_TAG in run.data.tags}
             # SQLite takes one writer; a server answers several at once.
             with ThreadPoolExecutor(WRITERS if self.uri.startswith("http") else 1) as pool:
-                for _ in pool.map(lambda record: self._child(record, parent, known.get(record.run)), runs):
+                for _ in pool.map(lambda record: self._child(record, parent, logged.get(record.run)), runs):
                     pass
             self._parent(study, parent)
             self.client.set_experiment_tag(self.experiment, NEWEST_TAG, parent)
             if spec is None:
-                return Published(self.experiment, parent, None, False)
-            version, changed = self._register(study, spec, spec_digest, parent, beside)
-            verdict = self._rank(version, changed, rule)
+                return Publication(self.uri, self.experiment, parent, None, False)
+            version, new = register_version(self.client, study, spec, spec_digest, parent, beside)
+            verdict = rank_version(self.client, self.uri, self.study, version, new, rule)
             alias = next((a for a, v in aliases(self.client, self.study).items() if v == version), "")
-        return Published(self.experiment, parent, version, changed, alias, verdict)
+        return Publication(self.uri, self.experiment, parent, version, new, alias, verdict)
 
-    def _child(self, record: RunRecord, parent: str, known: Run | None) -> None:
+    def _child(self, record: RunRecord, parent: str, run: Run | None) -> None:
         """Three calls for a new run: with thousands, calls are what publishing costs."""
         from mlflow.entities import Metric, Param, RunTag
 
         digest = record.digest()
-        if known is not None and _complete(known, digest):
-            if known.data.tags.get(PARENT_TAG) != parent:
+        if run is not None and _complete(run, digest):
+            if run.data.tags.get(PARENT_TAG) != parent:
                 # The same proxy serves a changed question: it is shown under the newest one.
-                self.client.set_tag(known.info.run_id, PARENT_TAG, parent)
+                self.client.set_tag(run.info.run_id, PARENT_TAG, parent)
             return
         end = int(record.finished * 1000)
-        if known is None:
-            tags = {RUN_TAG: record.run, KIND_TAG: record.kind, PARENT_TAG: parent}
+        if run is None:
+            marks = {RUN_TAG: record.run, KIND_TAG: record.kind, PARENT_TAG: parent}
             start = end - int(record.seconds * 1000)
-            known = self.client.create_run(self.experiment, start_time=start, tags=tags, run_name=record.name)
-        run = known.info.run_id
-        if known.info.run_name != record.name:
-            self.client.update_run(run, name=record.name)
-        said = {PARENT_TAG: parent, DIGEST_TAG: digest}
+            run = self.client.create_run(self.experiment, start_time=start, tags=marks, run_name=record.name)
+        run_id, logged = run.info.run_id, run.data.params
+        if run.info.run_name != record.name:
+            self.client.update_run(run_id, name=record.name)
+        tags = {PARENT_TAG: parent, DIGEST_TAG: digest}
         if record.failure:
-            said[NOTE_TAG] = f"Failed: {record.failure}"
-        logged = known.data.params
+            tags[NOTE_TAG] = f"Failed: {record.failure}"
         self.client.log_batch(
-            run,
+            run_id,
             metrics=[Metric(_metric_name(p.metric), p.value, end, p.tokens) for p in record.points],
             params=[Param(key, str(value)) for key, value in record.params.items() if key not in logged],
-            tags=[RunTag(key, value) for key, value in said.items()],
+            tags=[RunTag(key, value) for key, value in tags.items()],
         )
         # Last: only a run that has ended is there in full.
-        self.client.set_terminated(run, "FAILED" if record.failure else "FINISHED", end_time=end)
+        self.client.set_terminated(run_id, "FAILED" if record.failure else "FINISHED", end_time=end)
 
     def _log(
         self, run: str, params: Mapping[str, object], metrics: Sequence[tuple[str, float, int]], time_ms: int
@@ -314,9 +228,9 @@ class Tracker:
             self.client.log_batch(run, metrics=entities[start : start + BATCH])
 
     def _parent(self, study: StudyRecord, parent: str) -> None:
-        files = {name: _file_digest(path) for name, path in sorted(study.artifacts.items())}
-        said = [sorted(part.items()) for part in (study.params, study.tags, study.metrics, files)]
-        digest = _digest(study.title, study.note, *said)
+        files = {name: file_digest(path) for name, path in sorted(study.artifacts.items())}
+        contents = [sorted(part.items()) for part in (study.params, study.tags, study.metrics, files)]
+        digest = digest_of(study.title, study.note, *contents)
         run = self.client.get_run(parent)
         if run.data.tags.get(DIGEST_TAG) == digest and run.info.status == "FINISHED":
             return
@@ -344,98 +258,3 @@ class Tracker:
             return
         with tempfile.TemporaryDirectory() as scratch:
             self.client.log_artifact(run, shutil.copy(path, Path(scratch) / target.name), folder)
-
-    def _register(
-        self,
-        study: StudyRecord,
-        spec: Path,
-        digest: str,
-        parent: str,
-        beside: Callable[[Path], None] | None,
-    ) -> tuple[str, bool]:
-        from mlflow.exceptions import MlflowException
-
-        try:
-            self.client.get_registered_model(self.study)
-        except MlflowException:
-            self.client.create_registered_model(
-                self.study,
-                description=f"The mix that the study {self.study} recommends; `{CHAMPION}` is the one in use.",
-            )
-        versions = self.client.search_model_versions(f"name='{self.study}'", max_results=1000)
-        newest = max(versions, key=lambda version: int(version.version), default=None)
-        if newest is not None and newest.tags.get(DIGEST_TAG) == digest:
-            self.client.set_model_version_tag(self.study, newest.version, QUESTION_TAG, study.question)
-            if beside is not None and CORPORA_TAG not in newest.tags:
-                self._add(newest, beside)
-            return str(newest.version), False
-        # Each version has its own folder: an older version keeps what it said.
-        number = int(newest.version) + 1 if newest else 1
-        folder = f"{SPEC_FOLDER}/v{number}-{digest[:8]}"
-        with tempfile.TemporaryDirectory() as scratch:
-            write_model(spec, Path(scratch) / "model")
-            if beside is not None:
-                beside(Path(scratch) / "model")
-            self.client.log_artifacts(parent, str(Path(scratch) / "model"), folder)
-        source = f"{self.client.get_run(parent).info.artifact_uri}/{folder}"
-        tags = {DIGEST_TAG: digest, QUESTION_TAG: study.question}
-        if beside is not None:
-            tags[CORPORA_TAG] = "1"
-        version = self.client.create_model_version(
-            self.study, source, parent, tags=tags, description=study.summary
-        )
-        return str(version.version), True
-
-    def _add(self, version: ModelVersion, beside: Callable[[Path], None]) -> None:
-        """What an earlier version of Mixlaw did not write beside the spec."""
-        with tempfile.TemporaryDirectory() as scratch:
-            beside(Path(scratch))
-            folder = f"{SPEC_FOLDER}/{str(version.source).rstrip('/').rpartition('/')[2]}"
-            self.client.log_artifacts(version.run_id, scratch, folder)
-        self.client.set_model_version_tag(self.study, version.version, CORPORA_TAG, "1")
-
-    def _rank(self, version: str, new: bool, rule: Rule | None) -> str:
-        """Make a version champion or challenger; why, where that is new.
-
-        A kill may have come between a version and its rank, so one without a rank is ranked now.
-        """
-        known = aliases(self.client, self.study)
-        champion = known.get(CHAMPION)
-        if champion is None:
-            return crown(self.client, self.study, version, "first", "the first mix").reason
-        if not new and (version in known.values() or self._ranked(version)):
-            return ""
-        if rule is None:
-            return crown(self.client, self.study, version, "rule", "every new mix is champion").reason
-        with tempfile.TemporaryDirectory() as folder:
-            verdict = rule(fetch_spec(f"models:/{self.study}/{champion}", self.uri, Path(folder)))
-        if verdict.promote:
-            return crown(self.client, self.study, version, "rule", verdict.reason).reason
-        challenge(self.client, self.study, version, verdict.reason)
-        return verdict.reason
-
-    def _ranked(self, version: str) -> bool:
-        tags = self.client.get_model_version(self.study, version).tags
-        return any(tag.startswith((HISTORY_TAG, REASON_TAG)) for tag in tags)
-
-
-def fetch_spec(address: str, uri: str, folder: Path) -> Path:
-    """Download the spec of `models:/NAME@champion` (or `models:/NAME/VERSION`) into `folder`.
-
-    Raises InputError where there is no such mix, MixlawError where MLflow does not answer.
-    """
-    match = re.fullmatch(r"models:/([^/@]+)(?:@([^/@]+)|/([0-9]+))", address)
-    if match is None:
-        raise InputError(
-            f"{address}: not the address of a mix", f"Write models:/NAME@{CHAMPION} or models:/NAME/VERSION"
-        )
-    name, alias, version = match.groups()
-    with answering(address, uri) as client:
-        from mlflow.artifacts import download_artifacts
-
-        # By hand: `download_artifacts` looks an alias up in the process's registry, not in that of `uri`.
-        if alias:
-            version = client.get_model_version_by_alias(name, alias).version
-        source = client.get_model_version_download_uri(name, version)
-        found = Path(download_artifacts(source, dst_path=str(folder), tracking_uri=uri, registry_uri=uri))
-    return found / SPEC_NAME if found.is_dir() else found

@@ -20,7 +20,7 @@ from mixing.corpora.documents import Source, Tally, contents
 from mixing.errors import InputError
 
 if TYPE_CHECKING:
-    from flows.pipeline.prepare import Job
+    from flows.pipeline.workspace import Workspace
 
 SIZE = 1024
 """Documents of a sketch. A corpus of which 5% changed is measured to within about 1%."""
@@ -28,7 +28,7 @@ CORPORA_NAME = "corpora.json"
 
 
 @dataclass(frozen=True)
-class Seen:
+class CorpusSnapshot:
     """The catalogue, and by domain the sketch: the smallest hashes (16 hex digits), ascending."""
 
     catalog: Catalog
@@ -36,22 +36,22 @@ class Seen:
     version: Literal[1] = 1
 
 
-_SCHEMA = TypeAdapter(Seen)
+_SCHEMA = TypeAdapter(CorpusSnapshot)
 
 
 def sketch_of(source: Source) -> list[str]:
     """Reads the corpus once, in little memory. Raises as `mixing.corpora.documents.contents`."""
-    kept: set[bytes] = set()
+    smallest: set[bytes] = set()
     bound = b"\xff" * 9
     for document in contents(source, Tally()):
         # The first 8 bytes of a hash decide the held-out split; the others are as good as new.
-        found = document.digest[8:]
-        if found < bound:
-            kept.add(found)
-        if len(kept) == 4 * SIZE:
-            kept = set(heapq.nsmallest(SIZE, kept))
-            bound = max(kept)
-    return [found.hex() for found in sorted(kept)[:SIZE]]
+        digest = document.digest[8:]
+        if digest < bound:
+            smallest.add(digest)
+        if len(smallest) == 4 * SIZE:
+            smallest = set(heapq.nsmallest(SIZE, smallest))
+            bound = max(smallest)
+    return [digest.hex() for digest in sorted(smallest)[:SIZE]]
 
 
 def changed_part(
@@ -67,21 +67,23 @@ def changed_part(
     if not union:
         return 0.0
     common = set(before) & set(now)
-    jaccard = sum(found in common for found in union) / len(union)
+    jaccard = sum(digest in common for digest in union) / len(union)
     shared = jaccard * (documents_before + documents_now) / (1 + jaccard)
     largest = max(documents_before, documents_now)
     return max(0.0, largest - shared) / max(documents_before, 1)
 
 
-def save(job: Job, folder: Path) -> None:
+def save(workspace: Workspace, folder: Path) -> None:
     """Write `corpora.json` to `folder`: the study's catalogue, and a sketch of every corpus."""
-    catalog = Catalog.from_json(job.folder.catalog.read_text(encoding="utf-8"), str(job.folder.catalog))
-    sketch = {source.name: sketch_of(source) for source in job.sources}
-    text = json.dumps(asdict(Seen(catalog, sketch)), ensure_ascii=False)
+    catalog = Catalog.from_json(
+        workspace.folder.catalog.read_text(encoding="utf-8"), str(workspace.folder.catalog)
+    )
+    sketch = {source.name: sketch_of(source) for source in workspace.sources}
+    text = json.dumps(asdict(CorpusSnapshot(catalog, sketch)), ensure_ascii=False)
     (folder / CORPORA_NAME).write_text(text + "\n", encoding="utf-8")
 
 
-def load(path: Path) -> Seen | None:
+def load(path: Path) -> CorpusSnapshot | None:
     """None where there is none, or another version's."""
     try:
         return _SCHEMA.validate_json(path.read_bytes())

@@ -10,12 +10,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc import PythonModel  # type: ignore[attr-defined]
 
 
-class Mix(PythonModel):  # type: ignore[misc]
+class Mix(PythonModel):
     """Token shares by domain, after so many training tokens."""
 
     def load_context(self, context: Any) -> None:
@@ -27,10 +27,10 @@ class Mix(PythonModel):  # type: ignore[misc]
         `tokens` is how many training tokens have been seen; without that column, 0.
         """
         frame = pd.DataFrame(model_input)
-        seen = frame["tokens"] if "tokens" in frame else [0] * max(len(frame), 1)
+        counts = frame["tokens"] if "tokens" in frame else [0] * max(len(frame), 1)
         stages = self.mix["stages"]
         rows = []
-        for tokens in seen:
+        for tokens in counts:
             now = next((s for s in reversed(stages) if s["from_token"] <= tokens), stages[0])
             rows.append({name: now["shares"].get(name, 0.0) for name in self.mix["domains"]})
         return pd.DataFrame(rows)

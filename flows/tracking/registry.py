@@ -31,7 +31,7 @@ By = Literal["first", "rule", "hand", "rollback"]
 
 
 @dataclass(frozen=True)
-class Turn:
+class Promotion:
     """A version became champion: when (UTC), by what, why, and which version was it before (empty: none)."""
 
     at: str
@@ -42,17 +42,17 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Standing:
+class RegistryStatus:
     """The versions of a mix, newest first, with what each says; empty strings where there is no such alias."""
 
     name: str
     champion: str
     challenger: str
     versions: dict[str, str]
-    history: tuple[Turn, ...]
+    history: tuple[Promotion, ...]
 
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "history": [asdict(turn) for turn in self.history]}
+        return {**asdict(self), "history": [asdict(promotion) for promotion in self.history]}
 
 
 def aliases(client: MlflowClient, name: str) -> dict[str, str]:
@@ -60,39 +60,39 @@ def aliases(client: MlflowClient, name: str) -> dict[str, str]:
     return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
 
 
-def crown(client: MlflowClient, name: str, version: str, by: By, reason: str) -> Turn:
+def make_champion(client: MlflowClient, name: str, version: str, by: By, reason: str) -> Promotion:
     """Make a version champion, and note it."""
-    known = aliases(client, name)
+    ranked = aliases(client, name)
     moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    turn = Turn(moment, version, by, reason, known.get(CHAMPION, ""))
-    note = json.dumps({"by": by, "reason": reason, "before": turn.before})
+    promotion = Promotion(moment, version, by, reason, ranked.get(CHAMPION, ""))
+    note = json.dumps({"by": by, "reason": reason, "before": promotion.before})
     # The note first: a champion without one could not be rolled back.
     client.set_model_version_tag(name, version, HISTORY_TAG + moment, note)
     client.set_registered_model_alias(name, CHAMPION, version)
-    if known.get(CHALLENGER) == version:
+    if ranked.get(CHALLENGER) == version:
         client.delete_registered_model_alias(name, CHALLENGER)
-    return turn
+    return promotion
 
 
-def challenge(client: MlflowClient, name: str, version: str, reason: str) -> None:
+def make_challenger(client: MlflowClient, name: str, version: str, reason: str) -> None:
     """Make a version challenger; `reason` is why it is not champion."""
     client.set_model_version_tag(name, version, REASON_TAG, reason)
     client.set_registered_model_alias(name, CHALLENGER, version)
 
 
-def standing(name: str, uri: str) -> Standing:
+def registry_status(name: str, uri: str) -> RegistryStatus:
     """Where the versions of a mix stand. Raises InputError for a mix that MLflow does not have."""
     with answering(name, uri) as client:
-        return _standing(client, name)
+        return _registry_status(client, name)
 
 
-def promote(name: str, uri: str, version: str | None = None, reason: str = "") -> Turn:
+def promote(name: str, uri: str, version: str | None = None, reason: str = "") -> Promotion:
     """Make a version (default: the challenger) champion by hand.
 
     Raises InputError where there is no such version, or it is champion already.
     """
     with answering(name, uri) as client:
-        now = _standing(client, name)
+        now = _registry_status(client, name)
         if version is None and not now.challenger:
             raise InputError(
                 f"{name}: there is no challenger; version {now.champion} is champion",
@@ -103,40 +103,48 @@ def promote(name: str, uri: str, version: str | None = None, reason: str = "") -
             raise InputError(f"{name}: no version {chosen}", f"There are {_list(now)}")
         if chosen == now.champion:
             raise InputError(f"{name}: version {chosen} is champion already", "Nothing to do")
-        return crown(client, name, chosen, "hand", reason or "promoted by hand")
+        return make_champion(client, name, chosen, "hand", reason or "promoted by hand")
 
 
-def roll_back(name: str, uri: str, reason: str = "") -> Turn:
+def roll_back(name: str, uri: str, reason: str = "") -> Promotion:
     """Make the version that was champion before the present one champion again.
 
     Raises InputError where the history knows none.
     """
     with answering(name, uri) as client:
-        now = _standing(client, name)
-        turns = [turn for turn in now.history if turn.version == now.champion and turn.by != "rollback"]
-        if not turns or not turns[-1].before:
+        now = _registry_status(client, name)
+        promotions = [
+            promotion
+            for promotion in now.history
+            if promotion.version == now.champion and promotion.by != "rollback"
+        ]
+        if not promotions or not promotions[-1].before:
             raise InputError(
                 f"{name}: version {now.champion or 'none'} is champion, and none was before it",
                 f"Name a version: mixlaw promote {name} VERSION (there are {_list(now)})",
             )
-        return crown(client, name, turns[-1].before, "rollback", reason or f"rolled back from {now.champion}")
+        return make_champion(
+            client, name, promotions[-1].before, "rollback", reason or f"rolled back from {now.champion}"
+        )
 
 
-def _standing(client: MlflowClient, name: str) -> Standing:
-    known = aliases(client, name)
-    found = client.search_model_versions(f"name='{name}'", max_results=1000)
-    versions = {str(v.version): v.description or "" for v in sorted(found, key=lambda v: -int(v.version))}
-    turns = [
-        Turn(tag.removeprefix(HISTORY_TAG), str(version.version), **json.loads(text))
-        for version in found
+def _registry_status(client: MlflowClient, name: str) -> RegistryStatus:
+    ranked = aliases(client, name)
+    registered = client.search_model_versions(f"name='{name}'", max_results=1000)
+    versions = {
+        str(v.version): v.description or "" for v in sorted(registered, key=lambda v: -int(v.version))
+    }
+    promotions = [
+        Promotion(tag.removeprefix(HISTORY_TAG), str(version.version), **json.loads(text))
+        for version in registered
         for tag, text in version.tags.items()
         if tag.startswith(HISTORY_TAG)
     ]
-    history = tuple(sorted(turns, key=lambda turn: turn.at))
-    return Standing(name, known.get(CHAMPION, ""), known.get(CHALLENGER, ""), versions, history)
+    history = tuple(sorted(promotions, key=lambda promotion: promotion.at))
+    return RegistryStatus(name, ranked.get(CHAMPION, ""), ranked.get(CHALLENGER, ""), versions, history)
 
 
-def _list(now: Standing) -> str:
+def _list(now: RegistryStatus) -> str:
     return ", ".join(now.versions) or "none"
 
 
@@ -152,8 +160,8 @@ def reason(error: Exception) -> str:
 
 def _status(error: Exception) -> int | None:
     """The HTTP status in an error of MLflow's or Prefect's client that names it in its text only."""
-    found = re.search(r"error code (\d{3})|error '(\d{3}) ", str(error))
-    return int(found.group(1) or found.group(2)) if found else None
+    match = re.search(r"error code (\d{3})|error '(\d{3}) ", str(error))
+    return int(match.group(1) or match.group(2)) if match else None
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ import torch
 import yaml
 
 from flows.settings import home
+from flows.settings.environment import device as device_of
 from mixing.errors import InputError
 from proxies.runs.worker import check_device
 from tests.tiny_study import ROOT
@@ -321,12 +322,12 @@ def test_any_character_may_be_in_a_database_password() -> None:
     ("given", "device"), [("", "cpu"), ("cpu", "cpu"), ("cuda", "cuda"), ("cuda:1", "cuda:1")]
 )
 def test_the_environment_says_what_runs_train_on(given: str, device: str) -> None:
-    assert home.device({"MIXLAW_DEVICE": given}) == device
+    assert device_of({"MIXLAW_DEVICE": given}) == device
 
 
 def test_an_unknown_device_is_refused() -> None:
     with pytest.raises(InputError, match=r"MIXLAW_DEVICE is 'gpu'.*cuda"):
-        home.device({"MIXLAW_DEVICE": "gpu"})
+        device_of({"MIXLAW_DEVICE": "gpu"})
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

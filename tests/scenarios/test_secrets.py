@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.settings import home
+from flows.settings.environment import set_defaults, tracking_uri
 from tests import conftest
 from tests.conftest import Finished
 from tests.tiny_study import mixlaw
@@ -64,15 +64,15 @@ def test_a_login_in_mlflow_s_address_is_used_and_not_shown(monkeypatch: pytest.M
     for name in ("USERNAME", "PASSWORD"):
         monkeypatch.delenv(f"MLFLOW_TRACKING_{name}", raising=False)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:a%40b:c@mlflow:8443/path")
-    assert home.tracking_uri(Path("/")) == "https://mlflow:8443/path"
-    home.set_defaults(Path("/"))
+    assert tracking_uri(Path("/")) == "https://mlflow:8443/path"
+    set_defaults(Path("/"))
     assert os.environ["MLFLOW_TRACKING_URI"] == "https://mlflow:8443/path"
     assert os.environ["MLFLOW_TRACKING_USERNAME"] == "me"
     assert os.environ["MLFLOW_TRACKING_PASSWORD"] == "a@b:c"
     for name in ("USERNAME", "PASSWORD"):
         monkeypatch.delenv(f"MLFLOW_TRACKING_{name}")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:pass@host/db")
-    assert home.tracking_uri(Path("/")) == "postgresql://me:pass@host/db"
+    assert tracking_uri(Path("/")) == "postgresql://me:pass@host/db"
 
 
 def test_commands_that_ask_mlflow(study: Path, tmp_path: Path) -> None:

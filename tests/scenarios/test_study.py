@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.pipeline.analysis import discard_other_answer
-from flows.pipeline.prepare import Job
-from flows.settings import home as homes
+from flows.pipeline.confirmation import discard_other_answer
+from flows.pipeline.workspace import Workspace
 from flows.settings.home import StudyFolder
+from flows.settings.locks import exclusive, owner
 from mixing.errors import MixlawError
 from tests.conftest import Finished
 from tests.tiny_study import STUDY, environment, finished_runs, mixlaw, write_study
@@ -115,13 +115,13 @@ def test_looking_at_a_finished_study(finished: Finished) -> None:
 def test_a_new_answer_drops_the_confirmation_of_an_earlier_one(tmp_path: Path) -> None:
     """Before its own is trained: else the status would call the earlier one this one's."""
     write_study(tmp_path)
-    job = Job.load(tmp_path / "study.yaml", tmp_path / "home")
-    job.create_folder()
+    workspace = Workspace.load(tmp_path / "study.yaml", tmp_path / "home")
+    workspace.create_folder()
     for run, kept in (("a" * 16, True), ("b" * 16, False)):
-        job.folder.confirmation.write_text(json.dumps({"run": "a" * 16, "target_share": 0.5}))
-        job.folder.mixspec.write_text("mixspec: 1\n")
-        discard_other_answer(job, run)
-        assert (job.folder.confirmation.exists(), job.folder.mixspec.exists()) == (kept, kept)
+        workspace.folder.confirmation.write_text(json.dumps({"run": "a" * 16, "target_share": 0.5}))
+        workspace.folder.mixspec.write_text("mixspec: 1\n")
+        discard_other_answer(workspace, run)
+        assert (workspace.folder.confirmation.exists(), workspace.folder.mixspec.exists()) == (kept, kept)
 
 
 def test_an_answer_to_an_earlier_question_is_called_that(finished: Finished) -> None:
@@ -151,7 +151,8 @@ def test_a_second_start_is_refused(tmp_path: Path) -> None:
     folder = StudyFolder.of("tiny", tmp_path / "home")
     folder.path.mkdir(parents=True)
     code = (
-        "import sys, time; from pathlib import Path; from flows.settings.home import StudyFolder, exclusive\n"
+        "import sys, time; from pathlib import Path\n"
+        "from flows.settings.home import StudyFolder; from flows.settings.locks import exclusive\n"
         f"with exclusive(StudyFolder(Path({str(folder.path)!r}))): print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen(
@@ -160,9 +161,9 @@ def test_a_second_start_is_refused(tmp_path: Path) -> None:
     try:
         assert holder.stdout is not None
         holder.stdout.readline()
-        owner = homes.owner(folder)
-        assert owner is not None
-        assert owner.pid == holder.pid
+        running = owner(folder)
+        assert running is not None
+        assert running.pid == holder.pid
         done = mixlaw(tmp_path / "home", "run", str(study))
         assert done.returncode == 1
         assert f"already running (process {holder.pid})" in done.stderr
@@ -170,11 +171,11 @@ def test_a_second_start_is_refused(tmp_path: Path) -> None:
     finally:
         holder.kill()
         holder.wait()
-    assert homes.owner(folder) is None
+    assert owner(folder) is None
     with (
-        homes.exclusive(folder),
+        exclusive(folder),
         pytest.raises(MixlawError, match="already running"),
-        homes.exclusive(folder),
+        exclusive(folder),
     ):
         pass
 
@@ -226,26 +227,30 @@ def test_another_cap_trains_nothing(finished: Finished, tmp_path: Path) -> None:
 def test_a_recommended_mix_that_was_fitted_on_is_no_confirmation(monkeypatch: pytest.MonkeyPatch) -> None:
     from types import SimpleNamespace
 
-    from flows.orchestration.steps import Steps
+    from flows.orchestration.study_tasks import StudyTasks
 
-    said: list[str] = []
-    shown = SimpleNamespace(say=said.append)
-    steps = Steps(SimpleNamespace(study=None), shown, 1)  # type: ignore[arg-type]
+    lines: list[str] = []
+    removed: list[object] = []
+    setting = SimpleNamespace(workspace=SimpleNamespace(study=None), board=SimpleNamespace(say=lines.append))
     spec = SimpleNamespace(run_id="a" * 16, context=8)
     planned = SimpleNamespace(target_share=0.5, name="confirmation target=0.5")
-    outcome = SimpleNamespace(
+    result = SimpleNamespace(
         store=SimpleNamespace(domains={}),
-        given=SimpleNamespace(decision=None),
+        analysis=SimpleNamespace(decision=None),
         plan=None,
+        base="base",
         names={spec.run_id: "proxy target=0.5 seed=0"},
         confirmation=None,
     )
-    monkeypatch.setattr("flows.orchestration.steps.confirmation_run", lambda *_: planned)
-    monkeypatch.setattr("flows.orchestration.steps.supply_of", lambda _: {})
-    monkeypatch.setattr("flows.orchestration.steps.proxy_spec", lambda *_: spec)
-    steps._confirm(outcome, "base")  # type: ignore[arg-type]
-    assert outcome.confirmation is None
-    assert "proxy target=0.5 seed=0" in said[0]
+    tasks = "flows.orchestration.study_tasks"
+    monkeypatch.setattr(f"{tasks}.confirmation_run", lambda *_: planned)
+    monkeypatch.setattr(f"{tasks}.supply_of", lambda _: {})
+    monkeypatch.setattr(f"{tasks}.proxy_spec", lambda *_: spec)
+    monkeypatch.setattr(f"{tasks}.discard_answer", removed.append)
+    StudyTasks(setting)._confirm(result, None)  # type: ignore[arg-type]
+    assert result.confirmation is None
+    assert "proxy target=0.5 seed=0" in lines[0]
+    assert removed == [setting.workspace]
 
 
 def test_one_share_is_an_honest_not_yet(finished: Finished, tmp_path: Path) -> None:

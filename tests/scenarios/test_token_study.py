@@ -77,13 +77,14 @@ def test_ids_run_like_text(finished: Finished, ids: Path, tmp_path: Path) -> Non
 
 
 def test_with_a_tokenizers_file_text_and_ids_mix(ids: Path, finished: Finished, tmp_path: Path) -> None:
-    from flows.pipeline.prepare import Job, catalogue, token_store
+    from flows.pipeline.prepare import catalogue, token_store
+    from flows.pipeline.workspace import Workspace
 
     shutil.copytree(finished.study.parent / "corpora", tmp_path / "corpora")
     text = STUDY.replace("docs: {role: general, paths: corpora/docs}", ID_DOMAINS.split("\n")[0].strip())
     study = id_study(tmp_path, "{file: tokenizer.json}", text)
-    job = Job.load(study, tmp_path / "home")
-    store = token_store(job, catalogue(job))
+    workspace = Workspace.load(study, tmp_path / "home")
+    store = token_store(workspace, catalogue(workspace))
     earlier = finished.folder / "tokens" / "manifest.json"
     code = json.loads(earlier.read_text())["domains"]["code"]["train"]
     assert store.domains["code"].train.tokens == code["tokens"]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.orchestration.corpus_changes import Look, look
-from flows.pipeline.prepare import Job
-from flows.tracking import corpus_snapshot as corpora_seen
+from flows.orchestration.corpus_changes import CorpusDiff, compare_with_published
+from flows.pipeline.workspace import Workspace
+from flows.tracking import corpus_snapshot
 from mixing.corpora.documents import Source
 from tests.conftest import Finished
 from tests.tiny_study import STUDY, finished_runs, mixlaw
@@ -25,8 +25,8 @@ def study(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return tmp_path / "copy" / "study.yaml"
 
 
-def seen(study: Path, token_change: float = 0.05) -> Look:
-    return look(Job.load(study, study.parent / "home"), token_change)
+def seen(study: Path, token_change: float = 0.05) -> CorpusDiff:
+    return compare_with_published(Workspace.load(study, study.parent / "home"), token_change)
 
 
 def lines(study: Path, domain: str) -> tuple[Path, list[str]]:
@@ -39,11 +39,11 @@ def more(line: str, number: int) -> str:
 
 
 def test_unchanged_costs_no_training(study: Path) -> None:
-    assert seen(study) == Look("1", (), ())
+    assert seen(study) == CorpusDiff("1", (), ())
     # Files that were touched are read again, and hold the same.
     path, text = lines(study, "docs")
     path.write_text("".join(reversed(text)))
-    assert seen(study) == Look("1", (), ())
+    assert seen(study) == CorpusDiff("1", (), ())
 
 
 def test_a_little_more_text_is_noted(study: Path) -> None:
@@ -127,9 +127,9 @@ def test_sketches_measure_what_changed(tmp_path: Path) -> None:
     def sketch(first: int, last: int) -> list[str]:
         path = tmp_path / "text.jsonl"
         path.write_text("".join(json.dumps({"text": f"document {i}"}) + "\n" for i in range(first, last)))
-        return corpora_seen.sketch_of(Source("docs", "general", (path,)))
+        return corpus_snapshot.sketch_of(Source("docs", "general", (path,)))
 
-    part = corpora_seen.changed_part
+    part = corpus_snapshot.changed_part
     small = sketch(0, 500)
     assert len(small) == 500
     assert part(small, small, 500, 500) == 0
@@ -137,7 +137,7 @@ def test_sketches_measure_what_changed(tmp_path: Path) -> None:
     assert part(small, sketch(0, 600), 500, 600) == pytest.approx(0.2)
     assert part(small, sketch(500, 1000), 500, 500) == 1
     large = sketch(0, 20_000)
-    assert len(large) == corpora_seen.SIZE
+    assert len(large) == corpus_snapshot.SIZE
     assert part(large, large, 20_000, 20_000) == 0
     assert part(large, sketch(1_000, 21_000), 20_000, 20_000) == pytest.approx(0.05, abs=0.02)
     assert part(large, sketch(0, 30_000), 20_000, 30_000) == pytest.approx(0.5, abs=0.1)

@@ -51,7 +51,7 @@ def test_deploy_registers_and_updates(prefect_server: None, tmp_path: Path) -> N
     environment_of = {"MIXLAW_HOME": str(tmp_path / "home"), "MLFLOW_TRACKING_URI": "http://mlflow:5000"}
     assert found["environment"] == environment_of
     first = registered("mixlaw study/tiny")
-    assert first.entrypoint == "flows.deployed.study"
+    assert first.entrypoint == "flows.study_flow.study_flow"
     # Without a pull step Prefect copies the folder that the worker's process starts in.
     assert (first.path, first.pull_steps) == (None, [STAYS])
     assert first.work_pool_name == "nights"
@@ -167,9 +167,10 @@ def test_flows_answer_from_what_is_done(finished: Finished) -> None:
         "show(deployed.refresh(study, return_state=True))\n"
         f"show(deployed.proxy('tiny', {run!r}, 'a proxy', return_state=True))\n"
         "show(deployed.proxy('../tiny', '..', 'a proxy', return_state=True))\n"
-        "from flows.settings import home; from pathlib import Path; import os\n"
-        "folder = home.StudyFolder(Path(os.environ['MIXLAW_HOME']) / 'tiny')\n"
-        "with home.exclusive(folder): show(deployed.refresh(study, return_state=True))\n"
+        "from flows.settings.home import StudyFolder; from flows.settings.locks import exclusive\n"
+        "from pathlib import Path; import os\n"
+        "folder = StudyFolder(Path(os.environ['MIXLAW_HOME']) / 'tiny')\n"
+        "with exclusive(folder): show(deployed.refresh(study, return_state=True))\n"
         "show(deployed.study('study.yaml', return_state=True))\n",
         finished.home,
     )
@@ -217,14 +218,13 @@ def test_files_of_deploy_are_what_prefect_reads(tmp_path: Path) -> None:
     """`deploy/prefect.yaml` and `deploy/automation.yaml`, by Prefect's own models, against our flows."""
     from prefect.automations import AutomationCore
     from prefect.cli.deploy._models import PrefectYamlModel
-
-    from flows import deployed
+    from prefect.flows import load_flow_from_entrypoint
 
     file = ROOT / "deploy" / "prefect.yaml"
     PrefectYamlModel.model_validate(yaml.safe_load(file.read_text()))
     assert yaml.safe_load(file.read_text())["pull"] == [STAYS]
     for part in yaml.safe_load(file.read_text())["deployments"]:
-        flow = getattr(deployed, part["entrypoint"].removeprefix("flows.deployed."))
+        flow = load_flow_from_entrypoint(part["entrypoint"])
         assert set(part["parameters"]) <= set(flow.parameters.properties)
     text = (
         (ROOT / "deploy" / "automation.yaml")
@@ -232,11 +232,29 @@ def test_files_of_deploy_are_what_prefect_reads(tmp_path: Path) -> None:
         .replace("BLOCK", "4dc561e8-3249-4f71-9f8a-1631d8709fcf")
     )
     decision, failed = (AutomationCore.model_validate(part) for part in yaml.safe_load(text)["automations"])
-    from flows.orchestration.artifacts import DECISION
+    from flows.orchestration.events import DECISION
+    from flows.refresh_flow import REFRESH
+    from flows.study_flow import STUDY
 
     assert decision.trigger.expect == {DECISION}
     assert "Crashed" in str(failed.trigger.expect)
-    assert failed.trigger.match_related["prefect.resource.name"] == [deployed.STUDY, deployed.REFRESH]
+    assert failed.trigger.match_related["prefect.resource.name"] == [STUDY, REFRESH]
+
+
+def test_deployments_of_version_0_1_0_name_the_same_flows() -> None:
+    """Their entrypoints are `flows.deployed.study` and so on; a worker loads them as Prefect does."""
+    from prefect.flows import load_flow_from_entrypoint
+
+    from flows.proxy_flow import proxy_flow
+    from flows.refresh_flow import refresh_flow
+    from flows.study_flow import study_flow
+
+    flows = {"study": study_flow, "refresh": refresh_flow, "proxy": proxy_flow}
+    for name, flow in flows.items():
+        assert load_flow_from_entrypoint(f"flows.deployed.{name}") is flow
+        assert load_flow_from_entrypoint(f"flows.deployed:{name}") is flow
+        assert load_flow_from_entrypoint(f"flows.{name}_flow.{name}_flow") is flow
+        assert flow.name == f"mixlaw {name}"
 
 
 def test_help_does_not_need_a_server() -> None:

@@ -17,7 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.tracking.client import Point, RunRecord, StudyRecord, Tracker, fetch_spec
+from flows.tracking.client import Tracker
+from flows.tracking.mix_versions import fetch_spec
+from flows.tracking.records import Point, RunRecord, StudyRecord
 from mixing.errors import InputError, MixlawError
 
 RUNS = [
@@ -95,8 +97,8 @@ def test_publishing_again_changes_nothing(uri: str, tmp_path: Path) -> None:
     first = Tracker(uri, tmp_path, "code").publish(study, RUNS, spec, "digest-a")
     tracker = Tracker(uri, tmp_path, "code")
     again = tracker.publish(study, RUNS, spec, "digest-a")
-    assert (first.version, first.changed) == ("1", True)
-    assert (again.run, again.version, again.changed) == (first.run, "1", False)
+    assert (first.version, first.new_version) == ("1", True)
+    assert (again.run, again.version, again.new_version) == (first.run, "1", False)
     runs = tracker._runs()
     assert len(runs) == 1 + len(RUNS)
     children = [run for run in runs if run.data.tags.get("mlflow.parentRunId") == first.run]
@@ -113,7 +115,7 @@ def test_publishing_again_changes_nothing(uri: str, tmp_path: Path) -> None:
     # A changed answer is a new version; the old one keeps its own file.
     changed, spec = study_record(tmp_path, 0.7)
     newer = tracker.publish(changed, RUNS, spec, "digest-b")
-    assert (newer.version, newer.changed) == ("2", True)
+    assert (newer.version, newer.new_version) == ("2", True)
     assert "0.7" in fetch_spec("models:/code@champion", uri, tmp_path / "new").read_text()
     assert "0.6" in fetch_spec("models:/code/1", uri, tmp_path / "old").read_text()
 

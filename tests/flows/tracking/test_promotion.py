@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from flows.pipeline.comparison import compare
 from flows.reports.comparison import print_comparison
 from flows.tracking import registry
-from flows.tracking.client import StudyRecord, Tracker
+from flows.tracking.client import Tracker
+from flows.tracking.comparison import compare
 from flows.tracking.promotion import cost_of_staying, judge
+from flows.tracking.records import StudyRecord
 from mixing.decision.result import CurvePoint, Decision, Prediction
 from mixing.errors import InputError
 from mixing.spec.model import MixSpec
@@ -146,7 +147,7 @@ def published(tmp_path: Path) -> str:
 
 
 def test_history_is_kept_and_rolled_back(published: str) -> None:
-    now = registry.standing("example", published)
+    now = registry.registry_status("example", published)
     assert (now.champion, now.challenger) == ("3", "2")
     assert [(turn.version, turn.by, turn.before) for turn in now.history] == [
         ("1", "first", ""),
@@ -157,7 +158,7 @@ def test_history_is_kept_and_rolled_back(published: str) -> None:
         registry.roll_back("example", published)
     # By hand: the challenger, then a version by its number.
     assert registry.promote("example", published, reason="the team agreed").version == "2"
-    now = registry.standing("example", published)
+    now = registry.registry_status("example", published)
     assert (now.champion, now.challenger) == ("2", "")
     assert (now.history[-1].by, now.history[-1].reason, now.history[-1].before) == (
         "hand",
@@ -172,7 +173,7 @@ def test_history_is_kept_and_rolled_back(published: str) -> None:
     with pytest.raises(InputError, match="champion already"):
         registry.promote("example", published, "2")
     with pytest.raises(InputError, match="no such mix"):
-        registry.standing("other", published)
+        registry.registry_status("other", published)
 
 
 def test_promote_by_command(published: str, tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from flows.pipeline.prepare import Job
+from flows.pipeline.workspace import Workspace
 from flows.trainers import prefect as spread
-from flows.trainers.prefect import FlowRunDied, Spread, cancel_swarm
+from flows.trainers.prefect import FlowRunDied, PrefectTrainer, cancel_started_by
 from mixing.errors import MixlawError
 from proxies.runs import store as runs
 from proxies.spec import ProxySpec
@@ -48,22 +48,22 @@ def deployed(finished: Finished) -> None:
 
 
 @pytest.fixture
-def job(finished: Finished, deployed: None, client: Any, tmp_path: Path) -> Job:
+def workspace(finished: Finished, deployed: None, client: Any, tmp_path: Path) -> Workspace:
     """A copy of the finished study."""
     shutil.copytree(finished.study.parent, tmp_path / "copy")
-    return Job.load(tmp_path / "copy" / "study.yaml", tmp_path / "copy" / "home")
+    return Workspace.load(tmp_path / "copy" / "study.yaml", tmp_path / "copy" / "home")
 
 
-def a_proxy(job: Job) -> ProxySpec:
+def a_proxy(workspace: Workspace) -> ProxySpec:
     """A run of the study whose results are taken away."""
-    ids = json.loads((job.folder.runs / "answered.json").read_text())["runs"]
-    spec = runs.read_spec(job.folder.runs / ids[-1])
-    (job.folder.runs / spec.run_id).rename(job.folder.path / "before")
+    ids = json.loads((workspace.folder.runs / "answered.json").read_text())["runs"]
+    spec = runs.read_spec(workspace.folder.runs / ids[-1])
+    (workspace.folder.runs / spec.run_id).rename(workspace.folder.path / "before")
     return spec
 
 
-def trainer(job: Job, said: list[str], parent: str = "flow-run") -> Spread:
-    return Spread(job, parent, SimpleNamespace(say=said.append))  # type: ignore[arg-type]
+def trainer(workspace: Workspace, said: list[str], parent: str = "flow-run") -> PrefectTrainer:
+    return PrefectTrainer(workspace, parent, SimpleNamespace(say=said.append))  # type: ignore[arg-type]
 
 
 def meanwhile(client: Any, parent: str, act: Callable[[Any, Any], None]) -> threading.Thread:
@@ -71,7 +71,7 @@ def meanwhile(client: Any, parent: str, act: Callable[[Any, Any], None]) -> thre
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 
-    wanted = FlowRunFilter(tags=FlowRunFilterTags(all_=[spread.swarm_tag(parent)]))
+    wanted = FlowRunFilter(tags=FlowRunFilterTags(all_=[spread.started_by_tag(parent)]))
     url = os.environ["PREFECT_API_URL"]
 
     def watch() -> None:
@@ -95,81 +95,85 @@ def set_state(client: Any, run: Any, name: str) -> None:
     client.set_flow_run_state(run.id, State(type=StateType(name.upper()), name=name), force=True)
 
 
-def test_without_a_worker_it_is_trained_here(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_worker_it_is_trained_here(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spread, "PATIENCE", 0.5)
-    spec, said, seen = a_proxy(job), [], []
-    weights = job.folder.runs / str(spec.base) / "weights.pt"
-    trainer(job, said, "alone")("a proxy", spec, weights, seen.append, False)
+    spec, said, seen = a_proxy(workspace), [], []
+    weights = workspace.folder.runs / str(spec.base) / "weights.pt"
+    trainer(workspace, said, "alone")("a proxy", spec, weights, seen.append, False)
     assert "no worker of pool nobody has taken it" in said[0]
-    again = (job.folder.runs / spec.run_id / "losses.parquet").read_bytes()
-    assert again == (job.folder.path / "before" / "losses.parquet").read_bytes()
+    again = (workspace.folder.runs / spec.run_id / "losses.parquet").read_bytes()
+    assert again == (workspace.folder.path / "before" / "losses.parquet").read_bytes()
     assert seen[-1].tokens == spec.tokens
     # The next one does not wait a minute again; a worker that comes is waited for as before.
-    own = trainer(job, said, "alone again")
+    own = trainer(workspace, said, "alone again")
     assert own._patience == spread.PATIENCE
-    shutil.rmtree(job.folder.runs / spec.run_id)
+    shutil.rmtree(workspace.folder.runs / spec.run_id)
     own("a proxy", spec, weights, seen.append, False)
     assert own._patience == spread.SHORT
     said.pop()
     # What is done is not submitted.
-    trainer(job, said, "again")("a proxy", spec, weights, seen.append, False)
+    trainer(workspace, said, "again")("a proxy", spec, weights, seen.append, False)
     assert len(said) == 1
 
 
-def test_done_elsewhere_is_done(job: Job, client: Any) -> None:
-    spec = a_proxy(job)
+def test_done_elsewhere_is_done(workspace: Workspace, client: Any) -> None:
+    spec = a_proxy(workspace)
 
     def work(_: Any, run: Any) -> None:
         assert run.parameters["run"] == spec.run_id
         assert run.parameters["study"] == "tiny"
-        shutil.rmtree(job.folder.runs / spec.run_id)
-        (job.folder.path / "before").rename(job.folder.runs / spec.run_id)
+        shutil.rmtree(workspace.folder.runs / spec.run_id)
+        (workspace.folder.path / "before").rename(workspace.folder.runs / spec.run_id)
 
     worker = meanwhile(client, "elsewhere", work)
-    trainer(job, [], "elsewhere")("a proxy", spec, None, lambda at: None, False)
+    trainer(workspace, [], "elsewhere")("a proxy", spec, None, lambda at: None, False)
     worker.join()
-    assert runs.done(job.folder.runs / spec.run_id) is not None
+    assert runs.done(workspace.folder.runs / spec.run_id) is not None
 
 
 @pytest.mark.parametrize("ending", ["Crashed", "Completed"])
-def test_a_flow_run_that_ends_without_its_run_is_tried_again(job: Job, client: Any, ending: str) -> None:
-    spec, parent = a_proxy(job), f"dies-{ending}"
+def test_a_flow_run_that_ends_without_its_run_is_tried_again(
+    workspace: Workspace, client: Any, ending: str
+) -> None:
+    spec, parent = a_proxy(workspace), f"dies-{ending}"
     worker = meanwhile(client, parent, lambda own, run: set_state(own, run, ending))
     with pytest.raises(FlowRunDied, match=ending) as caught:
-        trainer(job, [], parent)("a proxy", spec, None, lambda at: None, False)
+        trainer(workspace, [], parent)("a proxy", spec, None, lambda at: None, False)
     worker.join()
     assert caught.value.process_died
 
 
-def test_a_cancelled_run_is_not(job: Job, client: Any) -> None:
-    spec = a_proxy(job)
-    worker = meanwhile(client, "stops", lambda own, run: cancel_swarm("stops"))
+def test_a_cancelled_run_is_not(workspace: Workspace, client: Any) -> None:
+    spec = a_proxy(workspace)
+    worker = meanwhile(client, "stops", lambda own, run: cancel_started_by("stops"))
     with pytest.raises(MixlawError, match="was cancelled") as caught:
-        trainer(job, [], "stops")("a proxy", spec, None, lambda at: None, False)
+        trainer(workspace, [], "stops")("a proxy", spec, None, lambda at: None, False)
     worker.join()
     assert not getattr(caught.value, "process_died", False)
 
 
-def test_a_silent_flow_run_is_dead(job: Job, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_flow_run_is_dead(
+    workspace: Workspace, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(spread, "SILENCE", 1.0)
-    spec = a_proxy(job)
+    spec = a_proxy(workspace)
     worker = meanwhile(client, "silent", lambda own, run: set_state(own, run, "Running"))
     with pytest.raises(FlowRunDied, match="its process is gone"):
-        trainer(job, [], "silent")("a proxy", spec, None, lambda at: None, False)
+        trainer(workspace, [], "silent")("a proxy", spec, None, lambda at: None, False)
     worker.join()
 
 
-def test_why_a_run_failed_comes_through(job: Job, client: Any) -> None:
-    spec = a_proxy(job)
+def test_why_a_run_failed_comes_through(workspace: Workspace, client: Any) -> None:
+    spec = a_proxy(workspace)
 
     def fail(own: Any, run: Any) -> None:
-        folder = job.folder.runs / spec.run_id
+        folder = workspace.folder.runs / spec.run_id
         runs.record_failure(folder, spec, runs.Failure("divergence", "the loss is not a number", "Lower it"))
         set_state(own, run, "Failed")
 
     worker = meanwhile(client, "diverges", fail)
     with pytest.raises(MixlawError, match="the loss is not a number"):
-        trainer(job, [], "diverges")("a proxy", spec, None, lambda at: None, False)
+        trainer(workspace, [], "diverges")("a proxy", spec, None, lambda at: None, False)
     worker.join()
 
 
@@ -221,8 +225,8 @@ def test_a_flow_run_whose_wait_has_ended_keeps_no_worker_busy(
     monkeypatch.setattr("proxies.runs.store.write_spec", lambda *_: None)
     monkeypatch.setattr("proxies.runs.store.check_done", lambda *_: None)
     folder = SimpleNamespace(runs=tmp_path, path=tmp_path)
-    job = SimpleNamespace(study=SimpleNamespace(study="tiny"), folder=folder, base_checkpoint=None)
-    spreading = Spread(job, "parent", SimpleNamespace())  # type: ignore[arg-type]
+    workspace = SimpleNamespace(study=SimpleNamespace(study="tiny"), folder=folder, base_checkpoint=None)
+    spreading = PrefectTrainer(workspace, "parent", SimpleNamespace())  # type: ignore[arg-type]
     spec = SimpleNamespace(run_id="0" * 16, adopted=False)
 
     def seen_then(ended: Exception | None) -> None:

@@ -1,4 +1,4 @@
-"""Two mixes side by side: what they draw, what is predicted of them, how sure that is, and what it cost."""
+"""Two mixes side by side: their shares, the predictions with their intervals, and what they cost."""
 
 from __future__ import annotations
 
@@ -109,13 +109,13 @@ def _runs_of(spec: MixSpec) -> list[dict[str, Any]]:
     """The records of the runs behind a mix; none unless all of them are here."""
     if spec.data_root is None or not spec.provenance.runs:
         return []
-    found = []
+    records = []
     for run in spec.provenance.runs:
         try:
-            found.append(json.loads((Path(spec.data_root) / "runs" / run / "done.json").read_text("utf-8")))
+            records.append(json.loads((Path(spec.data_root) / "runs" / run / "done.json").read_text("utf-8")))
         except (OSError, ValueError):
             return []
-    return found
+    return records
 
 
 def _same_base(a: MixSpec, b: MixSpec) -> bool | None:

@@ -1,0 +1,117 @@
+"""A study's work as tasks of a Prefect flow, in order. Prefect shows and retries; the run store says what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from flows.orchestration.artifacts import write_artifacts
+from flows.orchestration.events import emit_decision
+from flows.orchestration.tasks import run_task
+from flows.orchestration.training import Training, check_runs, windows
+from flows.pipeline.analysis import analyse
+from flows.pipeline.confirmation import confirm, confirmation_run, discard_answer, discard_other_answer
+from flows.pipeline.figures import draw_figures
+from flows.pipeline.mix_spec import mix_spec
+from flows.pipeline.plan import make_plan
+from flows.pipeline.prepare import catalogue, supply_of, token_store
+from flows.pipeline.result import StudyResult, StudyRun
+from flows.pipeline.run_specs import proxy_spec
+from flows.tracking.promotion import GAIN
+from flows.tracking.publish import publish
+from flows.trainers import Setting, open_trainer
+from mixing.errors import InputError, MixlawError
+from proxies.data.sampler import check_epochs
+
+if TYPE_CHECKING:
+    from mixing.spec.model import MixSpec
+
+T = TypeVar("T")
+
+
+class StudyTasks:
+    """The tasks of one flow run. `gain` (nats per token) and `note` are those of the flow's parameters and context."""
+
+    def __init__(self, setting: Setting, gain: float = GAIN, note: str = "") -> None:
+        self.setting, self.gain, self.note = setting, gain, note
+        self.workspace, self.board = setting.workspace, setting.board
+
+    def run(self) -> StudyResult:
+        """From the corpora to the published mix. Where MLflow takes nothing, the result says so.
+
+        Raises InputError and MixlawError as the tasks do.
+        """
+        with open_trainer(self.setting) as trainer:
+            catalog = self._with_bar("catalogue", lambda report: catalogue(self.workspace, report))
+            store = self._with_bar("tokens", lambda report: token_store(self.workspace, catalog, report))
+            plan = make_plan(self.workspace.study, supply_of(store))
+            check_runs(self.workspace, plan, store)
+            training = Training(self.workspace, store, trainer, self.board)
+            base = training.base(next(iter(plan.of_kind("base")), None))
+            proxies = training.proxies(plan.of_kind("proxy"), base.run)
+            fitted = [run.run for run in (base, *proxies) if not run.failure]
+            analysis = run_task("fit and decide", lambda: analyse(self.workspace, store, fitted))
+            result = StudyResult(
+                self.workspace, plan, store, [base, *proxies], analysis, base.run, note=self.note
+            )
+            self._confirm(result, training)
+        if analysis.decision.status == "decided":
+            result.spec = run_task("mix spec", lambda: self._write_spec(result))
+        result.trained = training.trained
+        self._publish(result)
+        return result
+
+    def _with_bar(self, name: str, work: Callable[[Callable[[float, float], None]], T]) -> T:
+        """A task whose progress is a row of the board."""
+        row = self.board.row(name)
+        value = run_task(name, lambda: work(lambda done, total: row.set(done, total)))
+        row.finish()
+        return value
+
+    def _confirm(self, result: StudyResult, training: Training) -> None:
+        """Train the confirmation run and hold the decision against it; files of an earlier answer go."""
+        run = self._confirmation_run(result, training)
+        if run is None or run.target_share is None:
+            discard_answer(self.workspace)
+            return
+        result.runs.append(run)
+        if run.failure:
+            discard_answer(self.workspace)
+            return
+        result.confirmation = confirm(self.workspace, result.analysis, result.base, run.run, run.target_share)
+
+    def _confirmation_run(self, result: StudyResult, training: Training) -> StudyRun | None:
+        """The trained confirmation run; None where none is needed, or it cannot be trained."""
+        decision, store = result.analysis.decision, result.store
+        planned = confirmation_run(self.workspace, supply_of(store), decision, result.plan)
+        if planned is None:
+            return None
+        spec = proxy_spec(self.workspace, store, planned, result.base)
+        if spec.run_id in result.names:
+            same = result.names[spec.run_id]
+            self.board.say(f"confirmation run skipped: run {same} already trained this mix")
+            return None
+        try:
+            check_epochs(spec, windows(self.workspace, store))
+        except InputError as error:
+            self.board.say(f"confirmation run skipped: {error}")
+            return None
+        discard_other_answer(self.workspace, spec.run_id)
+        return training.confirmation(planned, spec)
+
+    def _write_spec(self, result: StudyResult) -> MixSpec:
+        from mixing.spec.yaml_file import save_spec
+
+        spec = mix_spec(self.workspace, result.store, result.analysis, list(result.names))
+        save_spec(spec, self.workspace.folder.mixspec)
+        return spec
+
+    def _publish(self, result: StudyResult) -> None:
+        """Figures, MLflow, Prefect's page and event. Where MLflow takes nothing, the answer stands all the same."""
+        figures = run_task("figures", lambda: draw_figures(result))
+        try:
+            result.publication = run_task("publish to MLflow", lambda: publish(result, figures, self.gain))
+        except MixlawError as error:
+            result.unpublished = error
+        write_artifacts(result, figures)
+        emit_decision(result)

@@ -1,0 +1,109 @@
+"""The confirmation run: one held-out check of the decision, at the share that it recommends."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from flows.pipeline.analysis import Analysis, runs_table, write_json
+from flows.pipeline.plan import Plan, PlannedRun, confirmation_name, mixture
+from flows.pipeline.workspace import Workspace
+from mixing.errors import InputError, MixlawError
+
+if TYPE_CHECKING:
+    from mixing.decision.result import Decision
+
+CONFIRMED_DECIMALS = 3
+"""The confirmation run's target share is rounded, so that a re-run asks for the very same run."""
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """One held-out check: the run at the recommended share, which no fit has seen.
+
+    `predicted` maps general and target to (increment, low, high) in nats; `observed` to the increment.
+    """
+
+    run: str
+    target_share: float
+    predicted: dict[str, tuple[float, float, float]]
+    observed: dict[str, float]
+
+    def inside(self, role: str) -> bool:
+        """Whether the observed increment lies in the predicted interval."""
+        _, low, high = self.predicted[role]
+        return low <= self.observed[role] <= high
+
+
+def confirmation_run(
+    workspace: Workspace, supply: dict[str, int], decision: Decision, plan: Plan
+) -> PlannedRun | None:
+    """The run at the recommended share; None where none is recommended or no confirmation is wanted."""
+    planned = next(iter(plan.of_kind("confirmation")), None)
+    if planned is None or decision.critical_ratio is None or decision.status != "decided":
+        return None
+    share = round(decision.critical_ratio, CONFIRMED_DECIMALS)
+    shares = mixture(workspace.study, supply, share)
+    epochs = {name: part * planned.tokens / max(supply[name], 1) for name, part in shares.items()}
+    name = confirmation_name(share)
+    return dataclasses.replace(planned, name=name, target_share=share, mixture=shares, epochs=epochs)
+
+
+def confirm(
+    workspace: Workspace, analysis: Analysis, base: str, run: str, target_share: float
+) -> Confirmation:
+    """Score the decision's predictions against the confirmation run, and write `confirmation.json`."""
+    table = runs_table(workspace.folder.runs, [base, run])
+    observed, predicted = {}, {}
+    for role, weights in (("general", analysis.question.general), ("target", analysis.question.target)):
+        losses = table.weighted(weights).sort("tokens")
+        before = float(losses.filter(pl.col("tokens") == 0)["loss"][0])
+        observed[role] = float(losses["loss"][-1]) - before
+        prediction = analysis.decision.predicted[role]
+        low, high = (bound - prediction.loss + prediction.increment for bound in prediction.interval)
+        predicted[role] = (prediction.increment, low, high)
+    confirmation = Confirmation(run, target_share, predicted, observed)
+    write_json(workspace.folder.confirmation, dataclasses.asdict(confirmation))
+    return confirmation
+
+
+def confirmed_run(path: Path) -> tuple[str, float]:
+    """The id and the target share of the confirmation run that `confirmation.json` names.
+
+    Raises InputError for what is no run's id: it names a folder.
+    """
+    record = json.loads(path.read_text(encoding="utf-8"))
+    run = record.get("run")
+    if not isinstance(run, str) or not re.fullmatch(r"[0-9a-f]{16}", run):
+        raise InputError(
+            f"{path}: run: {str(run)[:40]!r} is not the id of a run", "Delete it and run the study again"
+        )
+    return run, float(record["target_share"])
+
+
+def discard_other_answer(workspace: Workspace, confirmation: str) -> None:
+    """Remove the files of an earlier answer before the run `confirmation` of this one is trained."""
+    try:
+        earlier = json.loads(workspace.folder.confirmation.read_bytes())["run"]
+    except (OSError, ValueError, KeyError, TypeError):
+        earlier = None
+    if earlier != confirmation:
+        discard_answer(workspace)
+
+
+def discard_answer(workspace: Workspace) -> None:
+    """Remove the files of an earlier answer, so that none is ever of other runs than the newest.
+
+    Raises MixlawError where they cannot be removed.
+    """
+    try:
+        for path in (workspace.folder.mixspec, workspace.folder.confirmation):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise MixlawError(f"{path}: cannot be removed ({error.strerror})", "Check the folder") from error

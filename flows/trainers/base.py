@@ -1,0 +1,58 @@
+"""What a trainer is: whatever trains a run into a study's run store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from flows.pipeline.workspace import Workspace
+
+if TYPE_CHECKING:
+    from flows.reports.progress import Board
+    from proxies.progress import Report
+    from proxies.spec import ProxySpec
+
+
+class Trainer(Protocol):
+    """Trains runs of one study. The run store is the truth: a run that is done there is not trained again.
+
+    Life cycle: opened by its `Open`, called from up to `at_once` threads, closed when the study has its runs. Where
+    a run is trained changes nothing in it: the losses are those of `flows.trainers.local`, to the bit.
+    """
+
+    @property
+    def at_once(self) -> int:
+        """How many runs it trains at the same time."""
+        ...
+
+    def __call__(self, name: str, spec: ProxySpec, weights: Path | None, report: Report, alone: bool) -> None:
+        """Return once the run of `spec` is done in the run store.
+
+        `name` is for people; `weights` is the file of the base model's (None: from scratch); `report` is called with
+        progress, as far as it is known; `alone` says that no other run is trained at the same time. Raises as
+        `proxies.runs.launch.launch`: InputError for bad input, MixlawError for a run that failed or diverged. An
+        error whose `process_died` is true is worth another try.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a trainer may need to know: the study, where progress is shown, and what was asked for.
+
+    `workers` is how many runs train here at the same time, `spread` how many as flow runs of their own; `flow_run`
+    is the id of the flow run that trains the study.
+    """
+
+    workspace: Workspace
+    board: Board
+    workers: int
+    spread: int = 0
+    flow_run: str = ""
+
+
+Open = Callable[[Setting], AbstractContextManager[Trainer]]
+"""Opens a trainer. Raises MixlawError, naming the pip command, where a package that it needs is not installed."""
