@@ -10,7 +10,7 @@ from flows.reports import wording
 from mixing.decision.result import Decision
 
 if TYPE_CHECKING:
-    from flows.pipeline.analysis import Confirmation
+    from flows.pipeline.confirmation import Confirmation
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""An outcome in words and rows, for the terminal, for Prefect and for MLflow alike."""
+"""A result in words and rows, for the terminal, for Prefect and for MLflow alike."""
 
 from __future__ import annotations
 
