@@ -75,13 +75,16 @@ def export(
     data_root: str | None = None,
     data: str | None = None,
 ) -> Export:
-    """Render `spec` for the target `to` (a name or an alias), and write it where `out` is given.
+    """Render `spec` for the target `to`, and write it where `out` is given.
 
-    `out` is a file, or a folder that gets the target's usual file name; a target without stages gets one file
-    per stage, `NAME.stage-1.json` and so on. `unit` chooses windows or documents where the target draws both.
-    `data_root` replaces the spec's, for token files that were moved or are trained on elsewhere. `data` is the
-    absolute folder of data in the trainer's own format (a folder per domain); by default, where the trainer
-    cannot read the token store, it is the target's name in the spec's `data_root`.
+    Args:
+        to: name of the target, or an alias.
+        out: a file, or a folder that gets the target's usual file name; a target without stages gets one file per
+            stage, `NAME.stage-1.json` and so on. None: nothing is written.
+        unit: windows or documents, where the target draws both.
+        data_root: replaces the spec's, for token files that were moved or are trained on elsewhere.
+        data: absolute folder of data in the trainer's own format (a folder per domain); by default, where the
+            trainer cannot read the token store, it is the target's name in the spec's `data_root`.
 
     Raises InputError for what cannot be exported (then nothing is written), MixlawError where writing fails.
 
@@ -90,7 +93,6 @@ def export(
         >>> export(spec, to="megatron", out="blend.json").files[0].path
         PosixPath('blend.json')
     """
-    out = Path(out) if out is not None else None
     target = target_named(to)
     drawn = unit or target.units[0]
     if drawn not in target.units:
@@ -108,9 +110,20 @@ def export(
         own_folders=target.unweighted,
         multiple=target.align(spec) if target.align else 1,
     )
+    files, notes = _write(spec, target, planned, Path(out) if out is not None else None)
+    reads_store = target.data == STORE or (target.store_too and data is None)
+    missing = _missing_shards(spec, planned) if reads_store else []
+    own_data = () if reads_store or target.data == OWN else _data(spec, target, planned)
+    missing += _missing_data(target, planned, own_data) if data is None else []
+    return Export(target.name, planned, files, (*planned.notes, *notes, *missing), own_data)
+
+
+def _write(
+    spec: MixSpec, target: Target, planned: Plan, out: Path | None
+) -> tuple[tuple[ExportedFile, ...], list[str]]:
+    """Render all files, and write them where `out` is given; the files, and the renderer's notes, each once."""
     groups = [planned.stages] if target.staged else [(stage,) for stage in planned.stages]
     rendered = [target.render(spec, planned, group) for group in groups]
-    notes = [*planned.notes, *dict.fromkeys(note for file in rendered for note in file.notes)]
     paths = _paths(out, target.filename, len(rendered))
     if out is not None:
         replace_files({path: file.text.encode() for path, file in zip(paths, rendered, strict=True) if path})
@@ -118,11 +131,7 @@ def export(
         ExportedFile(file.text, path, _start(file, str(path or target.filename)), file.settings)
         for path, file in zip(paths, rendered, strict=True)
     )
-    reads_store = target.data == STORE or (target.store_too and data is None)
-    missing = _missing_shards(spec, planned) if reads_store else []
-    own_data = () if reads_store or target.data == OWN else _data(spec, target, planned)
-    missing += _missing_data(target, planned, own_data) if data is None else []
-    return Export(target.name, planned, files, (*notes, *missing), own_data)
+    return files, list(dict.fromkeys(note for file in rendered for note in file.notes))
 
 
 def _data_folder(spec: MixSpec, target: Target, data: str | None) -> str | None:
