@@ -76,15 +76,15 @@ def answers(general_vrt: Floats, ratios: list[float], advance: Callable[[float],
     tokens_n = np.tile(np.array(TOKENS, dtype=float), len(ratios))
     points = Points(np.stack([1 - share_n, share_n], 1), share_n, tokens_n, tokens_n[-1], run_n, run_n)
     losses_vn = general_vrt.reshape(len(general_vrt), -1)
-    known = run_design(points)
+    posterior_design = run_design(points)
     reachable = (ratios[0] / 2, (1 + ratios[-1]) / 2)
-    found = np.full((3, len(losses_vn)), np.nan)
+    ratios_and_ends = np.full((3, len(losses_vn)), np.nan)
     for start in range(0, len(losses_vn), 50):
         block = slice(start, start + 50)
         for v, (chosen, losses_n) in enumerate(
             zip(choose(points, losses_vn[block]), losses_vn[block], strict=True), start
         ):
-            curve = levels_only(points, losses_n, chosen[0], known).curve(
+            curve = levels_only(points, losses_n, chosen[0], posterior_design).curve(
                 TOKENS[-1], DRAWS, [v, 0, TOKENS[-1]]
             )
             one = float(largest_passing(curve.mean_g[None], 0.0)[0])
@@ -93,9 +93,9 @@ def answers(general_vrt: Floats, ratios: list[float], advance: Callable[[float],
                 continue
             low, high = np.quantile(np.clip(many_b, 0, reachable[1]), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
             ratio = min(one, reachable[1])
-            found[:, v] = ratio, min(low, ratio), max(high, ratio)
+            ratios_and_ends[:, v] = ratio, min(low, ratio), max(high, ratio)
         advance(len(losses_vn[block]))
-    return Answers(*found)
+    return Answers(*ratios_and_ends)
 
 
 def through_decide(landscape: Landscape, losses: dict[str, Floats], count: int, first: int) -> str:
@@ -140,11 +140,11 @@ def bar(landscape: Landscape, rate: float) -> str:
 
 
 def chosen(names: list[str] | None) -> Iterator[Landscape]:
-    known = {landscape.name: landscape for landscape in LANDSCAPES}
-    for name in names or known:
-        if name not in known:
-            sys.exit(f"no landscape {name!r}: there are {', '.join(known)}")
-        yield known[name]
+    by_name = {landscape.name: landscape for landscape in LANDSCAPES}
+    for name in names or by_name:
+        if name not in by_name:
+            sys.exit(f"no landscape {name!r}: there are {', '.join(by_name)}")
+        yield by_name[name]
 
 
 def main() -> None:
@@ -155,24 +155,24 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=3, help="another seed draws other studies (default 3)")
     parser.add_argument("--landscape", action="append", help="only this one; may be given more than once")
     parser.add_argument("--through-decide", type=int, default=0, metavar="N", help="ask `decide` as well")
-    given = parser.parse_args()
-    landscapes = list(chosen(given.landscape))
+    arguments = parser.parse_args()
+    landscapes = list(chosen(arguments.landscape))
     began = time.monotonic()
     print(
-        f"nominal {LEVEL:.0%}, {given.studies} studies per row, seed {given.seed}; in family 87-93% is asked, "
+        f"nominal {LEVEL:.0%}, {arguments.studies} studies per row, seed {arguments.seed}; in family 87-93% is asked, "
         "out of it at least 80%"
     )
     header = ("runs", "answers", "coverage", "+-", "even", "twice", "width", "bias", "")
     print(f"{'landscape':<14}" + "".join(f"{h:>10}" for h in header))
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("studies", total=given.studies * len(COUNTS) * len(landscapes))
+        task = progress.add_task("studies", total=arguments.studies * len(COUNTS) * len(landscapes))
         for landscape in landscapes:
             for count in COUNTS:
-                losses = draw(landscape, count, given.studies, given.seed)
-                found = answers(losses["general"], ratios_of(count), partial(progress.advance, task))
-                line = row(landscape, count, found)
-                if given.through_decide:
-                    line += through_decide(landscape, losses, count, given.through_decide)
+                losses = draw(landscape, count, arguments.studies, arguments.seed)
+                scores = answers(losses["general"], ratios_of(count), partial(progress.advance, task))
+                line = row(landscape, count, scores)
+                if arguments.through_decide:
+                    line += through_decide(landscape, losses, count, arguments.through_decide)
                 print(line, flush=True)
     print(f"{time.monotonic() - began:.0f} s")
 

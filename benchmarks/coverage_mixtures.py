@@ -50,17 +50,17 @@ def row(landscape: MixtureLandscape, runs: int, studies: int, seed: int) -> str:
         range(studies), f"{landscape.name}, {runs} runs", console=Console(stderr=True), transient=True
     )
     for v in steps:
-        found = decided(landscape, runs, 10_000 * seed + v)
-        if found.status != "decided":
+        decision = decided(landscape, runs, 10_000 * seed + v)
+        if decision.status != "decided":
             continue
-        spans = [found.share_intervals[d] for d in landscape.domains]
+        spans = [decision.share_intervals[d] for d in landscape.domains]
         shares = [low <= best <= high for (low, high), best in zip(spans, best_d, strict=True)]
-        mix = np.array([[found.shares[d] for d in landscape.domains]])
+        mix = np.array([[decision.shares[d] for d in landscape.domains]])
         true = {"general": float(landscape.general(mix)[0]), "target": float(landscape.target(mix)[0])}
         rng = np.random.default_rng([seed, v])
         losses = []
         for role in ("target", "general"):
-            low, high = found.predicted[role].interval
+            low, high = decision.predicted[role].interval
             losses.append(low <= true[role] + NOISE * rng.standard_normal() <= high)
         held.append(np.array([np.mean(shares), *losses]))
         lost.append(
@@ -81,22 +81,22 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="another seed draws other studies (default 1)")
     parser.add_argument("--runs", default="15,30,60", help="numbers of runs (default 15,30,60)")
     parser.add_argument("--landscape", action="append", help="only this one; may be given more than once")
-    given = parser.parse_args()
-    known = {landscape.name: landscape for landscape in MIXTURE_LANDSCAPES}
-    for name in given.landscape or known:
-        if name not in known:
-            sys.exit(f"no landscape {name!r}: there are {', '.join(known)}")
+    arguments = parser.parse_args()
+    by_name = {landscape.name: landscape for landscape in MIXTURE_LANDSCAPES}
+    for name in arguments.landscape or by_name:
+        if name not in by_name:
+            sys.exit(f"no landscape {name!r}: there are {', '.join(by_name)}")
     began = time.monotonic()
-    print(f"nominal 90%, {given.studies} studies per row, seed {given.seed}")
+    print(f"nominal 90%, {arguments.studies} studies per row, seed {arguments.seed}")
     header = ("runs", "answers", "shares", "target", "general", "regret", "excess")
     print(
         f"{'landscape':<16}{header[0]:>6}"
         + "".join(f"{h:>9}" for h in header[1:5])
         + f"{header[5]:>10}{header[6]:>10}"
     )
-    for name in given.landscape or known:
-        for runs in given.runs.split(","):
-            print(row(known[name], int(runs), given.studies, given.seed), flush=True)
+    for name in arguments.landscape or by_name:
+        for runs in arguments.runs.split(","):
+            print(row(by_name[name], int(runs), arguments.studies, arguments.seed), flush=True)
     print(f"{time.monotonic() - began:.0f} s")
 
 

@@ -65,8 +65,8 @@ def golden() -> None:
     ratios = np.array([0.75, 0.5, 1 / 3])
     codes = np.arange(3)
     points = Points(np.stack([1 - ratios, ratios], 1), ratios, np.full(3, 20e9), 20e9, codes, codes)
-    for size, (*known, published) in TABLE_2.items():
-        solution = fit(RATIO, points, np.array([known]), robust=False)[0]
+    for size, (*seen_losses, published) in TABLE_2.items():
+        solution = fit(RATIO, points, np.array([seen_losses]), robust=False)[0]
         predicted = float(solution.predict(points.at(np.array([0.25]), np.array([20e9])))[0, 0])
         off = abs(predicted / published - 1)
         line(
@@ -118,16 +118,16 @@ def public_runs(folder: Path) -> None:
         )
 
 
-def known(folder: Path) -> tuple[RunTable, Increments, dict[str, float]]:
+def public_increments(folder: Path) -> tuple[RunTable, Increments, dict[str, float]]:
     table = read_runs(folder / "mixinglaws" / "ct.csv")
     weights = json.loads((folder / "mixinglaws" / "pile_weights.json").read_text())
     return table, make_question(table, weights, {"python": 1.0}).increments(table), weights
 
 
 def left_out_error(law: Law, points: Points, losses_n: Floats) -> float:
-    found = held_out_predictions(law, points, losses_n[None, :], "leave-mixture-out")
-    assert found is not None
-    predicted_vn, mask = found
+    result = held_out_predictions(law, points, losses_n[None, :], "leave-mixture-out")
+    assert result is not None
+    predicted_vn, mask = result
     return float(np.abs(predicted_vn[0] - losses_n)[mask].mean())
 
 
@@ -136,10 +136,10 @@ def interior_errors(folder: Path) -> list[tuple[str, float, float, str]]:
 
     Of each loss: its name, the error, our bar, and the peers' error.
     """
-    _, data, _ = known(folder)
+    _, data, _ = public_increments(folder)
     points = data.points
     inner = np.unique(points.target_n)[1:-1]
-    found = []
+    rows = []
     for name, losses_n, bar, peer in (
         ("general", data.general_n, 0.0022, "exponential per step 0.0029"),
         ("target", data.target_n, 0.0013, "exponential per step 0.0016"),
@@ -151,13 +151,13 @@ def interior_errors(folder: Path) -> list[tuple[str, float, float, str]]:
             law = min(SHARE_FORMS, key=lambda form: left_out_error(form, kept, losses_n[~out]))
             predicted_n = fit(law, kept, losses_n[None, ~out])[0].predict(points.take(out))[0]
             errors.append(np.abs(predicted_n - losses_n[out]).mean())
-        found.append((name, float(np.mean(errors)), bar, peer))
-    return found
+        rows.append((name, float(np.mean(errors)), bar, peer))
+    return rows
 
 
 def interior(folder: Path) -> None:
     """What `interior_errors` gives, and each form alone."""
-    _, data, _ = known(folder)
+    _, data, _ = public_increments(folder)
     for (name, error, bar, _), losses_n in zip(
         interior_errors(folder), (data.general_n, data.target_n), strict=True
     ):
@@ -176,7 +176,7 @@ def later_error(law: Law, data: Increments, losses_n: Floats) -> float:
 
 def later_errors(folder: Path) -> list[tuple[str, float, float]]:
     """Fit on steps up to 5000, predict 6000 to 10000 at all shares: of each loss its name, the error, and our bar."""
-    _, data, _ = known(folder)
+    _, data, _ = public_increments(folder)
     return [
         (name, later_error(CMR_STEADY, data, losses_n), bar)
         for name, losses_n, bar in (("general", data.general_n, 0.005), ("target", data.target_n, 0.004))
@@ -185,7 +185,7 @@ def later_errors(folder: Path) -> list[tuple[str, float, float]]:
 
 def later_ratio(folder: Path) -> tuple[float, Interval]:
     """The critical ratio at step 10000 from steps up to 5000."""
-    table, _, weights = known(folder)
+    table, _, weights = public_increments(folder)
     rows = table.rows.filter(pl.col("tokens") <= 5000 * STEP)
     question = make_question(table, weights, {"python": 1.0}, tokens=10_000 * STEP)
     answer = decide(RunTable(rows, table.source), question)
@@ -196,7 +196,7 @@ def later_ratio(folder: Path) -> tuple[float, Interval]:
 
 def later(folder: Path) -> None:
     """The second half of all runs from the first, and each form alone."""
-    _, data, _ = known(folder)
+    _, data, _ = public_increments(folder)
     for (name, error, bar), losses_n in zip(
         later_errors(folder), (data.general_n, data.target_n), strict=True
     ):

@@ -81,8 +81,8 @@ def points_of(
 
 def chosen(points: Points, losses_n: Floats) -> tuple[str, object]:
     """The model that cross-validation picks, fitted."""
-    found = candidates(points, losses_n, "leave-mixture-out", MODELS.values())
-    pick = select_law(found, points, losses_n)
+    fitted = candidates(points, losses_n, "leave-mixture-out", MODELS.values())
+    pick = select_law(fitted, points, losses_n)
     assert pick is not None
     return pick.name, pick.fitted
 

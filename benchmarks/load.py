@@ -189,7 +189,7 @@ def measure(folder: Path, proxies: int, environment: dict[str, str]) -> dict[str
         check=True,
         cwd=ROOT,
     )
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     again = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "benchmarks.load", "--flow", str(study)],
@@ -198,7 +198,7 @@ def measure(folder: Path, proxies: int, environment: dict[str, str]) -> dict[str
         check=True,
         cwd=ROOT,
     )
-    found["again"] = time.perf_counter() - again
+    measured["again"] = time.perf_counter() - again
     status = time.perf_counter()
     subprocess.run(
         [sys.executable, "-m", "flows.cli.main", "status", str(study), "--json"],
@@ -207,8 +207,8 @@ def measure(folder: Path, proxies: int, environment: dict[str, str]) -> dict[str
         check=True,
         cwd=ROOT,
     )
-    found["status_seconds"] = time.perf_counter() - status
-    return found
+    measured["status_seconds"] = time.perf_counter() - status
+    return measured
 
 
 def read_many(folder: Path, runs: int = 2000) -> tuple[float, float]:
@@ -250,41 +250,43 @@ def main() -> None:
     parser.add_argument("--proxies", type=int, nargs="+", default=[50, 2000])
     parser.add_argument("--sqlite", action="store_true")
     parser.add_argument("--flow", type=Path, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.flow is not None:
-        run_flow(asked.flow)
+    arguments = parser.parse_args()
+    if arguments.flow is not None:
+        run_flow(arguments.flow)
         return
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         environment: dict[str, str] = {}
-        if not asked.sqlite:
+        if not arguments.sqlite:
             from tests.scenarios.stack.services import Stack
 
             environment = stack.enter_context(Stack(folder / "stack", workers=0)).client()
-        print(f"servers: {'embedded, SQLite' if asked.sqlite else 'PostgreSQL, Prefect, MLflow'}")
-        for proxies in asked.proxies:
+        print(f"servers: {'embedded, SQLite' if arguments.sqlite else 'PostgreSQL, Prefect, MLflow'}")
+        for proxies in arguments.proxies:
             # A study of its own in MLflow as well.
-            found = measure(folder / str(proxies), proxies, environment)
-            report(proxies, found)
+            measured = measure(folder / str(proxies), proxies, environment)
+            report(proxies, measured)
         aggregate, table = read_many(folder / "read")
         print(
             f"DuckDB, 2,000 runs x 20 checkpoints x 20 losses: aggregate {aggregate:.2f} s, table {table:.2f} s"
         )
 
 
-def report(proxies: int, found: dict[str, Any]) -> None:
-    steps = found["steps"]
+def report(proxies: int, measured: dict[str, Any]) -> None:
+    steps = measured["steps"]
     publish = steps.get("publish to MLflow", 0.0)
-    memory = found["megabytes"]
-    print(f"{proxies} proxies: {found['seconds']:.1f} s, {found['status']}")
+    memory = measured["megabytes"]
+    print(f"{proxies} proxies: {measured['seconds']:.1f} s, {measured['status']}")
     print(
-        f"  swarm                {found['swarm']:.1f} s, {1000 * found['swarm'] / proxies:.0f} ms per proxy"
+        f"  swarm                {measured['swarm']:.1f} s, {1000 * measured['swarm'] / proxies:.0f} ms per proxy"
     )
     print(f"  publish to MLflow    {publish:.1f} s, {1000 * publish / proxies:.0f} ms per proxy")
     others = {name: took for name, took in steps.items() if name not in ("base", "publish to MLflow")}
     print("  other steps          " + ", ".join(f"{name} {took:.1f} s" for name, took in others.items()))
     print(f"  memory of the flow   {memory[len(memory) // 10]:.0f} MB early, {max(memory):.0f} MB at most")
-    print(f"  again                {found['again']:.1f} s; mixlaw status {found['status_seconds']:.1f} s")
+    print(
+        f"  again                {measured['again']:.1f} s; mixlaw status {measured['status_seconds']:.1f} s"
+    )
 
 
 if __name__ == "__main__":

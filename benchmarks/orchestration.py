@@ -121,20 +121,20 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=30.0, help="about what one proxy takes")
     parser.add_argument("--proxies", type=int, default=16)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     cores = len(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         corpora(folder)
         _, tried = plain(write_study(folder, 65536, cores), folder / "tried", cores)
-        tokens = max(16, round(65536 * asked.seconds / np.mean(tried) / 1024)) * 1024
-        study = write_study(folder, tokens, asked.proxies)
+        tokens = max(16, round(65536 * arguments.seconds / np.mean(tried) / 1024)) * 1024
+        study = write_study(folder, tokens, arguments.proxies)
         bare, seconds = plain(study, folder / "plain", cores)
         flow = through_the_flow(study, folder / "flow")
         trained = {name: training(folder / name, cores) for name in ("plain", "flow")}
         again = through_the_flow(study, folder / "flow")
     added = (flow - trained["flow"]) - (bare - trained["plain"])
-    print(f"proxies                    {asked.proxies} of {np.mean(seconds):.1f} s, {cores} at a time")
+    print(f"proxies                    {arguments.proxies} of {np.mean(seconds):.1f} s, {cores} at a time")
     print(f"plain calls and workers    {bare:.1f} s, of which training {trained['plain']:.1f} s")
     print(f"mixlaw run                 {flow:.1f} s, of which training {trained['flow']:.1f} s")
     print(f"overhead                   {(flow - bare) / bare:.1%} (wanted: less than 10% at 30 s)")

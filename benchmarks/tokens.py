@@ -48,14 +48,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", help="text to read (default: the demo's)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--large", type=float, metavar="GB", help="generate and tokenise so much")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     # Both sides get the same number of threads; tokenizers' pool is sized when it first runs.
-    os.environ["RAYON_NUM_THREADS"] = str(asked.threads)
+    os.environ["RAYON_NUM_THREADS"] = str(arguments.threads)
     with tempfile.TemporaryDirectory() as scratch:
-        if asked.large is not None:
-            large(Path(scratch), asked.large, asked.threads)
+        if arguments.large is not None:
+            large(Path(scratch), arguments.large, arguments.threads)
         else:
-            compare(Path(scratch), asked.folder, asked.threads)
+            compare(Path(scratch), arguments.folder, arguments.threads)
 
 
 def compare(root: Path, folder: Path | None, threads: int) -> None:
@@ -148,9 +148,9 @@ def _write_text(path: Path, words: list[str], size: int) -> None:
 
 def _peak() -> float:
     """The most memory this process has had, in MB."""
-    found = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) / 1024
+    match = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert match is not None
+    return int(match[1]) / 1024
 
 
 if __name__ == "__main__":

@@ -124,15 +124,16 @@ def main() -> int:
     parser.add_argument("--vocab", type=int, default=4096)
     parser.add_argument("--batch-tokens", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=12, help="of a few steps of each loop in turn")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     torch.set_num_threads(1)
     per_round = 5
-    steps = max(STEPS, given.rounds * per_round)
-    tokens = steps * given.batch_tokens
+    steps = max(STEPS, arguments.rounds * per_round)
+    tokens = steps * arguments.batch_tokens
     spec = ProxySpec(
-        kind="base", depth=given.depth, context=given.context, vocab_size=given.vocab, mixture={"text": 1.0},
-        tokens=tokens, batch_tokens=given.batch_tokens, learning_rate=1e-3, warmup_steps=10, weight_decay=0.1,
-        seed=0, study_seed=0, budgets=log_budgets(tokens, given.batch_tokens), heldout_windows=2,
+        kind="base", depth=arguments.depth, context=arguments.context, vocab_size=arguments.vocab,
+        mixture={"text": 1.0}, tokens=tokens, batch_tokens=arguments.batch_tokens, learning_rate=1e-3,
+        warmup_steps=10, weight_decay=0.1,
+        seed=0, study_seed=0, budgets=log_budgets(tokens, arguments.batch_tokens), heldout_windows=2,
         max_epochs={}, data={"text": "zipf"},
     )  # fmt: skip
     contestants = loops(spec)

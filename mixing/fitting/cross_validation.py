@@ -50,8 +50,8 @@ def score(predicted_n: Floats, observed_n: Floats, points: Points, offset: float
         regret = float(observed_n[last][predicted_n[last].argmin()] - observed_n[last].min())
     level_n = np.abs(observed_n + offset)
     # A loss of next to nothing has no relative error worth the name, and dividing by it overflows.
-    known = level_n > 1e-9
-    relative_n = error_n[known] / level_n[known]
+    sizeable = level_n > 1e-9
+    relative_n = error_n[sizeable] / level_n[sizeable]
     return Score(
         float(error_n.mean()),
         float(relative_n.mean()) if len(relative_n) else 0.0,
@@ -105,9 +105,9 @@ def held_out_predictions(
         if batch is not None:
             return batch, folds_n
     for mask in splits:
-        kept = ~mask
+        fitted_on = ~mask
         try:
-            solutions = fit_model(model, points.take(kept), losses_vn[:, kept])
+            solutions = fit_model(model, points.take(fitted_on), losses_vn[:, fitted_on])
         except NotApplicable:
             return None
         for v, solution in enumerate(solutions):

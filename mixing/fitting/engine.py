@@ -165,39 +165,39 @@ def _from_starts(law: Law, points: Points, losses_vn: Floats, weights_vn: Floats
         order_vs = np.argsort(np.nan_to_num(batch.sse_b, nan=np.inf).reshape(-1, many), axis=1)[:, :leading]
         kept_b = (order_vs + many * np.arange(len(losses_vn))[:, None]).ravel()
         theta_bq = batch.theta_bq[kept_b]
-    found = [batch.part(slice(b, b + 1)) for b in kept_b]
-    return _steadied(law, points, losses_vn, weights_vn, found)
+    solutions = [batch.part(slice(b, b + 1)) for b in kept_b]
+    return _steadied(law, points, losses_vn, weights_vn, solutions)
 
 
 def _again(
-    law: Law, points: Points, losses_vn: Floats, weights_vn: Floats, found: list[Solution]
+    law: Law, points: Points, losses_vn: Floats, weights_vn: Floats, solutions: list[Solution]
 ) -> list[Solution]:
     """Fit anew with other weights, from where the last fit ended."""
     if not law.parameters:
         return [_linear_only(law, points, y[None], w)[0] for y, w in zip(losses_vn, weights_vn, strict=True)]
-    theta_vq = np.concatenate([s.theta_bq for s in found])
-    scatter_v = np.concatenate([s.scatter_b for s in found])
+    theta_vq = np.concatenate([s.theta_bq for s in solutions])
+    scatter_v = np.concatenate([s.scatter_b for s in solutions])
     batch = solve(law, points, losses_vn, weights_vn, theta_vq, scatter_b=scatter_v)
     return [batch.part(slice(v, v + 1)) for v in range(len(losses_vn))]
 
 
 def _steadied(
-    law: Law, points: Points, losses_vn: Floats, weights_vn: Floats, found: list[Solution]
+    law: Law, points: Points, losses_vn: Floats, weights_vn: Floats, solutions: list[Solution]
 ) -> list[Solution]:
     """With expectations about parameters, weigh them against the scatter around the fit, twice over."""
     if not np.isfinite([p.spread for p in law.parameters]).any():
-        return found
+        return solutions
     for _ in range(2):
         scatter_v = np.array(
             [
                 _scatter(s, points, y_n, w_n > 0)
-                for s, y_n, w_n in zip(found, losses_vn, weights_vn, strict=True)
+                for s, y_n, w_n in zip(solutions, losses_vn, weights_vn, strict=True)
             ]
         )
-        theta_vq = np.concatenate([s.theta_bq for s in found])
+        theta_vq = np.concatenate([s.theta_bq for s in solutions])
         batch = solve(law, points, losses_vn, weights_vn, theta_vq, scatter_b=scatter_v)
-        found = [batch.part(slice(v, v + 1)) for v in range(len(losses_vn))]
-    return found
+        solutions = [batch.part(slice(v, v + 1)) for v in range(len(losses_vn))]
+    return solutions
 
 
 def _scatter(solution: Solution, points: Points, losses_n: Floats, seen_n: NDArray[np.bool_]) -> float:
@@ -244,8 +244,8 @@ def _exactness(points: Points, mean_square: float) -> Floats:
 
 def _huber(residual_n: Floats, seen_n: NDArray[np.bool_]) -> Floats:
     """Weights of the rows; their scale is that of the rows a fit has seen."""
-    known = residual_n[seen_n]
-    scale = 1.4826 * np.median(np.abs(known - np.median(known)))
+    seen_residuals = residual_n[seen_n]
+    scale = 1.4826 * np.median(np.abs(seen_residuals - np.median(seen_residuals)))
     if scale <= 0:
         return np.ones_like(residual_n)
     return np.asarray(np.minimum(1.0, HUBER * scale / np.maximum(np.abs(residual_n), 1e-300)))

@@ -55,24 +55,24 @@ def candidates(
     step: Callable[[], None] | None = None,
 ) -> list[Candidate]:
     """Fit and cross-validate each model; those that the points cannot carry are left out (and told to `refused`)."""
-    found = []
+    fitted = []
     for model in models:
         try:
-            found.append(_candidate(model, points, losses_n, kind))
+            fitted.append(_candidate(model, points, losses_n, kind))
         except NotApplicable as error:
             if refused is not None:
                 refused(model, error)
         if step is not None:
             step()
     if blend:
-        blended = _blend(found, points, losses_n, kind)
+        blended = _blend(fitted, points, losses_n, kind)
         if blended is not None:
-            found.append(blended)
-    return found
+            fitted.append(blended)
+    return fitted
 
 
 def select_law(
-    found: list[Candidate], points: Points, losses_n: Floats, *, formula_in_size: bool = False
+    fitted: list[Candidate], points: Points, losses_n: Floats, *, formula_in_size: bool = False
 ) -> Candidate | None:
     """The least held-out error; within one standard error of it (paired by mixture) the simplest. None: no scores.
 
@@ -80,19 +80,19 @@ def select_law(
     law of one budget among laws of all) does not compete. With `formula_in_size` only laws with a term in N do: what
     is asked is a size that was not trained, where trees, processes and their blends only repeat the largest one.
     """
-    scored = [c for c in found if c.cv is not None and c.held_out_n is not None]
+    scored = [c for c in fitted if c.cv is not None and c.held_out_n is not None]
     if formula_in_size:
         in_size = [c for c in scored if isinstance(c.fitted, Solution) and c.fitted.law.has_sizes]
         scored = in_size or scored
     if not scored:
         return None
-    known = {c.name: np.isfinite(c.held_out_n) for c in scored if c.held_out_n is not None}
-    most = max(int(known_n.sum()) for known_n in known.values())
-    scored = [c for c in scored if 2 * known[c.name].sum() > most]
-    common_n = np.all([known[c.name] for c in scored], axis=0)
+    scored_rows = {c.name: np.isfinite(c.held_out_n) for c in scored if c.held_out_n is not None}
+    most = max(int(known_n.sum()) for known_n in scored_rows.values())
+    scored = [c for c in scored if 2 * scored_rows[c.name].sum() > most]
+    common_n = np.all([scored_rows[c.name] for c in scored], axis=0)
     if not common_n.any():
-        scored = [c for c in scored if known[c.name].sum() == most][:1]
-        common_n = known[scored[0].name]
+        scored = [c for c in scored if scored_rows[c.name].sum() == most][:1]
+        common_n = scored_rows[scored[0].name]
     errors = {c.name: _errors_by_mixture(c, points, losses_n, common_n) for c in scored}
     best = min(scored, key=lambda c: (float(errors[c.name].mean()), c.complexity))
 
@@ -137,7 +137,7 @@ def _candidate(model: LawOrRegressor, points: Points, losses_n: Floats, kind: Ki
     )
 
 
-def _blend(found: list[Candidate], points: Points, losses_n: Floats, kind: Kind) -> Candidate | None:
+def _blend(competing: list[Candidate], points: Points, losses_n: Floats, kind: Kind) -> Candidate | None:
     """A blend of all that predict every held-out row, scored with weights that the scored fold has not seen."""
     start = time.perf_counter()
     splits = folds(points, kind)
@@ -146,7 +146,7 @@ def _blend(found: list[Candidate], points: Points, losses_n: Floats, kind: Kind)
     asked_n = np.any(splits, axis=0)
     members = [
         c
-        for c in found
+        for c in competing
         if c.held_out_n is not None
         and c.rows == len(losses_n)
         and np.array_equal(np.isfinite(c.held_out_n), asked_n)
@@ -156,10 +156,10 @@ def _blend(found: list[Candidate], points: Points, losses_n: Floats, kind: Kind)
         return None
     held_out_mn = np.stack([c.held_out_n for c in members if c.held_out_n is not None])
     weights_m = blend_weights(held_out_mn[:, asked_n], losses_n[asked_n])
-    kept = [(c, float(w)) for c, w in zip(members, weights_m, strict=True) if w > 0]
-    if len(kept) < 2:
+    weighted = [(c, float(w)) for c, w in zip(members, weights_m, strict=True) if w > 0]
+    if len(weighted) < 2:
         return None
-    fitted = Blend([c.fitted for c, _ in kept], {c.name: w for c, w in kept})
+    fitted = Blend([c.fitted for c, _ in weighted], {c.name: w for c, w in weighted})
     predicted_n = cross_fitted(held_out_mn, losses_n, splits)
     return Candidate(
         BLEND,

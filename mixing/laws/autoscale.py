@@ -48,10 +48,10 @@ class AutoScale(FormulaTraits):
     def prepare(self, points: Points) -> AutoScale:
         if len(np.unique(points.mixture_n)) < self.min_mixtures:
             raise NotApplicable(f"needs {self.min_mixtures} different mixtures")
-        found = replace(self, domains=points.shares_nd.shape[1])
-        if len(points) <= found.domains + 1:
-            raise NotApplicable(f"needs more than {found.domains + 1} rows, one per source and a floor")
-        return found
+        ready = replace(self, domains=points.shares_nd.shape[1])
+        if len(points) <= ready.domains + 1:
+            raise NotApplicable(f"needs more than {ready.domains + 1} rows, one per source and a floor")
+        return ready
 
     def starts(self, points: Points, losses_n: Floats) -> Floats:
         return np.array([[n] * self.domains + [g] * self.domains for n, g in ((-3.0, 0.35),)])

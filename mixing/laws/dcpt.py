@@ -37,18 +37,20 @@ class DCpt(FormulaTraits):
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        found = [
+        parameters = [
             Parameter("gamma", 0.02, 4.0, "power of the share", 0.5, 0.7),
             Parameter(
                 "ln_eps", -7.0, 1.0, "what keeps the share's term finite at 0, as a logarithm", -2.0, 1.5
             ),
         ]
         if self.has_sizes:
-            found.append(Parameter("alpha", 0.02, 2.0, "power of size", 0.35, 0.2))
+            parameters.append(Parameter("alpha", 0.02, 2.0, "power of size", 0.35, 0.2))
         if self.has_budgets:
-            found.append(Parameter("beta", 0.02, 2.0, "power of tokens", 0.35, 0.2))
-            found.append(Parameter("eta", 0.0, 4.0, "power of the share in the term of tokens", 0.3, 0.5))
-        return tuple(found)
+            parameters.append(Parameter("beta", 0.02, 2.0, "power of tokens", 0.35, 0.2))
+            parameters.append(
+                Parameter("eta", 0.0, 4.0, "power of the share in the term of tokens", 0.3, 0.5)
+            )
+        return tuple(parameters)
 
     @property
     def linear(self) -> tuple[str, ...]:

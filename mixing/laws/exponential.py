@@ -46,7 +46,7 @@ class Exponential(FormulaTraits):
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         k = self.domains
-        found = [
+        parameters = [
             Parameter(
                 f"t{i}" if self.units == 1 else f"t{u}.{i}",
                 -30.0,
@@ -59,12 +59,12 @@ class Exponential(FormulaTraits):
             for i in range(k)
         ]
         if self.has_budgets:
-            found += [
+            parameters += [
                 Parameter(f"u{i}", -30.0, 30.0, "the same in what tokens still lower", 0.0, 1.0)
                 for i in range(k)
             ]
-            found.append(Parameter("beta", 0.02, 2.0, "power of tokens", 0.35, 0.15))
-        return tuple(found)
+            parameters.append(Parameter("beta", 0.02, 2.0, "power of tokens", 0.35, 0.15))
+        return tuple(parameters)
 
     @property
     def linear(self) -> tuple[str, ...]:

@@ -49,27 +49,27 @@ class OptimalMixture(FormulaTraits):
     @property
     def parameters(self) -> tuple[Parameter, ...]:
         k = self.domains
-        found = [Parameter(f"lnC{i}", -8.0, 8.0, "weight of a source", 0.0, 2.0) for i in range(k)]
-        found += [Parameter(f"g{i}", 0.05, 3.0, "power of a source's share", 0.6, 0.4) for i in range(k)]
+        parameters = [Parameter(f"lnC{i}", -8.0, 8.0, "weight of a source", 0.0, 2.0) for i in range(k)]
+        parameters += [Parameter(f"g{i}", 0.05, 3.0, "power of a source's share", 0.6, 0.4) for i in range(k)]
         if self.product:
-            found.append(
+            parameters.append(
                 Parameter("ln_delta", -3.5, 0.0, "power of the reciprocal, as a logarithm", -1.0, 1.0)
             )
-        for wanted, letter, meaning, expected in (
+        for present, letter, meaning, expected in (
             (self.has_sizes, "A", "size", 0.35),
             (self.has_budgets, "B", "tokens", 0.35),
         ):
-            if not wanted:
+            if not present:
                 continue
-            found.append(Parameter(f"power{letter}", 0.02, 2.0, f"power of {meaning}", expected, 0.15))
+            parameters.append(Parameter(f"power{letter}", 0.02, 2.0, f"power of {meaning}", expected, 0.15))
             if self.joint:
-                found += [
+                parameters += [
                     Parameter(
                         f"lnC{letter}{i}", -3.0, 3.0, f"a source's weight in the term of {meaning}", 0.0, 0.5
                     )
                     for i in range(k)
                 ]
-        return tuple(found)
+        return tuple(parameters)
 
     @property
     def linear(self) -> tuple[str, ...]:
@@ -84,23 +84,23 @@ class OptimalMixture(FormulaTraits):
     def _terms(self) -> list[tuple[int, int, int]]:
         """Which of u, N^-alpha, D^-beta each linear parameter multiplies."""
         sizes, budgets = (0, 1)[: 1 + self.has_sizes], (0, 1)[: 1 + self.has_budgets]
-        found = [(m, n, d) for m in (0, 1) for n in sizes for d in budgets]
-        return sorted((t for t in found if self.product or sum(t) <= 1), key=lambda t: (sum(t), -t[0], -t[1]))
+        terms = [(m, n, d) for m in (0, 1) for n in sizes for d in budgets]
+        return sorted((t for t in terms if self.product or sum(t) <= 1), key=lambda t: (sum(t), -t[0], -t[1]))
 
     def prepare(self, points: Points) -> OptimalMixture:
         if len(np.unique(points.mixture_n)) < self.min_mixtures:
             raise NotApplicable(f"needs {self.min_mixtures} different mixtures")
         sizes = np.empty(0) if points.params_n is None else np.unique(points.params_n[points.params_n > 0])
-        found = replace(
+        ready = replace(
             self,
             domains=points.shares_nd.shape[1],
             has_sizes=len(sizes) >= _MIN_SIZES,
             has_budgets=len(np.unique(points.tokens_n)) >= _MIN_BUDGETS,
             size_unit=float(np.exp(np.log(sizes).mean())) if len(sizes) else 1.0,
         )
-        if self.joint and not (found.has_sizes or found.has_budgets):
+        if self.joint and not (ready.has_sizes or ready.has_budgets):
             raise NotApplicable("needs several sizes or checkpoints: without them it is the additive law")
-        return found
+        return ready
 
     def starts(self, points: Points, losses_n: Floats) -> Floats:
         """With floor and powers guessed, 1 / (L - E) is linear in the C_i: a non-negative solve per guess."""
@@ -158,13 +158,13 @@ class OptimalMixture(FormulaTraits):
 
     def _scales(self, theta_bq: Floats, points: Points) -> list[tuple[Floats, Floats]]:
         """The columns in N and in D, each with its slopes by its own parameters (none where it is left out)."""
-        k, at, found = self.domains, 2 * self.domains + self.product, []
-        for wanted, value_n in (
+        k, at, scales = self.domains, 2 * self.domains + self.product, []
+        for present, value_n in (
             (self.has_sizes, None if points.params_n is None else points.params_n / self.size_unit),
             (self.has_budgets, points.tokens_n / points.token_unit),
         ):
-            if not wanted:
-                found.append(
+            if not present:
+                scales.append(
                     (np.ones((len(theta_bq), len(points))), np.empty((len(theta_bq), 0, len(points))))
                 )
                 continue
@@ -180,8 +180,8 @@ class OptimalMixture(FormulaTraits):
                 slopes[0] = slopes[0] * mixed_bkn.sum(1)[:, None, :]
                 column_bn = column_bn * mixed_bkn.sum(1)
                 at += k
-            found.append((column_bn, np.concatenate(slopes, axis=1)))
-        return found
+            scales.append((column_bn, np.concatenate(slopes, axis=1)))
+        return scales
 
 
 def _safe_log(shares_nd: Floats) -> Floats:

@@ -118,13 +118,13 @@ class RunTable:
     def lacking(self, weights: dict[str, float]) -> list[str]:
         """Trained runs without any checkpoint that has all these validation sets."""
         runs = self.trained["run"].unique(maintain_order=True).to_list()
-        kept = set(self.weighted(weights).filter(pl.col("tokens") > 0)["run"])
-        return [run for run in runs if run not in kept]
+        complete = set(self.weighted(weights).filter(pl.col("tokens") > 0)["run"])
+        return [run for run in runs if run not in complete]
 
     def without(self, runs: set[str]) -> RunTable:
         """The same table without some runs (base rows stay)."""
-        kept = self.rows.filter((pl.col("tokens") == 0) | ~pl.col("run").is_in(list(runs)))
-        return RunTable(kept, self.source, self.warnings)
+        rows = self.rows.filter((pl.col("tokens") == 0) | ~pl.col("run").is_in(list(runs)))
+        return RunTable(rows, self.source, self.warnings)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -42,7 +42,7 @@ class MixtureLandscape:
         starts = np.random.default_rng(0).dirichlet(np.ones(width), 60)
         room = {"type": "ineq", "fun": lambda p: self.base + self.tolerance - float(self.general(p[None])[0])}
         whole = {"type": "eq", "fun": lambda p: float(p.sum() - 1)}
-        found = [
+        optima = [
             minimize(
                 lambda p: float(self.target(p[None])[0]),
                 start,
@@ -53,7 +53,7 @@ class MixtureLandscape:
             )
             for start in starts
         ]
-        reached = [f for f in found if f.success and room["fun"](f.x) > -1e-7]  # type: ignore[operator]
+        reached = [f for f in optima if f.success and room["fun"](f.x) > -1e-7]  # type: ignore[operator]
         least = min(reached, key=lambda f: float(f.fun))
         return np.asarray(least.x), float(least.fun)
 

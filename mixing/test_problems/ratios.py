@@ -153,7 +153,7 @@ LANDSCAPES = (
 
 
 def sized_study(
-    sizes: list[int], ratios: list[float], tokens: list[int], *, asked: int, noise: float, seed: int = 0
+    sizes: list[int], ratios: list[float], tokens: list[int], *, target_size: int, noise: float, seed: int = 0
 ) -> tuple[RunTable, float]:
     """Runs of several sizes, and the critical ratio (tolerance 0, largest budget) at the size asked about.
 
@@ -175,5 +175,5 @@ def sized_study(
                 params=pl.lit(size, dtype=pl.Int64), run=pl.col("run") + pl.lit(f"-{size}")
             )
         )
-    truth = at_size(asked).critical_ratio(0.0, tokens[-1])
+    truth = at_size(target_size).critical_ratio(0.0, tokens[-1])
     return RunTable(pl.concat(frames), "sizes"), truth

@@ -63,6 +63,6 @@ class Corrected(Traits):
         if mixtures < self.min_mixtures:
             raise NotApplicable(f"needs {self.min_mixtures} different mixtures")
         laws = fit(self.law, points, losses_vn)
-        rest_vn = losses_vn - np.concatenate([found.predict(points) for found in laws])
+        rest_vn = losses_vn - np.concatenate([solution.predict(points) for solution in laws])
         corrections = self.regressor.fit(points, rest_vn)
         return [FittedCorrection(*pair) for pair in zip(laws, corrections, strict=True)]

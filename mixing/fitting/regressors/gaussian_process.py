@@ -111,7 +111,7 @@ def _condition(x_nm: Floats, losses_n: Floats, varied_m: NDArray[np.bool_]) -> F
 
     start = np.array([*np.full(inputs_count, expected), 0.0, -1.0])
     bounds = [(expected - 4, expected + 5)] * inputs_count + [(-5.0, 4.0), (-6.0, 1.0)]
-    found = minimize(
+    optimum = minimize(
         negative_log_posterior,
         start,
         jac=True,
@@ -119,6 +119,6 @@ def _condition(x_nm: Floats, losses_n: Floats, varied_m: NDArray[np.bool_]) -> F
         bounds=bounds,
         options={"maxiter": _ITERATIONS},
     )
-    theta = np.asarray(found.x)
+    theta = np.asarray(optimum.x)
     kernel_nn = _kernel(x_nm, x_nm, theta) + np.exp(2 * theta[-1]) * np.eye(len(y_n))
     return FittedProcess(theta, x_nm, np.linalg.solve(kernel_nn, y_n), scale, mean, varied_m)

@@ -32,14 +32,14 @@ class FittedNest:
     def predict(self, points: Points) -> Floats:
         columns_nl = _columns(points, self.beta, self.alpha, self.size_unit)
         flat = _at_one_budget(points)
-        values_nl = np.stack([found.predict(flat)[0] for found in self.coefficients], axis=1)
+        values_nl = np.stack([coefficient.predict(flat)[0] for coefficient in self.coefficients], axis=1)
         return np.asarray((columns_nl * values_nl).sum(1))[None, :]
 
     def named(self) -> dict[str, float]:
-        found = {"beta": self.beta} | ({} if self.alpha is None else {"alpha": self.alpha})
+        parameters = {"beta": self.beta} | ({} if self.alpha is None else {"alpha": self.alpha})
         for letter, solution in zip("eba", self.coefficients, strict=False):
-            found |= {f"{letter}.{name}": value for name, value in solution.named().items()}
-        return found
+            parameters |= {f"{letter}.{name}": value for name, value in solution.named().items()}
+        return parameters
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,12 @@ class Nested(Traits):
             return float((_stage_one(points, losses_n, mixture_n, exponents, several, unit)[1] ** 2).sum())
 
         start = np.array([0.35, 0.35][: 1 + several])
-        found = minimize(error, start, method="L-BFGS-B", bounds=[(0.02, 2.0)] * len(start))
-        coefficients_ml = _stage_one(points, losses_n, mixture_n, found.x, several, unit)[0]
+        optimum = minimize(error, start, method="L-BFGS-B", bounds=[(0.02, 2.0)] * len(start))
+        coefficients_ml = _stage_one(points, losses_n, mixture_n, optimum.x, several, unit)[0]
         solutions = fit(EXPONENTIAL, places, coefficients_ml.T)
-        return FittedNest(tuple(solutions), float(found.x[0]), float(found.x[1]) if several else None, unit)
+        return FittedNest(
+            tuple(solutions), float(optimum.x[0]), float(optimum.x[1]) if several else None, unit
+        )
 
 
 def _stage_one(

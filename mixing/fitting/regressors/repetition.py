@@ -70,8 +70,8 @@ class Repeated(Traits):
 
     def fit(self, points: Points, losses_vn: Floats) -> Sequence[Fitted]:
         """Raises NotApplicable where the law does."""
-        found = fit(self.law, effective_points(points, np.array(self.unique_d), self.target), losses_vn)
-        return [FittedRepetition(one, self.unique_d, self.target) for one in found]
+        fits = fit(self.law, effective_points(points, np.array(self.unique_d), self.target), losses_vn)
+        return [FittedRepetition(one, self.unique_d, self.target) for one in fits]
 
 
 @dataclass(frozen=True)

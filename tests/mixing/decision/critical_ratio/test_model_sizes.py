@@ -17,7 +17,7 @@ BUDGETS = [200_000 * i for i in range(1, 6)]
 
 
 def table_of(sizes: list[int], seed: int = 0) -> tuple[RunTable, float]:
-    return sized_study(sizes, SHARES, BUDGETS, asked=40_000_000, noise=5e-4, seed=seed)
+    return sized_study(sizes, SHARES, BUDGETS, target_size=40_000_000, noise=5e-4, seed=seed)
 
 
 @pytest.mark.parametrize("seed", [0, 1])
