@@ -76,9 +76,9 @@ def print_laws(fits: FitReport, console: Console, most: int | None = None) -> No
         shown = _shown(scored, fits.chosen.get(name), most)
         omitted += len(scored) - len(shown)
         rows += [_law_row(fit, fits.chosen.get(name), max(f.n_rows for f in own), tested) for fit in shown]
-    header = ["loss", "law", "runs", "held-out error", "relative", "rank correlation"]
+    header = ["loss", "law", "runs", "held-out error", "relative", "Spearman"]
     if tested:
-        header += ["test error", "relative", "rank correlation"]
+        header += ["test error", "relative", "Spearman"]
     console.print(table(_laws_title(fits), header, rows, left=2))
     if omitted:
         console.print(f"  {omitted} laws with larger errors: see fits.json\n", style="dim")
