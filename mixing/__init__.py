@@ -1,7 +1,7 @@
 """What a mixture is, the laws, the fits, the decision, the mix spec, its exports. Pure: no torch, Prefect, MLflow.
 
 The names in `__all__` are loaded when they are first used, so that `import mixing` costs nothing. `import mixlaw` hands
-on the same and `export`, which here is the room `mixing.export`, as the import system wants it.
+on the same names and the function `export`, whose name is here that of the subpackage `mixing.export`.
 """
 
 from __future__ import annotations
@@ -10,30 +10,48 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mixing.decision.question import Question as Question
     from mixing.decision.result import Decision as Decision
     from mixing.errors import InputError as InputError
     from mixing.errors import MixlawError as MixlawError
     from mixing.fitting.fit import fit as fit
     from mixing.fitting.report import FitReport as FitReport
+    from mixing.fitting.report import LawFit as LawFit
     from mixing.mixture import Mixture as Mixture
     from mixing.runs.read import read_runs as read_runs
     from mixing.runs.table import RunTable as RunTable
     from mixing.spec.model import MixSpec as MixSpec
     from mixing.spec.yaml_file import load_spec as load_spec
 
+__all__ = [
+    "Decision",
+    "FitReport",
+    "InputError",
+    "LawFit",
+    "MixSpec",
+    "MixlawError",
+    "Mixture",
+    "Question",
+    "RunTable",
+    "fit",
+    "load_spec",
+    "read_runs",
+]
+
 _PLACES = {
     "Decision": "mixing.decision.result",
     "FitReport": "mixing.fitting.report",
     "InputError": "mixing.errors",
+    "LawFit": "mixing.fitting.report",
     "MixSpec": "mixing.spec.model",
     "Mixture": "mixing.mixture",
     "MixlawError": "mixing.errors",
+    "Question": "mixing.decision.question",
     "RunTable": "mixing.runs.table",
     "fit": "mixing.fitting.fit",
     "load_spec": "mixing.spec.yaml_file",
     "read_runs": "mixing.runs.read",
 }
-__all__ = list(_PLACES)
 
 
 def __getattr__(name: str) -> Any:

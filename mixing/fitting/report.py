@@ -89,11 +89,11 @@ class FitReport:
             + (f"<ul>{warnings}</ul>" if warnings else "")
         )
 
-    def best(self, eval: str) -> LawFit:
+    def best(self, loss: str) -> LawFit:
         """The fit of the law chosen for a loss; raises InputError for a loss that was not fitted."""
-        if eval not in self.chosen:
-            raise InputError(f"no loss {eval!r} was fitted", f"Choose among: {', '.join(self.chosen)}")
-        return next(fit for fit in self.laws if (fit.eval, fit.law) == (eval, self.chosen[eval]))
+        if loss not in self.chosen:
+            raise InputError(f"no loss {loss!r} was fitted", f"Choose among: {', '.join(self.chosen)}")
+        return next(fit for fit in self.laws if (fit.eval, fit.law) == (loss, self.chosen[loss]))
 
     def to_frame(self) -> pl.DataFrame:
         """A row per loss and law, the least held-out error first: errors in the unit of the losses (`mae`), relative
@@ -120,7 +120,7 @@ class FitReport:
             rows, schema_overrides={**numbers, "condition": pl.Float64}, infer_schema_length=None
         )
 
-    def plot(self, eval: str | None = None) -> Figure:
+    def plot(self, loss: str | None = None) -> Figure:
         """The held-out error of every law of a loss, by default the first that was scored.
 
         Raises InputError where the loss could not be scored.
@@ -128,7 +128,7 @@ class FitReport:
         # A report draws itself; figures stand above it and are loaded when they are wanted.
         from mixing.plots.fit import held_out_figure
 
-        name = eval if eval is not None else next(iter(self.held_out), "")
+        name = loss if loss is not None else next(iter(self.held_out), "")
         if name not in self.held_out:
             raise InputError(
                 f"loss {name!r} has no law that was scored on rows left out",

@@ -29,8 +29,8 @@ A prediction is `sum_l linear_l * basis_nl(theta)`. A Regressor has no formula t
 | g | the grid of target shares on which a decision is looked for |
 | f | folds |
 
-Other letters are local to a function, which says what they count (`_cskj`: cells, steps, sizes, contrasts). A letter
-that stands twice (`_bqq`) is a square matrix.
+Other letters are local to a function (`_cskj` in the posterior of a loss: forms, scatters, misfits, contrasts).
+A letter that stands twice (`_bqq`) is a square matrix.
 """
 
 from __future__ import annotations

@@ -22,6 +22,10 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
         assert name in dir(mixing)
 
 
+def test_every_name_has_a_place() -> None:
+    assert set(mixing.__all__) == set(mixing._PLACES)
+
+
 def test_the_room_of_exporters_stays_a_room() -> None:
     """`mixing.export` is a package whatever was imported first; the function is handed on by `mixlaw` alone."""
     assert mixlaw.export.__module__.startswith("mixing.export.")
