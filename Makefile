@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+# Tests on two processes, files together (tests/conftest.py): make test WORKERS=0 for one.
+WORKERS := 2
+SPREAD := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 PIP    := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
 
 .PHONY: help demo test test-slow test-stack test-gpu test-exports test-streaming chaos check format export-files study-docs bench bench-load bench-laws clean
@@ -26,7 +29,7 @@ demo: $(VENV)/.user          ## the whole job on text that is already on this ma
 	@$(BIN)/mixlaw demo
 
 test: $(VENV)/.dev           ## the fast tests
-	@$(BIN)/python -m pytest -m "not slow and not gpu and not stack"
+	@$(BIN)/python -m pytest -m "not slow and not gpu and not stack" $(SPREAD)
 
 test-slow: $(VENV)/.dev      ## the tests that take minutes
 	@$(BIN)/python -m pytest -m "slow and not gpu and not stack"

@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 T = TypeVar("T")
 ROOT = Path(__file__).parents[1]
 
@@ -47,6 +45,8 @@ WORDS = [
 @functools.cache
 def corpus(seed: int) -> str:
     """500 documents of one Markov chain, as JSON Lines."""
+    import numpy as np
+
     rng = np.random.default_rng([7, seed])
     cumulative_ww = rng.dirichlet(np.full(len(WORDS), 0.15), size=len(WORDS)).cumsum(axis=1)
     lines = []

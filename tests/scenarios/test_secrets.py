@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from flows.settings.environment import set_defaults, tracking_uri
-from tests import conftest
 from tests.conftest import Finished
 from tests.tiny_study import mixlaw
 
@@ -46,7 +45,7 @@ def test_the_search_finds_a_password(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["published", "mlflow-away"])
-def test_a_run_with_passwords(study: Path, tmp_path: Path, fails: bool) -> None:
+def test_a_run_with_passwords(study: Path, prefect_folder: Path, tmp_path: Path, fails: bool) -> None:
     """A run that publishes, and one whose MLflow (with a login in its address) is away: the worst of logs."""
     away = f"http://me:{PASSWORDS['address']}@127.0.0.1:9"
     more = {**LOGINS, "MLFLOW_TRACKING_URI": away if fails else f"sqlite:///{tmp_path}/copy/other.db"}
@@ -57,7 +56,7 @@ def test_a_run_with_passwords(study: Path, tmp_path: Path, fails: bool) -> None:
     assert not [needle for needle in needles() if needle in said]
     assert not found_in(tmp_path / "copy")
     # The server's database, with flow runs, artifacts and events; what is logged is there too.
-    assert not found_in(Path(conftest._HOME) / "prefect")
+    assert not found_in(prefect_folder)
 
 
 def test_a_login_in_mlflow_s_address_is_used_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

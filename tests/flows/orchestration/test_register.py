@@ -158,11 +158,11 @@ def states(done: subprocess.CompletedProcess[str]) -> list[list[str]]:
     return [line.split("|") for line in done.stdout.splitlines() if line.count("|") == 2]
 
 
-def test_flows_answer_from_what_is_done(finished: Finished) -> None:
+def test_flows_answer_from_what_is_done(original: Finished) -> None:
     """The study, a refresh that finds nothing, and one run; a second start while the study is held."""
-    run = json.loads((finished.folder / "runs" / "answered.json").read_text())["runs"][-1]
+    run = json.loads((original.folder / "runs" / "answered.json").read_text())["runs"][-1]
     done = in_flow(
-        f"study = {str(finished.study)!r}\n"
+        f"study = {str(original.study)!r}\n"
         "show(deployed.study(study, return_state=True))\n"
         "show(deployed.refresh(study, return_state=True))\n"
         f"show(deployed.proxy('tiny', {run!r}, 'a proxy', return_state=True))\n"
@@ -172,11 +172,11 @@ def test_flows_answer_from_what_is_done(finished: Finished) -> None:
         "folder = StudyFolder(Path(os.environ['MIXLAW_HOME']) / 'tiny')\n"
         "with exclusive(folder): show(deployed.refresh(study, return_state=True))\n"
         "show(deployed.study('study.yaml', return_state=True))\n",
-        finished.home,
+        original.home,
     )
     assert done.returncode == 0, done.stderr
     study, refresh, proxy, outside, held, relative = states(done)
-    decided = json.loads((finished.folder / "decision.json").read_text())
+    decided = json.loads((original.folder / "decision.json").read_text())
     assert study[:2] == ["COMPLETED", "Completed"]
     assert f"target share {decided['critical_ratio']:.3f}" in study[2]
     assert study[2].endswith("version 1 (champion)")
@@ -202,9 +202,14 @@ def test_a_flow_run_without_a_home_says_so(finished: Finished) -> None:
 def test_the_page_and_the_event(finished: Finished) -> None:
     """The decision as the flow run shows it: answer first, figure in it, and where MLflow has it."""
     from prefect.client.orchestration import get_client
-    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+    from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 
-    wanted = ArtifactFilter(key=ArtifactFilterKey(any_=["tiny-decision"]))
+    logged = (finished.folder / "events.jsonl").read_text().splitlines()
+    flow_run = next(line["flow_run"] for line in map(json.loads, logged) if line.get("flow_run"))
+    wanted = ArtifactFilter(
+        key=ArtifactFilterKey(any_=["tiny-decision"]),
+        flow_run_id=ArtifactFilterFlowRunId(any_=[flow_run]),
+    )
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=wanted)
     page = str(found[0].data)
