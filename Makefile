@@ -77,7 +77,7 @@ format: $(VENV)/.dev
 	@$(BIN)/ruff check --fix .
 
 export-files: $(VENV)/.dev   ## golden files of the exports, and those in docs/exports.md, as the tool writes them
-	@$(BIN)/python -m tests.export_files
+	@$(BIN)/python -m tests.mixing.export.golden_files
 
 study-docs: $(VENV)/.dev     ## table of keys in docs/study.md, JSON Schema, and comments of the example, from the models of the study file
 	@$(BIN)/python -m tests.study_files

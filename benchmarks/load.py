@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from flows.trainers.base import Setting
-from tests.tiny_study import ROOT, write_study
+from tests.scenarios.tiny_study import ROOT, write_study
 
 CHECKPOINTS = 20
 STUDY = """\

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from flows.settings.environment import set_defaults
-from tests.tiny_study import mixlaw, write_study
+from tests.scenarios.tiny_study import mixlaw, write_study
 
 if TYPE_CHECKING:
     from mixing.corpora.documents import Source
@@ -150,7 +150,7 @@ def original(finished: Finished, session_folder: Path) -> Iterator[Finished]:
 @pytest.fixture
 def sources(tmp_path: Path) -> list[Source]:
     """Two small corpora, `docs` and `code`."""
-    from tests.token_text import corpus, texts
+    from tests.proxies.data.small_corpora import corpus, texts
 
     return [corpus(tmp_path / "text" / "docs", texts(300)), corpus(tmp_path / "text" / "code", texts(200, 1))]
 
@@ -159,7 +159,7 @@ def sources(tmp_path: Path) -> list[Source]:
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tokenizer of 400 tokens."""
     from proxies.data.tokenizer import train_bpe
-    from tests.token_text import texts
+    from tests.proxies.data.small_corpora import texts
 
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     train_bpe(texts(200, 2), 400, path)

@@ -24,7 +24,7 @@ from flows.settings import home
 from flows.settings.environment import device as device_of
 from mixing.errors import InputError
 from proxies.runs.worker import check_device
-from tests.tiny_study import ROOT
+from tests.scenarios.tiny_study import ROOT
 
 DEPLOY = ROOT / "deploy"
 ENTRY = DEPLOY / "entry"

@@ -10,7 +10,7 @@ import pytest
 
 import mixlaw
 from mixing.spec.yaml_file import load_spec, save_spec
-from tests.spec_examples import example_spec
+from tests.mixing.spec.examples import example_spec
 
 EXEMPT = {name for name in mixlaw.__all__ if isinstance(getattr(mixlaw, name), type)}
 """Classes that the functions hand out, and errors."""

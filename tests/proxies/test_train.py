@@ -24,7 +24,7 @@ from proxies.progress import Progress
 from proxies.runs import store as runs
 from proxies.spec import ProxySpec, log_budgets
 from proxies.train import Diverged, train
-from tests.proxy_store import MemoryStore, memory_store, proxy_spec
+from tests.proxies.memory_store import MemoryStore, memory_store, proxy_spec
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ from flows.orchestration.crashed_runs import study_tag
 from tests.conftest import Finished
 from tests.scenarios.chaos.kills import kill_round
 from tests.scenarios.chaos.tally import Pot, Reference, Tally
-from tests.tiny_study import STUDY, environment, write_study
+from tests.scenarios.tiny_study import STUDY, environment, write_study
 
 
 def open_flow_runs(folder: Path) -> list[str]:

@@ -17,7 +17,7 @@ import pytest
 
 from flows.cli import main as cli
 from tests.conftest import Finished
-from tests.tiny_study import (
+from tests.scenarios.tiny_study import (
     STUDY,
     finished_runs,
     mixlaw,

@@ -11,7 +11,7 @@ import pytest
 
 from flows.settings.environment import set_defaults, tracking_uri
 from tests.conftest import Finished
-from tests.tiny_study import mixlaw
+from tests.scenarios.tiny_study import mixlaw
 
 PASSWORDS = {"prefect": "pf-Secret-7391", "mlflow": "ml-Secret-5520", "address": "ad-Secret-8814"}
 LOGINS = {

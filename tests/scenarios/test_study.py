@@ -20,7 +20,7 @@ from flows.settings.home import StudyFolder
 from flows.settings.locks import exclusive, owner
 from mixing.errors import MixlawError
 from tests.conftest import Finished
-from tests.tiny_study import STUDY, environment, finished_runs, mixlaw, write_study
+from tests.scenarios.tiny_study import STUDY, environment, finished_runs, mixlaw, write_study
 
 
 def test_closing_screen(finished: Finished) -> None:

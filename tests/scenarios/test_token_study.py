@@ -14,8 +14,8 @@ from flows.study.loading import load_study
 from mixing.errors import InputError
 from proxies.data.tokenizer import eos_id, load_tokenizer, vocabulary_size
 from tests.conftest import Finished
-from tests.tiny_study import STUDY, mixlaw
-from tests.token_text import contents
+from tests.proxies.data.small_corpora import contents
+from tests.scenarios.tiny_study import STUDY, mixlaw
 
 TEXT_DOMAINS = """\
   docs: {role: general, paths: corpora/docs}

@@ -14,7 +14,7 @@ from flows.cli import main as cli
 from flows.cli import options
 from flows.study.loading import load_study
 from mixing.errors import InputError
-from tests.tiny_study import ROOT
+from tests.scenarios.tiny_study import ROOT
 
 
 def mixlaw(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:

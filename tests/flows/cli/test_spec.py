@@ -15,7 +15,7 @@ from mixing.spec.diff import differences, moved_share
 from mixing.spec.model import MixSpec
 from mixing.spec.schema import schema_text
 from mixing.spec.yaml_file import dump_spec, load_spec, save_spec
-from tests.spec_examples import example_spec, staged_spec
+from tests.mixing.spec.examples import example_spec, staged_spec
 
 
 @pytest.fixture

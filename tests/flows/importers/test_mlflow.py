@@ -17,7 +17,7 @@ from mixing.errors import InputError, MixlawError
 from mixing.runs.table import RunTable
 from tests.conftest import Finished
 from tests.flows.tracking.test_client import RUNS, study_record
-from tests.tiny_study import mixlaw
+from tests.scenarios.tiny_study import mixlaw
 
 SHARES = (0.2, 0.4, 0.6, 0.8)
 CHECKPOINTS = (1000, 2000, 4000, 8000)

@@ -13,7 +13,7 @@ from flows.pipeline.workspace import Workspace
 from flows.tracking import corpus_snapshot
 from mixing.corpora.documents import Source
 from tests.conftest import Finished
-from tests.tiny_study import STUDY, finished_runs, mixlaw
+from tests.scenarios.tiny_study import STUDY, finished_runs, mixlaw
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.conftest import Finished
-from tests.tiny_study import ROOT, environment, mixlaw, write_study
+from tests.scenarios.tiny_study import ROOT, environment, mixlaw, write_study
 
 
 def deploy(study: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

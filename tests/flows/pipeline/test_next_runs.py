@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from tests.conftest import Finished
-from tests.tiny_study import mixlaw, write_study
+from tests.scenarios.tiny_study import mixlaw, write_study
 
 
 def test_of_a_finished_study(finished: Finished) -> None:

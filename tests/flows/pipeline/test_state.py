@@ -18,8 +18,8 @@ from mixing.runs.readers import read_layout
 from mixing.versions import NewerState, OlderState, check_version, version_in
 from proxies.data.manifest import read_manifest
 from proxies.runs import store as runs
-from tests.proxy_store import memory_store, proxy_spec
-from tests.tiny_study import ROOT
+from tests.proxies.memory_store import memory_store, proxy_spec
+from tests.scenarios.tiny_study import ROOT
 
 # Versions.
 
@@ -167,7 +167,7 @@ def test_a_run_whose_base_is_no_run_id_is_refused(base: str) -> None:
 )
 def test_a_study_that_names_a_folder_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
     from flows.study.loading import load_study
-    from tests.tiny_study import STUDY, write_study
+    from tests.scenarios.tiny_study import STUDY, write_study
 
     study = write_study(tmp_path, STUDY.replace("study: tiny", f"study: {json.dumps(name)}"))
     with pytest.raises(InputError, match="study: "):
@@ -177,7 +177,7 @@ def test_a_study_that_names_a_folder_elsewhere_is_refused(tmp_path: Path, name: 
 @pytest.mark.parametrize("name", ["../docs", "a/b", "..", ""])
 def test_a_domain_that_names_a_folder_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
     from flows.study.loading import load_study
-    from tests.tiny_study import STUDY, write_study
+    from tests.scenarios.tiny_study import STUDY, write_study
 
     study = write_study(tmp_path, STUDY.replace("  docs:", f"  {json.dumps(name)}:"))
     with pytest.raises(InputError):

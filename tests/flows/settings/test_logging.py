@@ -16,7 +16,7 @@ from flows.settings import logging as log
 from proxies.progress import Progress
 from proxies.runs import store as runs
 from tests.conftest import Finished
-from tests.tiny_study import STUDY, mixlaw, write_study
+from tests.scenarios.tiny_study import STUDY, mixlaw, write_study
 
 
 @pytest.fixture

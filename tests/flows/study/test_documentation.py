@@ -16,8 +16,8 @@ from flows.study.keys import Key, keys_of
 from flows.study.loading import load_study
 from flows.study.models import Study
 from flows.study.template import commented_yaml, write_study
+from tests.scenarios.tiny_study import ROOT, STUDY
 from tests.study_files import EXAMPLE, PAGE, SCHEMA, study_files
-from tests.tiny_study import ROOT, STUDY
 
 EXAMPLES = sorted((ROOT / "examples").glob("*/study.yaml"))
 

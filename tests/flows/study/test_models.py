@@ -9,8 +9,8 @@ import pytest
 from flows.study.loading import load_study
 from mixing.errors import InputError
 from tests.flows.study.short_study import GOOD, load
-from tests.tiny_study import ROOT
-from tests.tiny_study import STUDY as TINY
+from tests.scenarios.tiny_study import ROOT
+from tests.scenarios.tiny_study import STUDY as TINY
 
 
 def test_defaults_and_token_counts(tmp_path: Path) -> None:

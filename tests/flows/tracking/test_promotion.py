@@ -24,8 +24,8 @@ from mixing.errors import InputError
 from mixing.spec.model import MixSpec
 from mixing.spec.yaml_file import save_spec
 from tests.conftest import Finished
-from tests.spec_examples import example_decision, example_spec
-from tests.tiny_study import environment, mixlaw
+from tests.mixing.spec.examples import example_decision, example_spec
+from tests.scenarios.tiny_study import environment, mixlaw
 
 
 def spec(math: float = 0.1, interval: tuple[float, float] | None = (0.08, 0.12), **changes: Any) -> MixSpec:

@@ -24,7 +24,7 @@ from mixing.errors import MixlawError
 from proxies.runs import store as runs
 from proxies.spec import ProxySpec
 from tests.conftest import Finished
-from tests.tiny_study import environment, mixlaw, write_study
+from tests.scenarios.tiny_study import environment, mixlaw, write_study
 
 
 @pytest.fixture

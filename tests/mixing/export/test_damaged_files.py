@@ -14,7 +14,7 @@ from mixing.errors import InputError
 from mixing.export.exporting import export
 from mixing.export.importing import import_spec
 from mixing.export.registry import TARGETS
-from tests.spec_examples import example_spec, staged_spec
+from tests.mixing.spec.examples import example_spec, staged_spec
 
 JUNK: list[Any] = [None, "x", "", -1, 0, 1.5, True, [], {}, [1], ["a", "b"], {"a": 1}, {"web": "x"}, "1e999"]
 

@@ -17,7 +17,7 @@ from mixing.export.planning import document_weights, shares_of_documents
 from mixing.export.registry import FORMATS, LOADERS, TARGETS
 from mixing.spec.build import build_spec
 from mixing.spec.model import MixSpec
-from tests.spec_examples import example_decision, example_spec, names, staged_spec
+from tests.mixing.spec.examples import example_decision, example_spec, names, staged_spec
 
 MEGATRON = """\
 {

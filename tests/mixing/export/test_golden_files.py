@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mixing.export.registry import TARGETS
-from tests.export_files import GOLDEN, PAGE, SNIPPET, golden_files, page_with_snippets
+from tests.mixing.export.golden_files import GOLDEN, PAGE, SNIPPET, golden_files, page_with_snippets
 
 AGAIN = "if this is meant: make export-files"
 FILES = golden_files()

@@ -17,8 +17,8 @@ from mixing.export.importing import import_spec
 from mixing.export.planning import Unit
 from mixing.export.registry import TARGETS
 from mixing.spec.model import MixSpec
-from tests.export_rules import RULES, Promise, olmo_core_has_enough
-from tests.spec_examples import specs
+from tests.mixing.export.trainer_rules import RULES, Promise, olmo_core_has_enough
+from tests.mixing.spec.examples import specs
 
 # Without shrinking: a spec of sixty domains would be shrunk for five minutes.
 RANDOM = settings(

@@ -19,7 +19,7 @@ from mixing.export.registry import TARGETS, target_named
 from mixing.export.stages import divide_shards
 from mixing.spec.components import Shard
 from mixing.spec.model import MixSpec
-from tests.spec_examples import example_spec, staged_spec
+from tests.mixing.spec.examples import example_spec, staged_spec
 
 
 def with_shares(shares: dict[str, float], **changes: Any) -> MixSpec:

@@ -18,7 +18,7 @@ from mixing.spec.model import MixSpec
 from mixing.spec.schema import schema_text
 from mixing.spec.shares import mean_shares
 from mixing.spec.yaml_file import dump_spec, load_spec, parse_spec, save_spec
-from tests.spec_examples import example_decision, example_facts, example_spec, specs
+from tests.mixing.spec.examples import example_decision, example_facts, example_spec, specs
 
 
 def edited(tmp_path: Path, path: str, value: Any) -> Path:

@@ -22,7 +22,7 @@ from proxies.data.sampler import (
     uniforms,
 )
 from proxies.spec import log_budgets
-from tests.proxy_store import memory_store, proxy_spec
+from tests.proxies.memory_store import memory_store, proxy_spec
 
 STREAM = (7, 0, 1)
 

@@ -23,7 +23,7 @@ from mixing.corpora.files import folder_name
 from proxies.data.encode import Encoder
 from proxies.data.token_store import TokenSplit, TokenStore
 from proxies.data.tokenizer import EOS, load_tokenizer, tokenizer_hash, train_bpe
-from tests.token_text import FRACTION, contents, corpus, rebuild, stamps, texts
+from tests.proxies.data.small_corpora import FRACTION, contents, corpus, rebuild, stamps, texts
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from mixing.corpora.documents import Source
 from mixing.errors import InputError, MixlawError
 from proxies.data.encode import Encoder
 from proxies.data.token_store import TokenStore
-from tests.token_text import contents, corpus, rebuild, stamps, texts
+from tests.proxies.data.small_corpora import contents, corpus, rebuild, stamps, texts
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from proxies.data.tokenizer import (
     training_sample,
     vocabulary_size,
 )
-from tests.token_text import FRACTION, corpus, texts
+from tests.proxies.data.small_corpora import FRACTION, corpus, texts
 
 
 class TestTokenizer:

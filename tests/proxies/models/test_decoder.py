@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.plain_llama import PlainLlama
 from proxies.models.decoder import Decoder, cross_entropy, token_losses
-from tests.proxy_store import VOCABULARY, memory_store, proxy_spec
+from tests.proxies.memory_store import VOCABULARY, memory_store, proxy_spec
 
 
 def small(**changes: object) -> Decoder:

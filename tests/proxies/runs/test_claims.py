@@ -19,8 +19,8 @@ from proxies.runs import claims, launch
 from proxies.runs import store as runs
 from proxies.runs.claims import Claimed, ClaimLost, Watch, claim
 from proxies.runs.slots import Slots, slot
-from tests.proxy_store import memory_store, proxy_spec
-from tests.tiny_study import ROOT
+from tests.proxies.memory_store import memory_store, proxy_spec
+from tests.scenarios.tiny_study import ROOT
 
 AT = Progress("r", 3, 10, 300, 50.0, 2.5, 14.0)
 

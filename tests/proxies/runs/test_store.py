@@ -22,8 +22,8 @@ from proxies.runs import store as runs
 from proxies.runs.launch import WorkerDied, launch
 from proxies.spec import ProxySpec, log_budgets
 from proxies.train import train
-from tests.proxy_store import memory_store, proxy_spec
-from tests.token_text import corpus, rebuild, texts
+from tests.proxies.data.small_corpora import corpus, rebuild, texts
+from tests.proxies.memory_store import memory_store, proxy_spec
 
 ENDLESS = {"general": 1e6, "target": 1e6}
 

@@ -16,7 +16,7 @@ from flows.settings import home as homes
 from tests.scenarios.chaos.kills import LONGEST, WORKS, client_of
 from tests.scenarios.chaos.tally import DoneWatch, Reference, Tally, events, log_size, settle
 from tests.scenarios.stack.services import Service, Stack
-from tests.tiny_study import mixlaw, write_study
+from tests.scenarios.tiny_study import mixlaw, write_study
 
 SCHEDULE = 10.0
 """Seconds after which a study that nobody runs is started again, as its schedule would."""

@@ -19,7 +19,7 @@ from flows.orchestration.crashed_runs import study_tag
 from flows.settings import home as homes
 from tests.scenarios.chaos.tally import DoneWatch, Pot, Reference, Tally, events, eventually, log_size, settle
 from tests.scenarios.stack.services import Stack
-from tests.tiny_study import environment, workers, write_study
+from tests.scenarios.tiny_study import environment, workers, write_study
 
 WORKS = ("step_started", "run_started", "run_finished", "step_finished")
 PER_STUDY = 34

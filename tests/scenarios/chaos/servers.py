@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.scenarios.chaos.kills import LONGEST, WORKS, client_of, start
 from tests.scenarios.chaos.tally import DoneWatch, Reference, Tally, events, eventually, log_size, settle
 from tests.scenarios.stack.services import Stack
-from tests.tiny_study import environment, mixlaw, workers, write_study
+from tests.scenarios.tiny_study import environment, mixlaw, workers, write_study
 
 MLFLOW_DOWN = 30.0
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.tiny_study import open_files_below
+from tests.scenarios.tiny_study import open_files_below
 
 CREATED = ("decision", "shares", "critical_ratio", "interval", "binding", "law", "n_runs")
 

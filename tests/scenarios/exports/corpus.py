@@ -14,7 +14,7 @@ from mixing.spec.build import DomainFacts, build_spec
 from mixing.spec.components import Shard
 from mixing.spec.model import MixSpec
 from proxies.data.megatron_files import index_bytes, token_dtype
-from tests.spec_examples import SHARES, example_decision
+from tests.mixing.spec.examples import SHARES, example_decision
 
 EOS = 0
 WINDOW = 512

@@ -25,7 +25,7 @@ def unread(rows: list[Row]) -> list[Row]:
     from mixing.export.importing import import_spec
     from mixing.export.registry import TARGETS
     from mixing.export.target import GOLDEN_ONLY
-    from tests.spec_examples import example_spec
+    from tests.mixing.spec.examples import example_spec
 
     read = {row.target for row in rows}
     found = []

@@ -17,7 +17,7 @@ import pytest
 from flows.cli.main import main
 from mixing.spec.yaml_file import save_spec
 from tests.scenarios.exports.corpus import WINDOWS, Store, spec_over
-from tests.tiny_study import ROOT
+from tests.scenarios.tiny_study import ROOT
 
 
 @dataclass(frozen=True)

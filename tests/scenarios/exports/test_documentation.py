@@ -12,9 +12,9 @@ import pytest
 from mixing.export.exporting import export
 from mixing.export.registry import FORMATS
 from mixing.export.writing import write_data, write_tasks
+from tests.mixing.spec.examples import SHARES
 from tests.scenarios.exports.corpus import EOS, VOCABULARY, WINDOW, WINDOWS, Store, shares_of, spec_over
-from tests.spec_examples import SHARES
-from tests.tiny_study import ROOT
+from tests.scenarios.tiny_study import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 

@@ -13,7 +13,7 @@ from proxies.data.megatron_files import index_bytes, index_size, token_dtype
 from proxies.data.token_store import TokenStore
 from proxies.data.tokenizer import load_tokenizer
 from tests.mixing.corpora.test_token_files import EOS, VOCABULARY, built, ended, ids, source
-from tests.token_text import FRACTION, rebuild
+from tests.proxies.data.small_corpora import FRACTION, rebuild
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

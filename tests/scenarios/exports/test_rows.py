@@ -11,8 +11,8 @@ from mixing.errors import InputError
 from mixing.export.exporting import export
 from mixing.export.registry import FORMATS
 from mixing.export.writing import write_data, write_tasks
+from tests.mixing.spec.examples import SHARES
 from tests.scenarios.exports.corpus import WINDOW, WINDOWS, Store, shares_of, spec_over
-from tests.spec_examples import SHARES
 
 
 def written(

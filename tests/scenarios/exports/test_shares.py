@@ -12,9 +12,9 @@ from mixing.export.exporting import export
 from mixing.export.registry import LOADERS, target_named
 from mixing.export.writing import write_data, write_tasks
 from mixing.spec.model import MixSpec
+from tests.mixing.spec.examples import SHARES
 from tests.scenarios.exports.corpus import WINDOWS, Store, spec_over
 from tests.scenarios.exports.table import ROWS, Row
-from tests.spec_examples import SHARES
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning"

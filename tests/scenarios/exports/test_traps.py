@@ -19,6 +19,7 @@ from mixing.export.loader import DrawRequest, Draws
 from mixing.export.registry import LOADERS, TARGETS
 from mixing.export.target import GOLDEN_ONLY
 from mixing.spec.model import MixSpec
+from tests.mixing.spec.examples import SHARES, specs
 from tests.scenarios.exports.corpus import (
     DOMAINS,
     EOS,
@@ -29,8 +30,7 @@ from tests.scenarios.exports.corpus import (
     shares_of,
     spec_over,
 )
-from tests.spec_examples import SHARES, specs
-from tests.tiny_study import ROOT
+from tests.scenarios.tiny_study import ROOT
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",

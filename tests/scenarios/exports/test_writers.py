@@ -16,8 +16,8 @@ from mixing.export.data_format import Writer
 from mixing.export.exporting import export
 from mixing.export.registry import FORMATS, TARGETS
 from mixing.export.writing import WriteTask, write_data, write_tasks, writer_of
+from tests.proxies.data.small_corpora import stamps
 from tests.scenarios.exports.corpus import DOMAINS, WINDOW, WINDOWS, Store, spec_over
-from tests.token_text import stamps
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 

@@ -30,7 +30,7 @@ from types import TracebackType
 from typing import Any
 
 from tests.scenarios.stack.service import MARK, Service, answers, free_port, marked_processes
-from tests.tiny_study import ROOT
+from tests.scenarios.tiny_study import ROOT
 
 ENTRY = ROOT / "deploy" / "entry"
 

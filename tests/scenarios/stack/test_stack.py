@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.scenarios.stack.services import ENTRY, MISSING, Stack, postgres_binaries
-from tests.tiny_study import mixlaw, write_study
+from tests.scenarios.tiny_study import mixlaw, write_study
 
 pytestmark = [
     pytest.mark.stack,

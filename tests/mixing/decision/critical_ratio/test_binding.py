@@ -9,7 +9,7 @@ import pytest
 from mixing.decision.critical_ratio.decider import decide, decision_json
 from mixing.errors import InputError
 from mixing.test_problems import Landscape
-from tests.ratio_studies import SHARES, ask, at_end, four_domains, landscape
+from tests.mixing.decision.critical_ratio.ratio_studies import SHARES, ask, at_end, four_domains, landscape
 
 
 def test_a_bound_when_every_trained_share_passes() -> None:

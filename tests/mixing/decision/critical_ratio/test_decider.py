@@ -28,8 +28,16 @@ from mixing.laws import CMR, RATIO
 from mixing.runs.read import read_runs
 from mixing.runs.table import RunTable, make_table
 from mixing.test_problems import LANDSCAPES, Landscape
-from tests.ratio_studies import BUDGETS, SHARES, TOLERANCE, ask, at_end, landscape, study
-from tests.tiny_study import ROOT
+from tests.mixing.decision.critical_ratio.ratio_studies import (
+    BUDGETS,
+    SHARES,
+    TOLERANCE,
+    ask,
+    at_end,
+    landscape,
+    study,
+)
+from tests.scenarios.tiny_study import ROOT
 
 SEEDS = range(5)
 

@@ -7,7 +7,7 @@ import pytest
 from mixing.decision.critical_ratio.decider import decide
 from mixing.decision.question import make_question
 from mixing.test_problems import LANDSCAPES, Landscape
-from tests.ratio_studies import BUDGETS, SHARES, ask, at_end, landscape, study
+from tests.mixing.decision.critical_ratio.ratio_studies import BUDGETS, SHARES, ask, at_end, landscape, study
 
 
 def test_ends_are_left_out_with_a_warning() -> None:

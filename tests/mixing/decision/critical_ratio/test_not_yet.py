@@ -14,7 +14,14 @@ from mixing.decision.critical_ratio.decider import decide, decision_json
 from mixing.decision.question import make_question
 from mixing.errors import InputError
 from mixing.runs.table import RunTable
-from tests.ratio_studies import BUDGETS, ask, at_end, four_domains, landscape, study
+from tests.mixing.decision.critical_ratio.ratio_studies import (
+    BUDGETS,
+    ask,
+    at_end,
+    four_domains,
+    landscape,
+    study,
+)
 
 
 @pytest.mark.parametrize("ratios", [[0.5], [0.5, 0.7], [0.5, 0.0, 1.0]])

@@ -20,7 +20,7 @@ from mixing.decision.mixture.decider import decide_sources, sources_json
 from mixing.decision.question import make_question
 from mixing.errors import InputError
 from mixing.runs.table import RunTable, make_table
-from tests.swarms import BASE, DOMAINS, LINEAR, Losses, corners, decide, drawn, swarm
+from tests.mixing.decision.mixture.swarms import BASE, DOMAINS, LINEAR, Losses, corners, decide, drawn, swarm
 
 pytestmark = pytest.mark.usefixtures("few_replicates")
 

@@ -12,7 +12,7 @@ from mixing.decision.mixture.constraints import Limits
 from mixing.decision.question import make_question
 from mixing.errors import InputError
 from mixing.runs.table import RunTable
-from tests.swarms import BASE, DOMAINS, corners, decide, drawn, swarm
+from tests.mixing.decision.mixture.swarms import BASE, DOMAINS, corners, decide, drawn, swarm
 
 pytestmark = pytest.mark.usefixtures("few_replicates")
 

@@ -16,9 +16,9 @@ from mixing.export.exporting import Export, export
 from mixing.export.registry import TARGETS
 from mixing.spec.model import MixSpec
 from mixing.spec.yaml_file import save_spec
-from tests.spec_examples import example_spec, staged_spec
+from tests.mixing.spec.examples import example_spec, staged_spec
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[3]
 GOLDEN = ROOT / "tests" / "golden" / "exports"
 PAGE = ROOT / "docs" / "exports.md"
 SNIPPET = re.compile(r"<!-- (?P<key>[^>]+) -->\n```(?P<kind>\w*)\n(?P<text>.*?)```\n", re.DOTALL)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 STUDY = """\
 study: tiny
