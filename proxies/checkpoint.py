@@ -14,7 +14,8 @@ from torch import Tensor
 
 from mixing.atomic import replace_files
 from mixing.errors import InputError
-from proxies.runs.store import VERSION, file_sha256
+from mixing.versions import RUNS as VERSION
+from proxies.runs.store import file_sha256
 from proxies.spec import ProxySpec
 
 log = logging.getLogger(__name__)
@@ -55,30 +56,30 @@ def read_weights(path: Path, spec: ProxySpec, tokenizer_hash: str) -> Weights:
         record = torch.load(path, map_location="cpu", weights_only=True)
         if record.pop("version") != VERSION:
             raise ValueError("of another version")
-        found = Weights(**record)
+        weights = Weights(**record)
     except Exception as error:  # torch raises a dozen kinds for a file that isn't one of its own
         raise InputError(f"{path}: not the weights of a base run ({error})", "Give its weights.pt") from error
     for name, ours, theirs in (
-        ("depth", spec.depth, found.depth),
-        ("vocabulary", spec.vocab_size, found.vocab_size),
-        ("tokenizer", tokenizer_hash, found.tokenizer_hash),
+        ("depth", spec.depth, weights.depth),
+        ("vocabulary", spec.vocab_size, weights.vocab_size),
+        ("tokenizer", tokenizer_hash, weights.tokenizer_hash),
     ):
         if ours != theirs:
             raise InputError(
                 f"{path}: these base weights have {name} {theirs}, the study {ours}",
                 "Take model.depth and the tokenizer of the study that trained them, or train a base here",
             )
-    if spec.context > found.context:
+    if spec.context > weights.context:
         raise InputError(
-            f"{path}: trained on windows of {found.context} tokens, the study's are {spec.context}",
+            f"{path}: trained on windows of {weights.context} tokens, the study's are {spec.context}",
             "Shorten model.context",
         )
-    identity = file_sha256(path) if spec.adopted else found.run
+    identity = file_sha256(path) if spec.adopted else weights.run
     if identity != spec.base:
         raise InputError(
             f"{path}: not the base {spec.base} that the run names", "Give the weights of that base"
         )
-    return found
+    return weights
 
 
 def save_checkpoint(path: Path, spec: ProxySpec, content: dict[str, Any]) -> None:

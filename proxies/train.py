@@ -1,8 +1,6 @@
 """Train one run: a base model from scratch, or a proxy continued from it on one mixture.
 
-Warm-up, then a constant learning rate: the model after any number of tokens is then what a run of that many
-would have given, so one run answers for all its budgets. A run continues to the bit from its checkpoint (with
-the same number of threads), and is a function of its spec.
+A run is a function of its spec, and continues to the bit from its checkpoint (with the same number of threads).
 """
 
 from __future__ import annotations
@@ -26,6 +24,7 @@ from proxies.models.decoder import Decoder
 from proxies.progress import Progress, Report
 from proxies.runs import store as runs
 from proxies.runs.store import LossRow
+from proxies.schedules import learning_rate
 from proxies.spec import ProxySpec
 
 BETAS = (0.9, 0.95)
@@ -83,7 +82,7 @@ def train(
 
 @dataclass
 class Trainer:
-    """Model, optimizer and stream of a run, and where it stands."""
+    """Model, optimizer and training stream of a run, and how far it is."""
 
     spec: ProxySpec
     model: Decoder
@@ -111,9 +110,9 @@ class Trainer:
 
     def train_step(self) -> float:
         """One step; the training loss in nats before it."""
-        warm = min(1.0, (self.step + 1) / max(1, self.spec.warmup_steps))
+        rate = learning_rate(self.spec, self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.spec.learning_rate * warm
+            group["lr"] = rate
         windows = torch.from_numpy(self.sampler.batch(self.step)).to(self.model.embedding.device)
         loss = self.model.loss(windows)
         loss.backward()
@@ -245,8 +244,8 @@ def _adopt(
     started = time.monotonic()
     model = Decoder(spec)
     model.load_state_dict(weights.model)
-    found = evaluate(model.to(device), windows)
-    rows = [LossRow(0, domain, loss.mean, loss.stderr) for domain, loss in found.items()]
+    losses = evaluate(model.to(device), windows)
+    rows = [LossRow(0, domain, loss.mean, loss.stderr) for domain, loss in losses.items()]
     if not all(math.isfinite(row.loss) for row in rows):
         raise InputError(f"base {spec.base}: its held-out losses are not finite", "Give another checkpoint")
     files = {
@@ -260,9 +259,9 @@ def _adopt(
 
 def _check_data(spec: ProxySpec, store: Store) -> None:
     """Refuse tokens that are not those that the spec was made for."""
-    found = store.fingerprints
+    fingerprints = store.fingerprints
     for domain, expected in spec.data.items():
-        if found.get(domain) != expected:
+        if fingerprints.get(domain) != expected:
             raise InputError(
                 f"run {spec.run_id}: the tokens of domain {domain!r} are not those that it was planned on",
                 "Run the study again: it plans on the tokens that are there",

@@ -145,7 +145,8 @@ class Block(nn.Module):
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(-1, width)
         x_nd = torch.addmm(x_nd, mixed, self.attention_out.t())
         gate_up = F.rms_norm(x_nd, (width,), self.mlp_norm, EPS) @ self.gate_up.t()
-        return torch.addmm(x_nd, _SwiGLU.apply(gate_up), self.mlp_out.t())
+        activated: Tensor = _SwiGLU.apply(gate_up)
+        return torch.addmm(x_nd, activated, self.mlp_out.t())
 
 
 class Decoder(nn.Module):
