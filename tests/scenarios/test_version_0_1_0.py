@@ -17,7 +17,7 @@ from flows.pipeline.prepare import catalogue, token_store
 from flows.pipeline.workspace import Workspace
 from flows.tracking.sqlite import create_database
 from tests.conftest import Finished
-from tests.tiny_study import ROOT, finished_runs, mixlaw, write_study
+from tests.scenarios.tiny_study import ROOT, finished_runs, mixlaw, write_study
 
 GOLDEN = ROOT / "tests" / "golden" / "version-0.1.0"
 PLACEHOLDER = b"@STUDY@"

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.conftest import Finished
-from tests.tiny_study import environment
+from tests.scenarios.tiny_study import environment
 
 RENAMED = """
 import json, sys

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Finished
-from tests.tiny_study import ROOT, STUDY, mixlaw, write_study
+from tests.scenarios.tiny_study import ROOT, STUDY, mixlaw, write_study
 
 
 @contextlib.contextmanager
