@@ -52,7 +52,7 @@ def fit(
         tokens: the budget that will be asked about. Past the trained budgets laws are chosen by how they predict
             later checkpoints from earlier ones.
         params: the model size that will be asked about, non-embedding parameters; by default the table's largest.
-            One that was not trained is asked of all sizes.
+            For one that was not trained, laws are fitted to all sizes.
         test: runs of the same domains that no fit and no choice sees, to score on.
         supply: unique tokens of domains that runs have read more than once; every formula then competes in effective
             tokens too (Muennighoff et al. 2023, arXiv 2305.16264).
@@ -113,7 +113,7 @@ def fit(
 
 
 def losses_of(evals: Evals, table: RunTable) -> dict[str, dict[str, float]]:
-    """What `fit` is asked for: weights of validation sets by the name of a loss. Raises InputError for nothing."""
+    """The losses to fit: weights of validation sets by the name of a loss. Raises InputError where there is none."""
     if not evals:
         raise InputError("no validation set named", f"Name one of the table's: {', '.join(table.evals[:30])}")
     if isinstance(evals, str):
@@ -137,7 +137,7 @@ def mean_name(weights: Mapping[str, float]) -> str:
 
 @dataclass(frozen=True)
 class _Request:
-    """What every loss is asked; `unique_d` are the unique tokens of the domains where runs have read some again."""
+    """What is the same for every loss; `unique_d` are the domains' unique tokens where runs have read some again."""
 
     table: RunTable
     law: str
@@ -219,7 +219,7 @@ def _fit_loss(
     )
     models = _models(request, targets, other_size)
 
-    def refused(model: LawOrRegressor, error: NotApplicable) -> None:
+    def refuse(model: LawOrRegressor, error: NotApplicable) -> None:
         if request.law == model.name:
             raise InputError(
                 f"law {model.name!r} cannot be fitted to {name!r}: {error}", "Try law auto"
@@ -231,7 +231,7 @@ def _fit_loss(
         rows.kind,
         models,
         blend=request.law == "auto" and not other_size,
-        refused=refused,
+        refused=refuse,
         step=lambda: step(len(models)),
     )
     test = _TestRows.of(request.test, weights, shares, targets, points.token_unit)

@@ -26,9 +26,9 @@ class Rows:
 def rows_to_fit(table: RunTable, weights: dict[str, float], params: int | None, tokens: int | None) -> Rows:
     """The rows of the weighted mean of some validation sets.
 
-    Those of the size `params` (the largest by default), or of all sizes where `params` was not trained and several
-    others were. `tokens` past the trained budgets are asked of later checkpoints, `params` past three trained sizes
-    of the largest size. Raises InputError where the table has no trained rows.
+    They are those of the size `params` (the largest by default), or of all sizes where `params` was not trained and
+    several others were. For `tokens` past the trained budgets the split leaves out the later checkpoints, for `params`
+    past three trained sizes the largest size. Raises InputError where the table has no trained rows.
     """
     trained = table.weighted(weights).filter(pl.col("tokens") > 0)
     if not trained.height:

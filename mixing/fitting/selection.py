@@ -54,7 +54,11 @@ def candidates(
     refused: Callable[[LawOrRegressor, NotApplicable], None] | None = None,
     step: Callable[[], None] | None = None,
 ) -> list[Candidate]:
-    """Fit and cross-validate each model; those that the points cannot carry are left out (and told to `refused`)."""
+    """Fit and cross-validate each model, then blend them.
+
+    Models that the points cannot carry are left out; `refused` gets each of them with the reason. `step` is called
+    after every model.
+    """
     fitted = []
     for model in models:
         try:
@@ -77,8 +81,8 @@ def select_law(
     """The least held-out error; within one standard error of it (paired by mixture) the simplest. None: no scores.
 
     All are compared on the rows that all have predicted; a model that predicts less than half of what others do (a
-    law of one budget among laws of all) does not compete. With `formula_in_size` only laws with a term in N do: what
-    is asked is a size that was not trained, where trees, processes and their blends only repeat the largest one.
+    law of one budget among laws of all) does not compete. With `formula_in_size` only laws with a term in N do: at a
+    size that was not trained, trees, processes and their blends only repeat the largest one.
     """
     scored = [c for c in fitted if c.cv is not None and c.held_out_n is not None]
     if formula_in_size:
@@ -143,19 +147,19 @@ def _blend(competing: list[Candidate], points: Points, losses_n: Floats, kind: K
     splits = folds(points, kind)
     if len(splits) < 2:
         return None
-    asked_n = np.any(splits, axis=0)
+    scored_n = np.any(splits, axis=0)
     members = [
         c
         for c in competing
         if c.held_out_n is not None
         and c.rows == len(losses_n)
-        and np.array_equal(np.isfinite(c.held_out_n), asked_n)
+        and np.array_equal(np.isfinite(c.held_out_n), scored_n)
         and c.name not in BASELINES
     ]
-    if len(members) < 2 or asked_n.sum() < 2 * len(members):
+    if len(members) < 2 or scored_n.sum() < 2 * len(members):
         return None
     held_out_mn = np.stack([c.held_out_n for c in members if c.held_out_n is not None])
-    weights_m = blend_weights(held_out_mn[:, asked_n], losses_n[asked_n])
+    weights_m = blend_weights(held_out_mn[:, scored_n], losses_n[scored_n])
     weighted = [(c, float(w)) for c, w in zip(members, weights_m, strict=True) if w > 0]
     if len(weighted) < 2:
         return None
@@ -165,7 +169,7 @@ def _blend(competing: list[Candidate], points: Points, losses_n: Floats, kind: K
         BLEND,
         fitted,
         score(fitted.predict(points)[0], losses_n, points),
-        score(predicted_n[asked_n], losses_n[asked_n], points.take(asked_n)),
+        score(predicted_n[scored_n], losses_n[scored_n], points.take(scored_n)),
         predicted_n,
         len(losses_n),
         len(np.unique(points.run_n)),

@@ -1,4 +1,4 @@
-"""What text is worth that is read again (Muennighoff et al. 2023, arXiv 2305.16264)."""
+"""The worth of text that is read more than once (Muennighoff et al. 2023, arXiv 2305.16264)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The runs table: one tidy row per (run, checkpoint, validation set), whatever the source was."""
+"""The runs table: one tidy row per run, checkpoint and validation set."""
 
 from __future__ import annotations
 
