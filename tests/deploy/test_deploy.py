@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import tomllib
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -59,6 +60,14 @@ def test_what_the_dockerfile_copies_is_sent_to_the_engine() -> None:
                 assert any(source == kept or source.startswith(f"{kept}/") for kept in sent) or any(
                     kept.startswith(source) for kept in sent
                 ), line
+
+
+def test_the_image_has_every_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    dockerfile = (DEPLOY / "Dockerfile").read_text().splitlines()
+    assert "mixlaw" in packages
+    assert all(f"COPY {package} {package}" in dockerfile for package in packages)
 
 
 def test_the_image_installs_what_pyproject_asks_for() -> None:

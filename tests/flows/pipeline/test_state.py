@@ -198,7 +198,7 @@ def test_a_confirmation_that_names_a_folder_elsewhere_is_refused(tmp_path: Path)
 
 # What the code may not do.
 
-PACKAGES = ("mixing", "proxies", "flows", "benchmarks", "deploy", "examples")
+PACKAGES = ("mixlaw", "mixing", "proxies", "flows", "benchmarks", "deploy", "examples")
 UNPICKLERS = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
 UNPACKERS = {"tarfile", "zipfile"}
 
