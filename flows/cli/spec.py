@@ -123,25 +123,30 @@ def diff(
 ) -> None:
     """List what changes from one mix spec to another, in words and numbers."""
     old, new = load_mix(first), load_mix(second)
-    found, moved = differences(old, new), moved_share(old, new)
+    changes, moved = differences(old, new), moved_share(old, new)
     if as_json:
         print_json(
             {
-                "identical": not found,
+                "identical": not changes,
                 "moved_share": moved,
                 "differences": [
-                    {"field": item.field, "first": item.first, "second": item.second, "words": item.words}
-                    for item in found
+                    {
+                        "field": change.field,
+                        "first": change.first,
+                        "second": change.second,
+                        "words": change.words,
+                    }
+                    for change in changes
                 ],
             }
         )
         return
-    if not found:
+    if not changes:
         print("the specs say the same")
         return
     print(f"{moved:.2%} of the tokens come from another domain")
-    for item in found:
-        print(f"  {item.words}")
+    for change in changes:
+        print(f"  {change.words}")
 
 
 @app.command()

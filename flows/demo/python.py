@@ -29,7 +29,7 @@ def code_only(source: bytes) -> str | None:
     except (SyntaxError, ValueError, RecursionError):
         return None
     source = COMMENTS.sub(rb"\1", _without_docstrings(source, tree))
-    source = BLANK_LINES.sub(lambda found: found[1] or b"\n\n", source).strip() + b"\n"
+    source = BLANK_LINES.sub(lambda match: match[1] or b"\n\n", source).strip() + b"\n"
     if sum(map(len, STRINGS.findall(source))) > MOST_IN_STRINGS * len(source):
         return None
     try:

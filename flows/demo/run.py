@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from flows.demo.text import collect
 from flows.orchestration import server as prefect_server
+from flows.orchestration.local_run import run_study
+from flows.reports import tables
+from flows.reports.progress import board
+from flows.reports.study import closing
 from flows.settings.environment import set_defaults
 from flows.settings.home import DEFAULT_HOME
 from mixing.atomic import replace_files
@@ -14,12 +19,6 @@ from mixing.errors import MixlawError
 
 def run_demo(out: Path, workers: int | None = None) -> None:
     """Collect the texts into `out`, put the study file next to them, and run it as `mixlaw run` would."""
-    from flows.demo.text import collect
-    from flows.orchestration.local_run import run_study
-    from flows.reports import tables as output
-    from flows.reports.progress import board
-    from flows.reports.study import closing
-
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -30,21 +29,21 @@ def run_demo(out: Path, workers: int | None = None) -> None:
     if not study.exists():
         replace_files({study: example("code/study.yaml").read_bytes()})
     root = Path(os.environ.get("MIXLAW_HOME") or out / DEFAULT_HOME).absolute()
-    # Its first start takes as long as collecting the texts.
+    # The first start of the server takes as long as collecting the texts.
     set_defaults(root)
     prefect_server.start(root)
-    with board() as shown:
-        row = shown.row("text of this machine", 1.0)
+    with board() as progress:
+        row = progress.row("text of this machine", 1.0)
         collect(out / "corpora", row.set)
         row.finish()
     result = run_study(study, root, workers)
-    closing(result, output.console())
+    closing(result, tables.console())
     if result.unpublished is not None:
         raise result.unpublished
 
 
 def example(name: str) -> Path:
-    """A file of the examples: in the wheel they are in the package `flows`, in a checkout next to it."""
+    """The path of an example: inside the package `flows` in a wheel, beside it in a checkout."""
     package = Path(__file__).parents[1]
     for folder in (package / "examples", package.parent / "examples"):
         if (folder / name).exists():

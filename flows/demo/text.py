@@ -95,7 +95,7 @@ def collect(out: Path, on_progress: Callable[[float], None] | None = None) -> No
 
 
 def documentation() -> Iterator[Text]:
-    """English prose of the installed dependencies. A paragraph that was seen before is left out."""
+    """English prose of the installed dependencies, each paragraph once."""
     seen: set[str] = set()
     for distribution in _dependencies():
         for path in sorted(distribution.files or (), key=str):
@@ -104,8 +104,8 @@ def documentation() -> Iterator[Text]:
                     content = Path(str(path.locate())).read_bytes()
                 except OSError:
                     continue
-                found = module_prose(content) if path.suffix == ".py" else _plain(content)
-                yield from _prose_documents(path.as_posix(), found, seen)
+                prose = module_prose(content) if path.suffix == ".py" else _plain(content)
+                yield from _prose_documents(path.as_posix(), prose, seen)
         fields = distribution.metadata
         described = paragraphs(fields["Description"] or "" if "Description" in fields else "")
         yield from _prose_documents(f"{distribution.name} description", described, seen)
@@ -132,11 +132,11 @@ def _plain(content: bytes) -> Iterator[str]:
     return paragraphs(content.decode("utf-8", "replace"))
 
 
-def _prose_documents(name: str, found: Iterable[str], seen: set[str]) -> Iterator[Text]:
-    """Paragraphs of one place as documents of a sensible length."""
+def _prose_documents(name: str, prose: Iterable[str], seen: set[str]) -> Iterator[Text]:
+    """The paragraphs of one file as documents of a sensible length, without those in `seen`."""
     document: list[str] = []
     size = 0
-    for paragraph in found:
+    for paragraph in prose:
         if paragraph in seen:
             continue
         seen.add(paragraph)

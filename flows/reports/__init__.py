@@ -1,1 +1,1 @@
-"""What is printed or shown: screens, tables, progress."""
+"""Screens: results in words and tables, and progress."""

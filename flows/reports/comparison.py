@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from flows.tracking.registry import RegistryStatus
 
 
-def print_comparison(found: Comparison, console: Console) -> None:
-    """Every line of both mixes, then what makes them hard to compare, then the rule's verdict."""
-    a, b = found.sides
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Which mix would be champion, then both mixes line by line, then what makes them hard to compare."""
+    print_verdict(comparison, console)
+    a, b = comparison.sides
     rows: list[tuple[str, str, str, str]] = []
     for name in dict.fromkeys([*a.shares, *b.shares]):
         one, two = a.shares.get(name, 0.0), b.shares.get(name, 0.0)
@@ -35,7 +36,7 @@ def print_comparison(found: Comparison, console: Console) -> None:
     level = f"{a.level or b.level:.0%} " if a.level or b.level else ""
     rows.append((f"  {level}interval", _span(a), _span(b), ""))
     for role in ("general", "target"):
-        rows += _predicted(role, a, b, found.same_base is not False)
+        rows += _predicted(role, a, b, comparison.same_base is not False)
     for name in dict.fromkeys([*a.epochs, *b.epochs]):
         rows.append((f"epochs of {name}", _number(a.epochs.get(name)), _number(b.epochs.get(name)), ""))
     rows.append(("tokens of the run", format_amount(a.total_tokens), format_amount(b.total_tokens), ""))
@@ -48,27 +49,29 @@ def print_comparison(found: Comparison, console: Console) -> None:
     for binding in dict.fromkeys(side.binding for side in (a, b)):
         if binding in LIMITED_BY:
             console.print(Text(f"{binding}: {LIMITED_BY[binding]}", style="dim"))
-    console.print(f"B draws {found.moved:.1%} of the tokens from other domains than A")
-    for said, why in (("question", found.question), ("data", found.data)):
-        if why:
-            console.print(Text(f"not the same {said}: {'; '.join(why)}"))
-    if found.same_base is False:
+    for what, differences in (("question", comparison.question), ("data", comparison.data)):
+        if differences:
+            console.print(Text(f"not the same {what}: {'; '.join(differences)}"))
+    if comparison.same_base is False:
         console.print("not the same base model: increments over it cannot be subtracted")
-    if found.data:
-        beside = "" if found.same_base is False else "; increments over one base can be compared"
+    if comparison.data:
+        beside = "" if comparison.same_base is False else "; increments over one base can be compared"
         console.print(f"losses on other text or tokens cannot be subtracted{beside}")
-    console.print(
-        Text(
-            f"by these specs alone B would {'' if found.takes_over else 'not '}take over from A: {found.verdict} "
-            "(a study run also weighs, by its own law, what staying would cost)"
-        )
-    )
+
+
+def print_verdict(comparison: Comparison, console: Console) -> None:
+    """What the rule for champions says of these two specs, and how far apart they are."""
+    verb = "would" if comparison.takes_over else "would not"
+    console.print(Text(f"B {verb} take over from A: {comparison.verdict}", style="bold"))
+    console.print("  by these specs alone; a study run also weighs, by its own law, what staying would cost")
+    console.print(f"  B reallocates {comparison.moved:.1%} of the tokens")
+    console.print()
 
 
 def print_versions(now: RegistryStatus, console: Console) -> None:
     """The versions of a mix, and how champions followed each other."""
     ranks = {now.champion: "champion", now.challenger: "challenger"}
-    rows = [(version, ranks.get(version, ""), said) for version, said in now.versions.items()]
+    rows = [(version, ranks.get(version, ""), content) for version, content in now.versions.items()]
     console.print(table(f"{now.name}: versions", ("version", "alias", "what it says"), rows, left=3))
     if now.history:
         turns = [
@@ -84,13 +87,13 @@ def _predicted(role: str, a: Side, b: Side, same_base: bool) -> list[tuple[str, 
     if one is None and two is None:
         return []
 
-    def cell(found: dict[str, Any] | None, key: str) -> str:
-        if found is None:
+    def cell(predicted: dict[str, Any] | None, key: str) -> str:
+        if predicted is None:
             return "-"
-        return signed(found[key]) if key == "increment" else f"{found[key]:.4f}"
+        return signed(predicted[key]) if key == "increment" else f"{predicted[key]:.4f}"
 
-    def spread(found: dict[str, Any] | None) -> str:
-        return "-" if found is None else span(found["interval"][0], found["interval"][1], 4)
+    def spread(predicted: dict[str, Any] | None) -> str:
+        return "-" if predicted is None else span(predicted["interval"][0], predicted["interval"][1], 4)
 
     by = signed(two["increment"] - one["increment"]) if one and two and same_base else ""
     return [

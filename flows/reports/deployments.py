@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 
 def print_deployed(done: DeploymentResult, console: Console) -> None:
     rows = [
-        (found.full_name, f"{found.cron} ({done.timezone})" if found.cron else "by hand", found.pool)
-        for found in done.deployments
+        (
+            deployment.full_name,
+            f"{deployment.cron} ({done.timezone})" if deployment.cron else "by hand",
+            deployment.pool,
+        )
+        for deployment in done.deployments
     ]
     console.print(table(f"Deployed to {done.api}", ("deployment", "schedule", "work pool"), rows, left=3))
     for pool in done.created_pools:
@@ -28,7 +32,7 @@ def print_deployed(done: DeploymentResult, console: Console) -> None:
         console.print(Text(f"workers get {name}={value}"))
     if "MLFLOW_TRACKING_URI" not in done.environment:
         console.print("MLflow is the SQLite file in that home: for workers of one machine")
-    pools = dict.fromkeys(found.pool for found in done.deployments)
+    pools = dict.fromkeys(deployment.pool for deployment in done.deployments)
     for pool in pools:
         now = done.workers.get(pool, 0)
         polling = f"   ({now or 'no'} worker{'s' if now != 1 else ''} seen there lately)"

@@ -27,11 +27,11 @@ def print_plan(workspace: Workspace, plan: Plan, cost: Cost, console: Console) -
     console.print(table(f"{workspace.study.study}: {len(plan.runs)} runs", header, rows))
     guess = " (estimated from bytes; exact once tokenised)" if plan.estimated else ""
     supply = ", ".join(f"{name} {format_amount(tokens)}" for name, tokens in plan.supply.items())
-    console.print(f"training tokens at hand: {supply}{guess}")
+    console.print(f"available training tokens: {supply}{guess}")
     caps = ", ".join(f"{name} {part.max_epochs:g}" for name, part in workspace.study.domains.items())
     console.print(f"max epochs: {caps}")
     console.print(
-        f"model: {cost.params:,} parameters besides embeddings; {format_amount(plan.tokens)} tokens in all, "
+        f"model: {cost.params:,} non-embedding parameters; {format_amount(plan.tokens)} tokens in all, "
         f"{cost.done} of {len(plan.runs)} runs done"
     )
     console.print(

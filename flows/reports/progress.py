@@ -25,7 +25,7 @@ class Row(Protocol):
 
 
 class Board(Protocol):
-    """Where rows are shown."""
+    """A place that shows rows."""
 
     def row(self, label: str, total: float | None = None) -> Row: ...
 
@@ -46,7 +46,7 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class _Track:
-    """What is known of one row, and the estimate from it."""
+    """The state of one row, and the estimate of the time left."""
 
     label: str
     total: float | None
@@ -169,13 +169,13 @@ class RichBoard:
         self.progress.console.print(line, highlight=False, markup=False)
 
     def close(self) -> None:
-        """Leave the terminal as it was found."""
+        """Stop the bars and restore the terminal."""
         self.progress.stop()
 
 
 @contextlib.contextmanager
 def board() -> Iterator[Board]:
-    """The board that suits stderr."""
+    """Bars where stderr is a terminal, else plain lines."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield PlainBoard()
@@ -187,7 +187,7 @@ def board() -> Iterator[Board]:
 
 @contextlib.contextmanager
 def bar(label: str) -> Iterator[Callable[[float, float], None] | None]:
-    """One row on stderr that is told (done, total), in a terminal only: for commands that take seconds."""
+    """A row on stderr for commands that take seconds, as a function of (done, total); None outside a terminal."""
     if not sys.stderr.isatty():
         yield None
         return

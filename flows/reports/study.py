@@ -86,13 +86,17 @@ def _places(result: StudyResult, console: Console) -> None:
         console.print(Text.assemble("MLflow UI  ", (ui_command(result.workspace.root), "bold")))
 
 
-def _version(name: str, found: Publication, console: Console) -> None:
-    new = " (new)" if found.new_version else ""
-    address = f"models:/{name}@{found.alias}" if found.alias else f"models:/{name}/{found.version}"
-    console.print(f"MLflow     {address}, version {found.version}{new}")
-    if found.alias == CHALLENGER:
-        if found.verdict:
-            console.print(Text(f"           not champion: {found.verdict}"))
+def _version(name: str, publication: Publication, console: Console) -> None:
+    new = " (new)" if publication.new_version else ""
+    address = (
+        f"models:/{name}@{publication.alias}"
+        if publication.alias
+        else f"models:/{name}/{publication.version}"
+    )
+    console.print(f"MLflow     {address}, version {publication.version}{new}")
+    if publication.alias == CHALLENGER:
+        if publication.verdict:
+            console.print(Text(f"           not champion: {publication.verdict}"))
         console.print(f"           make it champion: {_command('promote', name)}")
 
 
@@ -107,16 +111,16 @@ def run_command(root: Path, study: Path) -> str:
 
 
 def _in_home(root: Path) -> str:
-    # Said even where it is set now: it may have been set for this one command.
-    elsewhere = root != Path(DEFAULT_HOME).absolute() or "MIXLAW_HOME" in os.environ
-    return f"MIXLAW_HOME={shlex.quote(_short(root))} " if elsewhere else ""
+    # Also where it is set now: it may have been set for this one command only.
+    named = root != Path(DEFAULT_HOME).absolute() or "MIXLAW_HOME" in os.environ
+    return f"MIXLAW_HOME={shlex.quote(_short(root))} " if named else ""
 
 
 def _command(*arguments: str) -> str:
-    """`mixlaw ...`, by its path where the shell would not find it by name."""
+    """The command line `mixlaw ...`, with the program's path where the shell would not find it by name."""
     program = Path(sys.argv[0])
-    found = shutil.which("mixlaw")
-    if program.name != "mixlaw" or (found and Path(found).resolve() == program.resolve()):
+    on_path = shutil.which("mixlaw")
+    if program.name != "mixlaw" or (on_path and Path(on_path).resolve() == program.resolve()):
         name = "mixlaw"
     else:
         name = _short(program.absolute())
@@ -124,7 +128,7 @@ def _command(*arguments: str) -> str:
 
 
 def _short(path: Path) -> str:
-    """Relative to the current folder where it lies below it."""
+    """The path relative to the current folder, if it is below it."""
     path = path.absolute()
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
@@ -133,12 +137,12 @@ def outcome_json(result: StudyResult) -> dict[str, Any]:
     """The decision as `mixlaw decide --json` has it, with the study's runs, confirmation and places."""
     from mixing.decision.critical_ratio.decider import decision_json
 
-    folder, found = result.workspace.folder, result.confirmation
+    folder, confirmation = result.workspace.folder, result.confirmation
     return {
         **decision_json(result.analysis.decision),
         "status": result.analysis.decision.status,
         "runs": {"done": len(result.names), "failed": result.failures, "trained_now": result.trained},
-        "confirmation": None if found is None else dataclasses.asdict(found),
+        "confirmation": None if confirmation is None else dataclasses.asdict(confirmation),
         "mixspec": None if result.spec is None else str(folder.mixspec),
         "figures": str(folder.figures),
         "mlflow_version": result.publication.version if result.publication else None,

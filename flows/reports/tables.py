@@ -17,9 +17,9 @@ from rich.text import Text
 
 
 def console() -> Console:
-    """stdout, with lines never cut where it is a file or a pipe."""
-    found = Console(highlight=False, soft_wrap=False)
-    return found if found.is_terminal else Console(highlight=False, width=160)
+    """stdout; wide enough for every table where it is a file or a pipe."""
+    terminal = Console(highlight=False, soft_wrap=False)
+    return terminal if terminal.is_terminal else Console(highlight=False, width=160)
 
 
 def print_json(value: dict[str, Any]) -> None:
@@ -39,12 +39,12 @@ def _plain(value: Any) -> Any:
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Group:
     """A table under its title, whose first `left` columns are text and whose others are numbers."""
-    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="")
+    grid = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="")
     for place, column in enumerate(columns):
-        made.add_column(column, justify="left" if place < left else "right", overflow="fold")
+        grid.add_column(column, justify="left" if place < left else "right", overflow="fold")
     for row in rows:
-        made.add_row(*row)
-    return Group(Text(title, style="bold"), Padding(made, (0, 0, 0, 2), expand=False), Text())
+        grid.add_row(*row)
+    return Group(Text(title, style="bold"), Padding(grid, (0, 0, 0, 2), expand=False), Text())
 
 
 def indented(line: str, console: Console, first: str = "  ", style: str = "") -> Text:
