@@ -10,7 +10,7 @@ The uniforms are stratified: batch `m` of `B` slots holds `(i + v_m) / B` for `i
 close to its share of the stream, but not for every share: the worst domain is 2 windows off after 14
 batches, 3.5 after 500 and 4.7 after 10,000 (exact search; no sequence escapes a logarithm). So where a whole
 batch would leave a domain more than `MAX_DEVIATION` windows off, single slots next to the edge of its
-interval change hands: one slot in thousands. Realised shares are then within two windows of the asked ones
+interval change hands: one slot in thousands. Realised shares are then within two windows of the planned ones
 at every whole batch, however long the run, and a plan that isn't is refused.
 """
 
@@ -93,12 +93,12 @@ def candidates(stream: Stream, domain: str, slots: np.ndarray, n_windows: int) -
     return windows
 
 
-def heldout_ids(study_seed: int, domain: str, n_windows: int, wanted: int) -> np.ndarray:
-    """The held-out windows of `domain` on which every run of the study is evaluated (sorted int64)."""
-    if n_windows <= wanted:
+def heldout_ids(study_seed: int, domain: str, n_windows: int, count: int) -> np.ndarray:
+    """The `count` held-out windows of `domain` on which every run of the study is evaluated (sorted int64)."""
+    if n_windows <= count:
         return np.arange(n_windows, dtype=np.int64)
     rng = np.random.default_rng([study_seed, crc32(b"heldout windows"), crc32(domain.encode())])
-    return np.sort(rng.choice(n_windows, size=wanted, replace=False)).astype(np.int64)
+    return np.sort(rng.choice(n_windows, size=count, replace=False)).astype(np.int64)
 
 
 def assign(shares_d: np.ndarray, u_mb: np.ndarray) -> np.ndarray:

@@ -92,14 +92,14 @@ def check_shard(store: Path, shard: Shard, dtype: np.dtype, *, hashes: bool) -> 
         shard.files(store), sizes, (shard.bin_sha256, shard.idx_sha256), strict=True
     ):
         try:
-            found = path.stat().st_size
+            actual = path.stat().st_size
         except FileNotFoundError:
             raise InputError(f"{path} is missing", "Run again: only this shard is rebuilt") from None
         fault = ""
-        if found < size:
-            fault = f"is cut short ({found} of {size} bytes)"
-        elif found > size:
-            fault = f"is too long ({found} bytes, not {size})"
+        if actual < size:
+            fault = f"is cut short ({actual} of {size} bytes)"
+        elif actual > size:
+            fault = f"is too long ({actual} bytes, not {size})"
         elif hashes:
             with open(path, "rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != sha256:

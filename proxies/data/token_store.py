@@ -234,58 +234,58 @@ def build(
     MixlawError, naming the path, where it cannot be written.
     """
     tokenizer = load_tokenizer(tokenizer_path) if tokenizer_path is not None else None
-    meaning = _meaning(sources, tokenizer, tokenizer_path, eos)
-    dtype = token_dtype(meaning.vocab_size)
+    vocabulary = _vocabulary(sources, tokenizer, tokenizer_path, eos)
+    dtype = token_dtype(vocabulary.size)
     recipe = Recipe(
         version=VERSION,
-        tokenizer_hash=meaning.tokenizer_hash,
-        vocab_size=meaning.vocab_size,
-        eos_id=meaning.eos_id,
+        tokenizer_hash=vocabulary.tokenizer_hash,
+        vocab_size=vocabulary.size,
+        eos_id=vocabulary.eos_id,
         dtype=dtype.name,
         heldout_fraction=heldout_fraction,
         shard_bytes=shard_bytes,
     )
-    joiner = Joiner(recipe.eos_id, dtype)
     surveys = [survey_source(source) for source in sources]
-    kept = _unchanged(store_dir, recipe)
-    progress = ByteProgress(on_progress, sum(found.bytes for found in surveys))
+    unchanged = _unchanged(store_dir, recipe)
+    progress = ByteProgress(on_progress, sum(survey.bytes for survey in surveys))
     entries: dict[str, DomainEntry] = {}
     with contextlib.ExitStack() as stack:
-        encoder = None
+        joiner = Joiner(recipe.eos_id, dtype)
+        encoder: Encoder | Joiner = joiner
         if tokenizer is not None:
             threads = threads or len(os.sched_getaffinity(0))
             encoder = stack.enter_context(Encoder(tokenizer, recipe.eos_id, dtype, threads))
-        for source, found in zip(sources, surveys, strict=True):
-            entry = kept.get(source.name)
-            if entry is None or entry.files_fingerprint != found.fingerprint:
-                with _writing(store_dir):
-                    # It no longer describes the shards once one of them is replaced.
-                    (store_dir / MANIFEST).unlink(missing_ok=True)
-                    encodes = joiner if encoder is None or source.tokens is not None else encoder
-                    entry = tokenise(source, found.fingerprint, store_dir, recipe, encodes, progress)
+        for source, survey in zip(sources, surveys, strict=True):
+            entry = unchanged.get(source.name)
+            if entry is None or entry.files_fingerprint != survey.fingerprint:
+                encodes = encoder if source.tokens is None else joiner
+                entry = _tokenised(source, survey.fingerprint, store_dir, recipe, encodes, progress)
             entries[source.name] = entry
-            progress.next(found.bytes)
+            progress.next(survey.bytes)
     manifest = Manifest(recipe, entries)
-    if not (store_dir / MANIFEST).exists() or list(kept.items()) != list(entries.items()):
+    if not (store_dir / MANIFEST).exists() or list(unchanged.items()) != list(entries.items()):
         replace_files({store_dir / MANIFEST: manifest.to_json()})
     progress.finish()
     return TokenStore.open(store_dir, verify=True)
 
 
 @dataclass(frozen=True)
-class _Meaning:
-    """What the ids of a store are."""
+class _Vocabulary:
+    """What the ids of a store mean."""
 
     tokenizer_hash: str
-    vocab_size: int
+    size: int
     eos_id: int
 
 
-def _meaning(
+def _vocabulary(
     sources: Sequence[Source], tokenizer: Tokenizer | None, path: Path | None, eos: str | None
-) -> _Meaning:
+) -> _Vocabulary:
+    """That of the tokenizer, or of the sources of ids; InputError where they differ."""
     if tokenizer is not None and path is not None:
-        found = _Meaning(tokenizer_hash(path), vocabulary_size(tokenizer), eos_id(tokenizer, path, eos))
+        vocabulary = _Vocabulary(
+            tokenizer_hash(path), vocabulary_size(tokenizer), eos_id(tokenizer, path, eos)
+        )
         whose = str(path)
     else:
         text = next((source for source in sources if source.tokens is None), None)
@@ -296,17 +296,32 @@ def _meaning(
             )
         first = sources[0].tokens
         assert first is not None
-        found = _Meaning(ids_hash(first.vocab_size, first.eos_id), first.vocab_size, first.eos_id)
+        vocabulary = _Vocabulary(ids_hash(first.vocab_size, first.eos_id), first.vocab_size, first.eos_id)
         whose = f"domain {sources[0].name!r}"
     for source in sources:
         ids = source.tokens
-        if ids is not None and (ids.vocab_size, ids.eos_id) != (found.vocab_size, found.eos_id):
+        if ids is not None and (ids.vocab_size, ids.eos_id) != (vocabulary.size, vocabulary.eos_id):
             raise InputError(
                 f"domain {source.name!r} has ids below {ids.vocab_size} with documents ended by {ids.eos_id}; "
-                f"{whose}: below {found.vocab_size}, ended by {found.eos_id}",
+                f"{whose}: below {vocabulary.size}, ended by {vocabulary.eos_id}",
                 "All domains of a study have one tokenizer",
             )
-    return found
+    return vocabulary
+
+
+def _tokenised(
+    source: Source,
+    fingerprint: str,
+    store_dir: Path,
+    recipe: Recipe,
+    encoder: Encoder | Joiner,
+    progress: ByteProgress,
+) -> DomainEntry:
+    """The domain, tokenised anew where its shards are not finished."""
+    with _writing(store_dir):
+        # It no longer describes the shards once one of them is replaced.
+        (store_dir / MANIFEST).unlink(missing_ok=True)
+        return tokenise(source, fingerprint, store_dir, recipe, encoder, progress)
 
 
 def _unchanged(store_dir: Path, recipe: Recipe) -> dict[str, DomainEntry]:

@@ -47,17 +47,17 @@ def train_tokenizer(
     `mixing.corpora.documents.documents`.
     """
     note_path = path.with_name(f"{path.stem}.source.json")
-    asked = {
+    settings = {
         "recipe": RECIPE,
         "vocab_size": vocab_size,
         "sample_bytes": sample_bytes,
         "heldout_fraction": catalog.heldout_fraction,
         "text": {domain.name: domain.fingerprint for domain in catalog.domains},
     }
-    if path.exists() and _read_note(note_path) == {**asked, "tokenizer": tokenizer_hash(path)}:
+    if path.exists() and _read_note(note_path) == {**settings, "tokenizer": tokenizer_hash(path)}:
         return
     content = _bpe(training_sample(sources, catalog, sample_bytes, on_progress), vocab_size)
-    note = {**asked, "tokenizer": hashlib.sha256(content).hexdigest()}
+    note = {**settings, "tokenizer": hashlib.sha256(content).hexdigest()}
     replace_files({path: content, note_path: (json.dumps(note, indent=2) + "\n").encode()})
 
 
@@ -108,12 +108,12 @@ def load_tokenizer(path: Path) -> Tokenizer:
 
 def tokenizer_file(path: Path) -> Path:
     """`path` itself, or the tokenizer.json in it. Raises InputError where there is none."""
-    found = path / "tokenizer.json" if path.is_dir() else path
-    if not found.is_file():
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if not file.is_file():
         raise InputError(
-            f"{found} does not exist", "Give the path of a tokenizer.json, or let the study train one"
+            f"{file} does not exist", "Give the path of a tokenizer.json, or let the study train one"
         )
-    return found
+    return file
 
 
 def tokenizer_hash(path: Path) -> str:

@@ -31,7 +31,7 @@ LOG_SECONDS = 30.0
 
 
 class WorkerDied(MixlawError):
-    """The worker ended without a word (killed, out of memory). Launched again, the run continues."""
+    """The worker ended without a reason (killed, out of memory). Launched again, the run continues."""
 
     process_died = True
 
@@ -68,7 +68,7 @@ def launch(
         if runs.done(run_dir) is not None:
             continue
         with slot(slots, device):
-            log.info("run %s: training", spec.run_id, extra=_said("run_started", spec, device=device))
+            log.info("run %s: training", spec.run_id, extra=_facts("run_started", spec, device=device))
             outcome = _work(_command(run_dir, store_dir, base_weights, device), threads, on_progress, spec)
         if outcome.failure is not None and outcome.failure.kind == "claimed":
             continue
@@ -106,24 +106,24 @@ def _ended(run_dir: Path, spec: ProxySpec, outcome: _Outcome) -> Path:
     record = runs.done(run_dir)
     if outcome.failure is not None:
         kind = InputError if outcome.failure.kind == "input" else MixlawError
-        said = _said("run_failed", spec, kind=outcome.failure.kind, reason=outcome.failure.reason)
-        log.error("run %s failed: %s", spec.run_id, outcome.failure.reason, extra=said)
+        facts = _facts("run_failed", spec, kind=outcome.failure.kind, reason=outcome.failure.reason)
+        log.error("run %s failed: %s", spec.run_id, outcome.failure.reason, extra=facts)
         raise kind(outcome.failure.reason, outcome.failure.hint)
     if outcome.status != 0 or record is None:
         ending = _ending(outcome.status)
-        said = _said("worker_died", spec, reason=ending)
-        log.warning("run %s: its worker %s", spec.run_id, ending, extra=said)
+        facts = _facts("worker_died", spec, reason=ending)
+        log.warning("run %s: its worker %s", spec.run_id, ending, extra=facts)
         raise WorkerDied(
             f"run {spec.run_id}: its worker {ending}{outcome.last_line}",
             "Run again: it continues from its last checkpoint",
         )
-    facts = {key: record[key] for key in ("tokens", "tokens_per_s", "seconds") if key in record}
-    log.info("run %s: done", spec.run_id, extra=_said("run_finished", spec, **facts))
+    results = {key: record[key] for key in ("tokens", "tokens_per_s", "seconds") if key in record}
+    log.info("run %s: done", spec.run_id, extra=_facts("run_finished", spec, **results))
     return run_dir
 
 
-def _said(event: str, spec: ProxySpec, **facts: object) -> dict[str, object]:
-    """What a structured log line says beside its text."""
+def _facts(event: str, spec: ProxySpec, **facts: object) -> dict[str, object]:
+    """What a structured log line holds beside its text."""
     return {"event": event, "run": spec.run_id, "kind": spec.kind, "mixture": spec.mixture, **facts}
 
 
@@ -163,8 +163,8 @@ def _work(command: list[str], threads: int, on_progress: Report | None, spec: Pr
     )
     assert worker.stdout is not None
     assert worker.stderr is not None
-    said: deque[str] = deque(maxlen=1)
-    listener = threading.Thread(target=_relay_log, args=(worker.stderr, spec.run_id, said), daemon=True)
+    last_lines: deque[str] = deque(maxlen=1)
+    listener = threading.Thread(target=_relay_log, args=(worker.stderr, spec.run_id, last_lines), daemon=True)
     listener.start()
     try:
         failure = _follow(worker.stdout, on_progress)
@@ -173,11 +173,11 @@ def _work(command: list[str], threads: int, on_progress: Report | None, spec: Pr
         _stop(worker)
         listener.join(timeout=1)
         worker.stdout.close()
-    return _Outcome(status, failure, f" ({said[0]})" if said else "")
+    return _Outcome(status, failure, f" ({last_lines[0]})" if last_lines else "")
 
 
 def _follow(stdout: IO[str], on_progress: Report | None) -> runs.Failure | None:
-    """Pass the worker's progress on until it ends; the failure that it told, if any."""
+    """Pass the worker's progress on until it ends; the failure that it reported, if any."""
     failure = None
     logged = time.monotonic()
     for line in stdout:
@@ -199,16 +199,22 @@ def _follow(stdout: IO[str], on_progress: Report | None) -> runs.Failure | None:
 
 
 def _at(at: Progress) -> dict[str, object]:
-    said = asdict(at)
+    record = asdict(at)
     speed, left = round(at.tokens_per_s, 1), round(at.eta_s, 1)
-    return {"event": "run_progress", **said, "tokens_per_s": speed, "eta_s": left, "loss": round(at.loss, 4)}
+    return {
+        "event": "run_progress",
+        **record,
+        "tokens_per_s": speed,
+        "eta_s": left,
+        "loss": round(at.loss, 4),
+    }
 
 
-def _relay_log(stderr: IO[str], run: str, said: deque[str]) -> None:
+def _relay_log(stderr: IO[str], run: str, last_lines: deque[str]) -> None:
     with stderr:
         for line in stderr:
             if line.strip():
-                said.append(line.strip())
+                last_lines.append(line.strip())
                 log.warning("run %s: %s", run, line.rstrip(), extra={"event": "worker_said", "run": run})
 
 

@@ -39,26 +39,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("base_weights", type=Path, nargs="?")
     parser.add_argument("--parent", type=int)
     parser.add_argument("--device", default="cpu")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     logging.basicConfig(format="%(levelname)s %(message)s")
-    if given.parent is not None:
-        _end_with(given.parent)
+    if options.parent is not None:
+        _end_with(options.parent)
     try:
-        _train(given)
+        _train(options)
     except KeyboardInterrupt:
         return 130
     except MixlawError as error:
-        _fail(given.run_dir, error)
+        _fail(options.run_dir, error)
         return error.exit_status
     except Exception as error:
         traceback.print_exc()
-        _fail(given.run_dir, MixlawError(f"run {given.run_dir.name}: {type(error).__name__}: {error}"))
+        _fail(options.run_dir, MixlawError(f"run {options.run_dir.name}: {type(error).__name__}: {error}"))
         return 1
     _emit(event="done")
     return 0
 
 
-def _train(given: argparse.Namespace) -> None:
+def _train(options: argparse.Namespace) -> None:
     # Before torch is imported: it sizes its thread pool once, and workers that share cores crawl with more.
     threads = int(os.environ.setdefault("OMP_NUM_THREADS", "1"))
     import torch
@@ -68,10 +68,10 @@ def _train(given: argparse.Namespace) -> None:
     from proxies.train import train
 
     torch.set_num_threads(threads)
-    check_device(given.device)
-    spec = read_spec(given.run_dir)
+    check_device(options.device)
+    spec = read_spec(options.run_dir)
     # Who builds the store verifies it; hashing it again in every worker would cost more than small runs.
-    store = TokenStore.open(given.store_dir, verify=False)
+    store = TokenStore.open(options.store_dir, verify=False)
     shown = 0.0
 
     def report(at: Progress) -> None:
@@ -83,11 +83,11 @@ def _train(given: argparse.Namespace) -> None:
 
     train(
         spec,
-        given.run_dir,
+        options.run_dir,
         store,
-        given.base_weights,
+        options.base_weights,
         report,
-        device=given.device,
+        device=options.device,
         claim_wait_s=CLAIM_SECONDS,
     )
 
