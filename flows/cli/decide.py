@@ -48,10 +48,12 @@ Tolerance = Annotated[
     ),
 ]
 Max = Annotated[
-    list[str] | None, typer.Option("--max", metavar="NAME=SHARE", help="Largest share of a domain.")
+    list[str] | None,
+    typer.Option("--max", metavar="NAME=SHARE", help="Largest share of a domain; repeatable."),
 ]
 Min = Annotated[
-    list[str] | None, typer.Option("--min", metavar="NAME=SHARE", help="Smallest share of a domain.")
+    list[str] | None,
+    typer.Option("--min", metavar="NAME=SHARE", help="Smallest share of a domain; repeatable."),
 ]
 Supply = Annotated[
     list[str] | None,
@@ -78,7 +80,8 @@ Freeze = Annotated[
 Protect = Annotated[
     list[str] | None,
     typer.Option(
-        metavar="NAME=NATS", help="A validation set with its own tolerance, in addition to --general."
+        metavar="NAME=NATS",
+        help="A validation set with its own tolerance, in addition to --general; repeatable.",
     ),
 ]
 WorstCase = Annotated[

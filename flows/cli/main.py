@@ -45,7 +45,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     },
     "On a schedule": {
         "deploy": "Create Prefect deployments of a study, scheduled or by hand.",
-        "refresh": "Run a study again, if changes of its corpora can move its mix.",
+        "refresh": "Run a study again if a change in its corpora can move its mix.",
     },
 }
 """The commands by their heading in `mixlaw --help`, each with the first line of its own help."""
@@ -77,8 +77,14 @@ def command(name: str) -> Any:
     app = getattr(module, "app", None)
     if app is None:
         app = typer.Typer(add_completion=False)
-        app.command(name)(getattr(module, name))
+        function = getattr(module, name)
+        app.command(name, help=_unwrapped(function.__doc__))(function)
     return typer.main.get_command(app)
+
+
+def _unwrapped(docstring: str) -> str:
+    """A docstring with a line per paragraph, so that help wraps where the terminal does."""
+    return "\n\n".join(" ".join(part.split()) for part in docstring.split("\n\n"))
 
 
 app = typer.Typer(

@@ -18,7 +18,7 @@ from flows.settings.locks import check_free
 def refresh(
     study: StudyFile, token_change: TokenChange = 0.05, workers: Workers = None, as_json: Json = False
 ) -> None:
-    """Run a study again, if changes of its corpora can move its mix.
+    """Run a study again if a change in its corpora can move its mix.
 
     It reads the corpora and says what has changed since the mix was registered. Where no change matters, nothing
     is trained.

@@ -141,7 +141,7 @@ def published(tmp_path: Path) -> str:
         done = tracker.publish(record(tmp_path, math), [], path, f"digest-{math}", rule)
         ranks.append((done.version, done.alias))
         again = tracker.publish(record(tmp_path, math), [], path, f"digest-{math}", rule)
-        assert (again.version, again.changed, again.alias) == (done.version, False, done.alias)
+        assert (again.version, again.new_version, again.alias) == (done.version, False, done.alias)
     assert ranks == [("1", "champion"), ("2", "challenger"), ("3", "champion")]
     return uri
 
