@@ -10,7 +10,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from flows.study.models import Study, whole_batches
+from flows.study.models import Study
+from flows.study.parts import whole_batches
 
 Kind = Literal["base", "proxy", "confirmation"]
 RunKey = tuple[Kind, float | None, int]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.pipeline.plan import PlannedRun
 from flows.pipeline.workspace import Workspace
-from flows.study.models import BasePart, ProxiesPart
+from flows.study.parts import BasePart, ProxiesPart
 from mixing.errors import InputError
 from proxies.spec import ProxySpec, log_budgets
 

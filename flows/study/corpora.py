@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 from pathlib import Path
 
-from flows.study.models import DomainPart, Study
+from flows.study.models import Study
+from flows.study.parts import DomainPart
 from mixing.corpora.documents import Source
 from mixing.corpora.token_files import TokenFiles, paths_of
 from mixing.errors import InputError
