@@ -25,10 +25,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from mixing.arrays import Floats
-from mixing.decision.critical_ratio.decider import decide
 from mixing.decision.critical_ratio.evidence import DRAWS
 from mixing.decision.critical_ratio.feasibility import largest_passing
 from mixing.decision.critical_ratio.loss_surface import choose, levels_only, run_design
+from mixing.decision.decide import answer_question
 from mixing.decision.question import make_question
 from mixing.runs.points import Points
 from mixing.test_problems import LANDSCAPES, Landscape
@@ -105,7 +105,7 @@ def through_decide(landscape: Landscape, losses: dict[str, Floats], count: int, 
     held = answered = 0
     for v in [*range(min(first, half)), *range(half, half + min(first, half))]:
         table = landscape.table(ratios_of(count), TOKENS, {name: each[v] for name, each in losses.items()})
-        answer = decide(table, make_question(table, {"general": 1}, {"target": 1}), seed=v)
+        answer = answer_question(table, make_question(table, {"general": 1}, {"target": 1}), seed=v)
         if answer.interval is not None:
             answered += 1
             held += answer.interval[0] <= truth <= answer.interval[1]

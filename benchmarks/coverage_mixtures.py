@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from mixing.arrays import Floats
-from mixing.decision.mixture.decider import decide_sources
+from mixing.decision.mixture.decider import decide_mixture
 from mixing.decision.question import make_question
 from mixing.decision.result import Decision
 from mixing.test_problems import MIXTURE_LANDSCAPES, MixtureLandscape
@@ -39,7 +39,7 @@ def decided(landscape: MixtureLandscape, runs: int, seed: int) -> Decision:
         tolerance=landscape.tolerance,
         tokens=TOKENS,
     )
-    return decide_sources(table, question, seed=seed)
+    return decide_mixture(table, question, seed=seed)
 
 
 def row(landscape: MixtureLandscape, runs: int, studies: int, seed: int) -> str:

@@ -18,9 +18,9 @@ import numpy as np
 import polars as pl
 
 from mixing.arrays import Floats
-from mixing.decision.critical_ratio.decider import decide
+from mixing.decision.decide import answer_question
 from mixing.decision.question import make_question
-from mixing.decision.result import Interval
+from mixing.decision.record import Interval
 from mixing.fitting.cross_validation import held_out_predictions
 from mixing.fitting.engine import fit
 from mixing.laws import CMR, CMR_MONOTONE, CMR_REPLAY, CMR_STEADY, LAWS, RATIO, Law
@@ -98,8 +98,8 @@ def public_runs(folder: Path) -> None:
                 line(what, f"{error:.5f} nats")
     runs = {run for run, keep in zip(everything.runs_n, out, strict=True) if keep}
     for label, answer in (
-        ("left out", decide(table.without(runs), question)),
-        ("all runs", decide(table, question)),
+        ("left out", answer_question(table.without(runs), question)),
+        ("all runs", answer_question(table, question)),
     ):
         ratio, interval = answer.critical_ratio, answer.interval
         assert ratio is not None
@@ -188,7 +188,7 @@ def later_ratio(folder: Path) -> tuple[float, Interval]:
     table, _, weights = public_increments(folder)
     rows = table.rows.filter(pl.col("tokens") <= 5000 * STEP)
     question = make_question(table, weights, {"python": 1.0}, tokens=10_000 * STEP)
-    answer = decide(RunTable(rows, table.source), question)
+    answer = answer_question(RunTable(rows, table.source), question)
     assert answer.critical_ratio is not None
     assert answer.interval is not None
     return answer.critical_ratio, answer.interval

@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mixing.decision.decide import decide as decide
+    from mixing.decision.predict import predict as predict
     from mixing.decision.question import Question as Question
     from mixing.decision.result import Decision as Decision
     from mixing.errors import InputError as InputError
@@ -33,8 +35,10 @@ __all__ = [
     "Mixture",
     "Question",
     "RunTable",
+    "decide",
     "fit",
     "load_spec",
+    "predict",
     "read_runs",
 ]
 
@@ -48,8 +52,10 @@ _PLACES = {
     "MixlawError": "mixing.errors",
     "Question": "mixing.decision.question",
     "RunTable": "mixing.runs.table",
+    "decide": "mixing.decision.decide",
     "fit": "mixing.fitting.fit",
     "load_spec": "mixing.spec.yaml_file",
+    "predict": "mixing.decision.predict",
     "read_runs": "mixing.runs.read",
 }
 

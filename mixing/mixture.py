@@ -51,3 +51,21 @@ class Mixture:
 
     def as_dict(self) -> dict[str, float]:
         return dict(zip(self.domains, self.shares, strict=True))
+
+
+def mixture_at(
+    target_share: float, within: Mapping[str, float], target_domains: Iterable[str]
+) -> dict[str, float]:
+    """Token shares by domain at a target share R, for fixed proportions `within` each role.
+
+    `within` are the domains' shares within the target domains, and within the others; both sum to 1.
+
+    Example:
+        >>> mixture_at(0.2, {"web": 0.75, "books": 0.25, "german": 1.0}, ["german"])
+        {'web': 0.6000000000000001, 'books': 0.2, 'german': 0.2}
+    """
+    targets = set(target_domains)
+    return {
+        domain: part * (target_share if domain in targets else 1 - target_share)
+        for domain, part in within.items()
+    }

@@ -167,14 +167,6 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def without_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Curves over tokens, for figures, are 40 % of the time of a critical ratio and no part of the answer."""
-    monkeypatch.setattr(
-        "mixing.decision.critical_ratio.decider._with_curves", lambda decision, *rest: decision
-    )
-
-
-@pytest.fixture
 def few_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fifth of the bootstrap behind the best mixture."""
     monkeypatch.setattr("mixing.decision.mixture.loss_models.REPLICATES", 40)

@@ -92,6 +92,11 @@ ROOMS = {
 
 UPWARD = {
     ("mixing.fitting.report", "mixing.plots.fit"): "a report draws itself: `.plot()`",
+    ("mixing.decision.result", "mixing.plots.ratio"): "a decision draws itself: `.plot()`",
+    ("mixing.decision.result", "mixing.plots.mixture"): "a decision draws itself: `.plot()`",
+    ("mixing.decision.result", "mixing.plots.style"): "a decision draws itself: `.plot()`",
+    ("mixing.decision.result", "mixing.spec.build"): "a decision becomes a mix spec: `.to_spec()`",
+    ("mixing.decision.result", "mixing.spec.model"): "a decision becomes a mix spec: `.to_spec()`",
     ("proxies.runs.worker", "proxies.train"): "a worker is the process that trains one run of the store",
     (
         "flows.orchestration.register",
@@ -123,14 +128,10 @@ LONG_FILES: set[str] = set()
 MOST_LINES = 450
 
 LONG_FUNCTIONS = {
+    # Twenty arguments, each with its sentence: the door for notebooks.
+    "mixing/decision/decide.py:decide",
     # To do.
     "flows/cli/decide.py:decide",
-    "mixing/decision/critical_ratio/decider.py:decide",
-    "mixing/decision/mixture/bounds.py:make_region",
-    "mixing/decision/mixture/decider.py:decide_sources",
-    "mixing/decision/mixture/loss_models.py:slice_runs",
-    "mixing/decision/mixture/optimiser.py:_local",
-    "mixing/decision/question.py:make_question",
     "mixing/fitting/fit.py:fit",
 }
 MOST_FUNCTION_LINES = 60

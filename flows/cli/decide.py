@@ -23,8 +23,6 @@ from flows.cli.options import (
 from mixing.errors import InputError
 
 if TYPE_CHECKING:
-    from mixing.decision.mixture.constraints import Limits
-    from mixing.decision.question import Question
     from mixing.decision.result import Decision
     from mixing.runs.table import RunTable
 
@@ -122,9 +120,8 @@ def decide(
     tolerance.
     """
     # SciPy takes a second to import: help and usage errors do not wait for it.
-    from mixing.decision.mixture.constraints import Limits
-    from mixing.decision.mixture.loss_models import usual_budget
-    from mixing.decision.question import make_question
+    from flows.reports.progress import bar
+    from mixing.decision.decide import decide as decide_on
     from mixing.runs.read import read_runs
 
     general_weights, target_weights = weights(general or [], "general"), weights(target, "target")
@@ -134,60 +131,40 @@ def decide(
         )
     budget = token_count(tokens)
     check_figures(figures)
-    limits = Limits(
-        low=amounts(least, "min"),
-        high=amounts(most, "max"),
-        supply=amounts(supply, "supply"),
-        max_epochs=max_epochs,
-        prior=amounts(prior, "prior"),
-        kl=kl,
-        frozen=tuple(tuple(group.split(",")) for group in freeze or []),
-        protect=amounts(protect, "protect"),
-        worst_case=worst_case,
-    )
     table = read_runs(runs)
-    question = make_question(
-        table,
-        general_weights,
-        target_weights,
-        tuple(target_domain) if target_domain else None,
-        tolerance=tolerance or 0.0,
-        tokens=budget or (usual_budget(table) if len(table.domains) > 2 else None),
-        params=params,
-        level=level,
-    )
-    decision = _decision(table, question, limits, seed)
+    with bar("fits and draws") as report:
+        decision = decide_on(
+            table,
+            general=general_weights,
+            target=target_weights,
+            tolerance=tolerance,
+            tokens=budget,
+            params=params,
+            level=level,
+            target_domains=target_domain,
+            protect=amounts(protect, "protect"),
+            max_shares=amounts(most, "max"),
+            min_shares=amounts(least, "min"),
+            supply=amounts(supply, "supply"),
+            max_epochs=max_epochs,
+            prior=amounts(prior, "prior"),
+            kl=kl,
+            freeze=[group.split(",") for group in freeze or []],
+            worst_case=worst_case,
+            seed=seed,
+            on_progress=report,
+        )
     _show(decision, as_json)
     for path in _written(decision, table, Path(runs.removeprefix("mlflow:")).stem, seed, spec, figures):
         print(f"wrote {path}", file=sys.stderr)
 
 
-def _decision(table: RunTable, question: Question, limits: Limits, seed: int) -> Decision:
-    from flows.reports.progress import bar
-    from mixing.decision.critical_ratio.decider import decide as decide_ratio
-    from mixing.decision.mixture.constraints import single_ratio
-    from mixing.decision.mixture.decider import decide_sources
-
-    if single_ratio(table, question, limits):
-        return decide_ratio(
-            table,
-            question,
-            max_shares=limits.caps(question.tokens),
-            bounds=dict(limits.high),
-            natural_shares=limits.given_prior(table.domains) or None,
-            seed=seed,
-        )
-    with bar("fits and draws") as report:
-        return decide_sources(table, question, limits, seed=seed, on_progress=report)
-
-
 def _show(decision: Decision, as_json: bool) -> None:
     from flows.reports import tables
     from flows.reports.decision import print_decision
-    from mixing.decision.mixture.decider import sources_json
 
     if as_json:
-        tables.print_json(sources_json(decision))
+        tables.print_json(decision.to_dict())
     else:
         print_decision(decision, tables.console())
 
@@ -215,4 +192,4 @@ def _draw(decision: Decision, table: RunTable, folder: Path) -> list[Path]:
     if decision.share_intervals or not decision.ratio_curves:
         return draw_sources(decision, folder)
     observed = decision.question.increments(table).observed().with_columns(kind=pl.lit("swarm"))
-    return draw_all(decision, observed, pl.DataFrame(schema=list(PREDICTED)).cast(pl.Float64), folder)
+    return draw_all(decision, observed, pl.DataFrame(schema=PREDICTED), folder)

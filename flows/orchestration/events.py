@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from flows.reports.wording import shares
 from flows.settings.logging import redacted
+from mixing.decision.wording import shares
 
 if TYPE_CHECKING:
     from flows.pipeline.result import StudyResult

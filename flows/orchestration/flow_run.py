@@ -20,7 +20,6 @@ from flows.orchestration.events import emitting_failures
 from flows.orchestration.study_tasks import StudyTasks
 from flows.pipeline.result import StudyResult
 from flows.pipeline.workspace import Workspace
-from flows.reports.wording import ratio_line, shares
 from flows.settings import home
 from flows.settings import logging as log
 from flows.settings.environment import set_defaults
@@ -28,6 +27,7 @@ from flows.settings.locks import AlreadyRunning, exclusive
 from flows.study.loading import load_study
 from flows.trainers import Setting
 from flows.trainers.prefect import cancel_started_by
+from mixing.decision.wording import ratio_line, shares
 from mixing.errors import InputError, MixlawError
 
 SKIPPED = "Skipped"

@@ -59,8 +59,6 @@ def analyse(workspace: Workspace, store: TokenStore, run_ids: Sequence[str]) -> 
     runs, question and code is taken from the cache. Raises InputError or MixlawError as `mixing` does; a decision
     may be "not yet".
     """
-    from mixing.decision.critical_ratio.decider import decision_json
-
     folder = workspace.folder
     table = runs_table(folder.runs, run_ids)
     study_question = StudyQuestion.of(workspace.study, supply_of(store), table)
@@ -71,7 +69,7 @@ def analyse(workspace: Workspace, store: TokenStore, run_ids: Sequence[str]) -> 
         cached = _fit_and_decide(key, table, study_question)
         analysis_cache.save(folder.answer, cached)
     write_json(folder.fits, cached.fits.to_dict())
-    write_json(folder.decision, decision_json(cached.decision))
+    write_json(folder.decision, cached.decision.to_dict())
     return Analysis(table, study_question.question, cached.fits, cached.decision, cached.left_out)
 
 

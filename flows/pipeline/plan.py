@@ -12,6 +12,7 @@ from typing import Literal
 
 from flows.study.models import Study
 from flows.study.parts import whole_batches
+from mixing.mixture import mixture_at
 
 Kind = Literal["base", "proxy", "confirmation"]
 RunKey = tuple[Kind, float | None, int]
@@ -68,11 +69,8 @@ class Plan:
 
 def mixture(study: Study, supply: dict[str, int], target_share: float) -> dict[str, float]:
     """Token shares by domain at one target share; domains of share 0 are left out."""
-    parts = {
-        **{name: part * (1 - target_share) for name, part in study.composition("general", supply).items()},
-        **{name: part * target_share for name, part in study.composition("target", supply).items()},
-    }
-    return {name: parts[name] for name in study.domains if parts[name] > 0}
+    shares = mixture_at(target_share, study.whole_composition(supply), study.names("target"))
+    return {name: shares[name] for name in study.domains if shares[name] > 0}
 
 
 def proxy_name(target_share: float, seed: int) -> str:

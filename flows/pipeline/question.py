@@ -1,10 +1,11 @@
-"""What a study asks of its runs, with the caps and the baseline mixture that follow from its corpora."""
+"""What a study asks of its runs, with the constraints and the composition that follow from its corpora."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mixing.decision.constraints import Constraints
 from mixing.decision.question import Question
 from mixing.decision.result import Decision
 
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 class StudyQuestion:
     """A study's question to a runs table; its `repr` is part of the key of a cached analysis.
 
-    `max_shares` is the largest share of each domain that keeps its `max_epochs` in the target run;
-    `natural_shares` are the shares in proportion to the training tokens at hand, a baseline.
+    `constraints` cap repetition in the target run, and name the shares in proportion to the training tokens at hand, a
+    baseline; `composition` is each domain's share within its role, which all mixtures of the study have.
     """
 
     question: Question
-    max_shares: dict[str, float]
-    natural_shares: dict[str, float]
+    constraints: Constraints
+    composition: dict[str, float]
     seed: int
 
     @classmethod
@@ -44,22 +45,19 @@ class StudyQuestion:
             tokens=study.asked_tokens,
             level=decision.level,
         )
-        total, budget = sum(supply.values()), study.target_run_tokens
-        return cls(
-            question,
-            {name: study.domains[name].max_epochs * supply[name] / budget for name in supply},
-            {name: tokens / total for name, tokens in supply.items()},
-            study.seed,
+        total = sum(supply.values())
+        constraints = Constraints(
+            supply=supply,
+            max_epochs={name: study.domains[name].max_epochs for name in supply},
+            budget=study.target_run_tokens,
+            prior={name: tokens / total for name, tokens in supply.items()},
         )
+        return cls(question, constraints, study.whole_composition(supply), study.seed)
 
     def decide(self, table: RunTable) -> Decision:
         """Raises InputError for a table that cannot answer the question."""
-        from mixing.decision.critical_ratio.decider import decide
+        from mixing.decision.decide import answer_question
 
-        return decide(
-            table,
-            self.question,
-            max_shares=self.max_shares,
-            natural_shares=self.natural_shares,
-            seed=self.seed,
+        return answer_question(
+            table, self.question, self.constraints, composition=self.composition, seed=self.seed
         )

@@ -9,8 +9,8 @@ from rich.text import Text
 
 from flows.reports.progress import duration
 from flows.reports.tables import table
-from flows.reports.wording import LIMITED_BY, signed, span
 from mixing.amounts import format_amount
+from mixing.decision.wording import LIMITED_BY, signed, span
 
 if TYPE_CHECKING:
     from flows.tracking.comparison import Comparison, Side

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from flows.reports import wording
+from mixing.decision import wording
 from mixing.decision.result import Decision
 
 if TYPE_CHECKING:
@@ -46,13 +46,12 @@ def conclude(
     """A decision in words; `chosen` are the laws chosen for each loss, where these have been shown."""
     tests = [wording.test_line(test) for test in decision.tests]
     if decision.status == "not_yet":
-        *warnings, reason = decision.warnings
         return Conclusion(
             headline=wording.not_yet_line(decision),
             value="",
-            facts=[f"reason: {reason.removeprefix('not yet: ')}"],
+            facts=[f"reason: {decision.reason}"],
             why=tests,
-            warnings=warnings,
+            warnings=decision.warnings,
             next_title="Train these next (token shares):",
             next_runs=[_mixture(mixture) for mixture in decision.next_runs],
         )

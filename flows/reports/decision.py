@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from flows.reports import wording
 from flows.reports.conclusion import Conclusion, conclude
 from flows.reports.tables import indented, table
-from mixing.decision.result import Decision, Prediction
+from mixing.decision import wording
+from mixing.decision.record import Prediction
+from mixing.decision.result import Decision
 
 if TYPE_CHECKING:
     from mixing.fitting.cross_validation import Score

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flows.reports import wording
+from mixing.decision import wording
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from flows.reports import wording
 from flows.reports.conclusion import conclude
 from flows.reports.decision import print_baselines, print_conclusion, print_laws
 from flows.reports.tables import table
+from flows.reports.wording import run_rows
 from flows.settings.home import DEFAULT_HOME
 from flows.tracking.registry import CHALLENGER
+from mixing.decision import wording
 
 if TYPE_CHECKING:
     from flows.pipeline.publication import Publication
@@ -41,7 +42,7 @@ def closing(result: StudyResult, console: Console) -> None:
 
 
 def _runs(result: StudyResult, console: Console) -> None:
-    header, rows = wording.run_rows(result)
+    header, rows = run_rows(result)
     base = result.observations.base
     title = (
         "Runs: increments over the base model at their end, nats per token "
@@ -135,11 +136,9 @@ def _short(path: Path) -> str:
 
 def outcome_json(result: StudyResult) -> dict[str, Any]:
     """The decision as `mixlaw decide --json` has it, with the study's runs, confirmation and places."""
-    from mixing.decision.critical_ratio.decider import decision_json
-
     folder, confirmation = result.workspace.folder, result.confirmation
     return {
-        **decision_json(result.analysis.decision),
+        **result.analysis.decision.to_dict(),
         "status": result.analysis.decision.status,
         "runs": {"done": len(result.names), "failed": result.failures, "trained_now": result.trained},
         "confirmation": None if confirmation is None else dataclasses.asdict(confirmation),

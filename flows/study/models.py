@@ -183,6 +183,10 @@ class Study(StudyPart):
         shares[names[0]] += 1 - math.fsum(shares.values())
         return shares
 
+    def whole_composition(self, supply: dict[str, int]) -> dict[str, float]:
+        """Each domain's share within its role, of both roles."""
+        return {**self.composition("general", supply), **self.composition("target", supply)}
+
 
 def _nearest(key: str, valid: Collection[str]) -> str:
     close = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)

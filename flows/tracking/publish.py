@@ -11,12 +11,13 @@ import polars as pl
 from flows.pipeline.mix_spec import spec_digest
 from flows.pipeline.publication import Publication
 from flows.pipeline.result import StudyResult, StudyRun
-from flows.reports.wording import decision_markdown, ratio_line
+from flows.reports.wording import decision_markdown
 from flows.settings.environment import tracking_uri
 from flows.tracking import corpus_snapshot
 from flows.tracking.client import Tracker
 from flows.tracking.promotion import Rule, Verdict, judge
 from flows.tracking.records import Point, RunRecord, StudyRecord
+from mixing.decision.wording import ratio_line
 from mixing.errors import InputError
 from mixing.runs.table import SHARE
 
@@ -161,7 +162,7 @@ def _metrics(result: StudyResult) -> dict[str, float]:
         metrics["critical_ratio"] = decision.critical_ratio
     if decision.interval is not None:
         metrics["critical_ratio.low"], metrics["critical_ratio.high"] = decision.interval
-    for role, prediction in decision.predicted.items():
+    for role, prediction in decision.by_role.items():
         metrics[f"predicted_increment.{role}"] = prediction.increment
     if result.confirmation is not None:
         for role, increment in result.confirmation.observed.items():

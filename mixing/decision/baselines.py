@@ -1,4 +1,4 @@
-"""Mixtures that people would take without any law (laws.md section 8): a decision is scored against them."""
+"""Mixtures that people commonly take without any law: a decision is scored against them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,19 @@ from collections.abc import Mapping
 
 import numpy as np
 
+REPLAY = {"replay 0%": 1.0, "replay 5%": 0.95, "replay 25%": 0.75, "replay 50%": 0.5}
+"""Target shares of common replay rules, where one ratio is decided."""
 TEMPERATURE = 0.3
 """q ~ n^0.3, as mT5 and XLM-R sample languages."""
+
+
+def usual_ratios(target_domains: tuple[str, ...], natural: Mapping[str, float]) -> dict[str, float]:
+    """Target shares by the baseline's name, where one ratio is decided; `natural` shares, of any sum, or none."""
+    ratios = dict(REPLAY)
+    if natural:
+        total = sum(natural.values())
+        ratios["natural shares"] = sum(natural.get(domain, 0.0) for domain in target_domains) / total
+    return ratios
 
 
 def unimax(supply: Mapping[str, float], budget: float, max_epochs: Mapping[str, float]) -> dict[str, float]:
@@ -59,15 +70,15 @@ def usual(
 ) -> dict[str, dict[str, float]]:
     """The baselines by name. `natural` are the corpora's shares if known, else the mean trained mixture."""
     natural = {d: float(natural.get(d, 0.0)) for d in domains}
-    found = {
+    mixes = {
         "natural shares" if natural_known else "mean trained mixture": natural,
         "uniform": uniform(domains),
     }
     if natural_known:
-        found["temperature 0.3"] = tempered(natural)
+        mixes["temperature 0.3"] = tempered(natural)
     if supply:
-        found["UniMax"] = unimax({d: supply.get(d, 0.0) for d in domains}, budget, max_epochs)
+        mixes["UniMax"] = unimax({d: supply.get(d, 0.0) for d in domains}, budget, max_epochs)
     if 0 < len(target_domains) < len(domains):
         for replay in (0.05, 0.25):
-            found[f"replay {replay:.0%}"] = replayed(natural, target_domains, replay)
-    return {name: mix for name, mix in found.items() if np.isfinite(list(mix.values())).all()}
+            mixes[f"replay {replay:.0%}"] = replayed(natural, target_domains, replay)
+    return {name: mix for name, mix in mixes.items() if np.isfinite(list(mix.values())).all()}

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from mixing.errors import InputError
 from mixing.runs.increments import Increments, increments
 from mixing.runs.table import RunTable
+
+TurningPoint = Literal["report", "require", "off"]
+"""Whether the second feasibility test binds, is only shown, or is left out."""
+
+REFUSE_BEYOND, WARN_BEYOND = 4.0, 2.0
+"""How many times the trained budget laws are followed at all, and without a warning."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +24,11 @@ class Question:
 
     `general` and `target` weight validation sets (weights sum to 1); `target_domains` are the share columns
     whose sum is the target share R. `tolerance` is in nats of general loss, `tokens` the continual-pre-training
-    budget that is asked about.
+    budget and `params` the model size that are asked about (None: the largest of the table).
+
+    `level` is the confidence level of intervals. `confidence` is the probability with which the answer's `safe_ratio`
+    keeps the tests, and changes nothing else. `turning_point` says whether the general loss must have turned down at
+    the budget (`require`), whether that is only shown (`report`), or not looked at (`off`).
     """
 
     general: dict[str, float]
@@ -26,6 +38,8 @@ class Question:
     tokens: int
     params: int | None = None
     level: float = 0.9
+    confidence: float = 0.9
+    turning_point: TurningPoint = "require"
 
     def increments(self, table: RunTable) -> Increments:
         """The increments of the losses that it is about; raises InputError as `mixing.runs.increments` does."""
@@ -34,14 +48,16 @@ class Question:
 
 def make_question(
     table: RunTable,
-    general: dict[str, float],
-    target: dict[str, float],
+    general: Mapping[str, float],
+    target: Mapping[str, float],
     target_domains: tuple[str, ...] | None = None,
     *,
     tolerance: float = 0.0,
     tokens: int | None = None,
     params: int | None = None,
     level: float = 0.9,
+    confidence: float = 0.9,
+    turning_point: TurningPoint = "require",
 ) -> Question:
     """Check a question against its table and fill what it leaves open.
 
@@ -49,60 +65,92 @@ def make_question(
     matter) unless given. `tokens` defaults to the largest budget of the table. With more than two sources `general`
     may be empty (nothing is protected), and target domains unknown. Raises InputError.
     """
-    several = len(table.domains) > 2
+    _check_weights(table, general, target)
+    if tokens is None:
+        tokens = int(table.rows["tokens"].max() or 0)  # type: ignore[arg-type]
+    question = Question(
+        _normalised(general),
+        _normalised(target),
+        _target_domains(table, target, target_domains),
+        tolerance,
+        int(tokens),
+        params,
+        level,
+        confidence,
+        turning_point,
+    )
+    check_levels(question)
+    if params is not None and params < 1:
+        raise InputError(f"params {params}: not a model size", "Give non-embedding parameters, e.g. 70000000")
+    if question.tokens <= 0:
+        raise InputError(
+            f"tokens {tokens} is not a token budget", "Give the budget asked about, e.g. 20000000000"
+        )
+    return question
+
+
+def check_levels(question: Question) -> None:
+    """Raises InputError for a level, a confidence, a tolerance or a turning point without a meaning."""
+    for name, value in (("level", question.level), ("confidence", question.confidence)):
+        if not 0 < value < 1:
+            raise InputError(f"{name} {value} is not between 0 and 1", "Give 0.9 for 90%")
+    if not math.isfinite(question.tolerance) or question.tolerance < 0:
+        raise InputError(
+            f"tolerance {question.tolerance} is not a number of 0 or more", "Give it in nats, e.g. 0.02"
+        )
+    if question.turning_point not in get_args(TurningPoint):
+        raise InputError(
+            f"turning_point {question.turning_point!r} is unknown",
+            f"Choose among: {', '.join(get_args(TurningPoint))}",
+        )
+
+
+def _check_weights(table: RunTable, general: Mapping[str, float], target: Mapping[str, float]) -> None:
     for role, weights in (("general", general), ("target", target)):
         if not weights:
-            if several and role == "general":
+            if len(table.domains) > 2 and role == "general":
                 continue
             raise InputError(
                 f"no {role} validation set named",
-                f"Give --{role} NAME; the table has: " + ", ".join(table.evals[:30]),
+                f"Name one as {role}; the table has: {', '.join(table.evals[:30])}",
             )
         for name, weight in weights.items():
             if not math.isfinite(weight) or weight < 0:
-                raise InputError(f"--{role} {name}: weight {weight}", "Weights are numbers of 0 or more")
+                raise InputError(f"{role} {name}: weight {weight}", "Weights are numbers of 0 or more")
         if math.fsum(weights.values()) <= 0:
-            raise InputError(f"--{role}: all weights are 0", "Give at least one weight above 0")
+            raise InputError(f"{role}: all weights are 0", "Give at least one weight above 0")
     both = sorted(set(general) & set(target))
     if both:
         raise InputError(f"{', '.join(both)} is named as general and as target", "Name it once")
-    if not 0 < level < 1:
-        raise InputError(f"level {level} is not between 0 and 1", "Give --level 0.9 for a 90% interval")
-    if params is not None and params < 1:
-        raise InputError(f"params {params}: not a model size", "Give non-embedding parameters, e.g. 70000000")
-    if not math.isfinite(tolerance) or tolerance < 0:
-        raise InputError(f"tolerance {tolerance} is not a number of 0 or more", "Give it in nats, e.g. 0.02")
-    table.weighted(general | target)
-    domains = target_domains or _like(table.domains, target)
+    table.weighted({**general, **target})
+
+
+def _target_domains(
+    table: RunTable, target: Mapping[str, float], named: tuple[str, ...] | None
+) -> tuple[str, ...]:
+    """The share columns that add up to the target share; empty where many sources have no such role."""
+    domains = named or _named_alike(table.domains, target)
     unknown = [d for d in domains if d not in table.domains]
     if unknown:
         raise InputError(
             f"{table.source}: no share column of target domain {', '.join(unknown)}",
             f"Choose among: {', '.join(table.domains)}",
         )
-    if several and not target_domains and len(domains) in (0, len(table.domains)):
-        domains = ()
-    elif not domains or len(domains) == len(table.domains):
-        raise InputError(
-            f"{table.source}: cannot tell target domains from general ones among {', '.join(table.domains)}",
-            "Name the share columns of the target with --target-domain",
-        )
-    if tokens is None:
-        tokens = int(table.rows["tokens"].max() or 0)  # type: ignore[arg-type]
-    if tokens <= 0:
-        raise InputError(
-            f"tokens {tokens} is not a token budget", "Give the budget asked about, e.g. 20000000000"
-        )
-    return Question(
-        _normalised(general), _normalised(target), tuple(domains), tolerance, int(tokens), params, level
+    if 0 < len(domains) < len(table.domains):
+        return tuple(domains)
+    if len(table.domains) > 2 and not named:
+        return ()
+    raise InputError(
+        f"{table.source}: cannot tell target domains from general ones among {', '.join(table.domains)}",
+        "Name the share columns of the target as target_domains",
     )
 
 
-def _like(domains: tuple[str, ...], evals: dict[str, float]) -> tuple[str, ...]:
-    wanted = {name.casefold() for name in evals}
-    return tuple(d for d in domains if d.casefold() in wanted)
+def _named_alike(domains: tuple[str, ...], evals: Mapping[str, float]) -> tuple[str, ...]:
+    folded = {name.casefold() for name in evals}
+    return tuple(d for d in domains if d.casefold() in folded)
 
 
-def _normalised(weights: dict[str, float]) -> dict[str, float]:
+def _normalised(weights: Mapping[str, float]) -> dict[str, float]:
     total = math.fsum(weights.values())
     return {name: weight / total for name, weight in weights.items()}

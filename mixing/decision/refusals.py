@@ -1,138 +1,213 @@
-"""When no mixture is recommended: the reason, and the mixtures to train first."""
+"""Every "not yet": when no answer is recommended, why, and the mixtures to train first."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from mixing.arrays import Floats
-from mixing.decision.mixture.bounds import Region, by_domain, make_region
-from mixing.decision.mixture.constraints import what_binds
+from mixing.decision.binding import Binding
+from mixing.decision.critical_ratio.loss_surface import MIN_RATIOS
+from mixing.decision.critical_ratio.ratio_runs import RatioRuns
+from mixing.decision.mixture.bounds import by_domain, make_region
 from mixing.decision.mixture.loss_models import FittedLosses, Slice
 from mixing.decision.mixture.next_mixtures import NEXT_RUNS, spread
-from mixing.decision.mixture.optimiser import Optimum, Problem, Search, least_excess
-from mixing.decision.question import Question
-from mixing.decision.result import Decision, Test, not_yet
+from mixing.decision.mixture.objective import Problem
+from mixing.decision.mixture.optimiser import Candidates, Optimum, least_violation
+from mixing.decision.mixture.problem import active_constraints
+from mixing.decision.question import REFUSE_BEYOND, Question
+from mixing.decision.record import Test
+from mixing.decision.result import Decision
+from mixing.laws import LAWS
+from mixing.laws.base import NotApplicable
 
-REFUSE_BEYOND, WARN_BEYOND = 4.0, 2.0
-"""How far past the trained budget an increment over the base is followed, and followed without a warning."""
 FAR_OUTSIDE = 0.3
 """Share of a mixture (total variation) outside the hull of the trained ones above which it is refused."""
-RUNS_PER_PART = 3
-"""Mixtures per free share, and one more such lot, below which a decision is warned of (olmix, arXiv 2602.12237)."""
+FIRST_RATIOS = (0.25, 0.5, 0.75, 0.9)
+"""Target shares that let a ratio law be fitted, where none or few were trained."""
 
 
-def too_little(data: Slice, question: Question, region: Region, warnings: list[str]) -> str | None:
-    """Why these runs cannot carry a decision at all; adds to the warnings where they can, but barely."""
-    if len(data.mixtures_kd) < 2:
+@dataclass(frozen=True)
+class Refusal:
+    """Why there is no answer yet, and the mixtures to train first; what is known all the same."""
+
+    reason: str
+    next_runs: list[dict[str, float]]
+    binding: Binding = "none"
+    law: str = "none"
+    tests: list[Test] = field(default_factory=list)
+
+    def decision(self, question: Question, n_runs: int, warnings: list[str]) -> Decision:
+        """The decision "not yet"."""
+        return Decision(
+            question=question,
+            status="not_yet",
+            shares={},
+            critical_ratio=None,
+            interval=None,
+            binding=self.binding,
+            law=self.law,
+            n_runs=n_runs,
+            predicted={},
+            baselines=[],
+            tests=self.tests,
+            next_runs=self.next_runs,
+            warnings=warnings,
+            reason=self.reason,
+        )
+
+
+# One ratio.
+
+
+def too_few_ratios(runs: RatioRuns) -> Refusal | None:
+    """Fewer target shares than the ratio law has parameters."""
+    count = len(runs.ratios)
+    if count >= MIN_RATIOS:
+        return None
+    return _train_ratios(
+        runs,
+        f"the ratio law has three parameters and {count} target share(s) strictly between 0 and 1 were trained; "
+        "train the mixtures of next_runs",
+        _first_ratios(runs),
+    )
+
+
+def budget_too_far(runs: RatioRuns) -> Refusal | None:
+    """A budget so far past the trained ones that no law is followed there."""
+    tokens = runs.question.tokens
+    reach = tokens / runs.largest_budget
+    if reach <= REFUSE_BEYOND:
+        return None
+    return _train_ratios(
+        runs,
+        f"{tokens:,} tokens are {reach:.1f} times the largest trained budget; train proxies for at least "
+        f"{int(np.ceil(tokens / REFUSE_BEYOND)):,} tokens",
+        runs.ratios,
+    )
+
+
+def no_ratio_law(runs: RatioRuns, error: NotApplicable) -> Refusal:
+    """No law can be fitted."""
+    return _train_ratios(runs, f"no law fits these runs: {error}", _first_ratios(runs))
+
+
+def too_few_at_a_size(runs: RatioRuns) -> Refusal:
+    """A model size, of those that are extended to another, cannot carry a law by itself."""
+    return _train_ratios(runs, "one of the sizes has too few mixtures for a law of its own", runs.ratios)
+
+
+def no_ratio(runs: RatioRuns, critical_ratio: float, low_cap: float) -> Refusal | None:
+    """No share within reach passes the tests, or leaves enough general text: `low_cap` is the least target share."""
+    low, high = runs.reachable
+    if low_cap > min(max(critical_ratio, low), high):
+        # The scarce general text sets a least target share, which must be allowed and within reach of the runs.
+        allowed = critical_ratio >= low_cap
+        remedy = (
+            f"the largest trained is {runs.ratios[-1]:g}; train higher shares"
+            if allowed
+            else f"the general loss allows {critical_ratio:.3g}; add general text, or allow more forgetting"
+        )
+        return _train_ratios(
+            runs,
+            f"the caps on general text need a target share of at least {low_cap:.3g}, and {remedy}",
+            [round(low_cap, 3)] if allowed and low_cap < 1 else [],
+        )
+    if critical_ratio < low:
+        return _train_ratios(
+            runs,
+            f"no trained target share keeps the general loss within {runs.question.tolerance:g} nats; "
+            "train lower shares, or allow more forgetting",
+            [round(runs.ratios[0] / 2, 3), round(runs.ratios[0] / 4, 3)],
+        )
+    return None
+
+
+def _train_ratios(runs: RatioRuns, reason: str, ratios: list[float]) -> Refusal:
+    return Refusal(reason, [runs.mix(ratio) for ratio in ratios])
+
+
+def _first_ratios(runs: RatioRuns) -> list[float]:
+    """Target shares that would let a ratio law be fitted, away from those already trained."""
+    new = [r for r in FIRST_RATIOS if all(abs(r - trained) > 0.05 for trained in runs.ratios)]
+    return new[: MIN_RATIOS + 1]
+
+
+# A mixture of many sources.
+
+
+def too_few_mixtures(data: Slice, question: Question, free: int) -> str | None:
+    """Why these runs cannot carry a decision at all; `free` shares are to be decided."""
+    mixtures = len(data.mixtures_kd)
+    if mixtures < 2:
         return "all runs have one mixture, so nothing is known about another"
-    fixed = [d for d, s in zip(data.domains, np.ptp(data.points.shares_nd, axis=0), strict=True) if s < 1e-6]
-    if fixed:
-        warnings.append(f"the share of {', '.join(fixed)} never varied: it stays as trained")
-    free, mixtures = int((region.high_q - region.low_q > 1e-9).sum()), len(data.mixtures_kd)
     if mixtures <= free:
         return (
             f"{mixtures} different mixtures cannot tell {free} free shares apart and show how far a law misses; "
             f"train at least {free + 1}"
         )
-    if mixtures < RUNS_PER_PART * (free + 1):
-        warnings.append(
-            f"{mixtures} different mixtures for {free} free shares are few (rule of thumb: "
-            f"{RUNS_PER_PART * (free + 1)}): intervals know of the runs' scatter and of rival laws, but not of what "
-            "no run has tried"
-        )
-    if data.reached <= 1:  # a table without a tokens column
-        return None
-    reach = max(question.tokens / data.reached, data.reached / question.tokens)
-    if reach > REFUSE_BEYOND and data.base and question.general:
+    if data.reach(question) > REFUSE_BEYOND and data.base and question.general:
         return (
             f"the runs are at {int(data.reached):,} tokens and {question.tokens:,} are asked about: an increment over "
             "the base model is not followed that far; train proxies nearer to it"
         )
-    if reach > WARN_BEYOND and data.follows:
-        warnings.append(f"the budget asked about is {reach:.1f} times the trained one: extrapolated")
-    elif reach > WARN_BEYOND:
-        warnings.append(
-            f"the laws know {int(data.reached):,} tokens; that the best mixture is the same at {question.tokens:,} is "
-            "assumed (caps are those of the asked budget)"
-        )
     return None
 
 
-def train_a_spread(
-    question: Question, data: Slice, warnings: list[str], reason: str, rng: np.random.Generator
-) -> Decision:
+def no_law_tells_mixtures_apart(fitted: FittedLosses, targets: list[str]) -> str | None:
+    """Why laws that don't rank mixtures decide nothing; `targets` are the losses to lower."""
+    if any(LAWS[fitted.laws[name]].ranks_mixtures for name in targets):
+        return None
+    return "no law beats the constant on held-out mixtures: these runs do not tell mixtures apart"
+
+
+def train_a_spread(data: Slice, reason: str, rng: np.random.Generator) -> Refusal:
     """Mixtures spread over the whole simplex, away from the trained ones, are to be trained first."""
     wide = make_region(data.domains, np.eye(len(data.domains)))
     centre = np.full((1, len(data.domains)), 1 / len(data.domains))
     options = wide.shares(np.concatenate([centre, wide.sample(centre, 400, rng)]))
-    wanted = max(NEXT_RUNS, 2 * len(data.domains) - len(data.mixtures_kd))
-    chosen = spread(options, data.mixtures_kd, min(wanted, 12))
-    return not_yet(
-        question,
-        reason,
-        n_runs=data.n_runs,
-        next_runs=[by_domain(data.domains, options[m].round(3)) for m in chosen],
-        warnings=warnings,
-    )
+    count = max(NEXT_RUNS, 2 * len(data.domains) - len(data.mixtures_kd))
+    chosen = spread(options, data.mixtures_kd, min(count, 12))
+    return Refusal(reason, [by_domain(data.domains, options[m].round(3)) for m in chosen])
 
 
-def far_outside(
-    question: Question,
-    data: Slice,
-    fitted: FittedLosses,
-    answer: Optimum,
-    outside: float,
-    warnings: list[str],
-) -> Decision:
+def far_outside(data: Slice, fitted: FittedLosses, answer: Optimum, outside: float) -> Refusal | None:
     """The best mixture is `outside` (total variation) of all mixtures of trained ones: it is to be trained first."""
-    silent = not_yet(
-        question,
+    if outside <= FAR_OUTSIDE:
+        return None
+    return Refusal(
         f"{outside:.0%} of the best mixture lies outside all mixtures of trained ones; train it first",
-        n_runs=data.n_runs,
-        next_runs=[by_domain(data.domains, answer.shares_d)],
-        warnings=warnings,
+        [by_domain(data.domains, answer.shares_d)],
+        law=fitted.law,
     )
-    return replace(silent, law=fitted.law)
 
 
 def no_mixture_allowed(
     question: Question,
     data: Slice,
     problem: Problem,
-    found: Search,
+    candidates: Candidates,
     fitted: FittedLosses,
     reference: dict[str, Floats],
-    warnings: list[str],
-) -> Decision:
+) -> Refusal:
     """No mixture keeps its tolerances: by how much at best, where, and what to allow."""
-    least = least_excess(problem, found)
+    least = least_violation(problem, candidates)
     over = []
-    for guarded in problem.protected:
-        key = "general" if guarded.name == "general" else f"protect:{guarded.name}"
-        loss = float(guarded.model.losses(least.shares_d[None])[0, 0])
-        if loss > guarded.limit_b[0] + 1e-6:
-            over.append(f"{guarded.name} {loss - float(reference[key][0]):+.4g}")
-    held = (
-        "; ".join(said for said in what_binds(problem, found, least)[1] if "tolerance" not in said)
-        or "no other limit"
-    )
-    reason = (
+    for constraint in problem.loss_constraints:
+        key = "general" if constraint.name == "general" else f"protect:{constraint.name}"
+        loss = float(constraint.model.losses(least.shares_d[None])[0, 0])
+        if loss > constraint.limit_b[0] + 1e-6:
+            over.append(f"{constraint.name} {loss - float(reference[key][0]):+.4g}")
+    words = active_constraints(problem, candidates, least)[1]
+    there = "; ".join(line for line in words if "tolerance" not in line) or "no other limit"
+    increment = float(least.violation) + question.tolerance
+    note = f"the least increment is {increment:+.4g} nats"
+    return Refusal(
         f"no mixture keeps every protected loss within its tolerance; the least increments within reach are "
-        f"{', '.join(over)} nats (there: {held}). Allow that much, relax the limits, or train mixtures nearer to it"
+        f"{', '.join(over)} nats (there: {there}). Allow that much, relax the limits, or train mixtures nearer to it",
+        [by_domain(data.domains, least.shares_d.round(3))],
+        binding="tolerance",
+        law=fitted.law,
+        tests=[Test("tolerance", None, None, note)] if question.general else [],
     )
-    increment = float(least.excess) + question.tolerance
-    tests = (
-        [Test("tolerance", None, None, f"the least increment is {increment:+.4g} nats")]
-        if question.general
-        else []
-    )
-    silent = not_yet(
-        question,
-        reason,
-        n_runs=data.n_runs,
-        next_runs=[by_domain(data.domains, least.shares_d.round(3))],
-        warnings=warnings,
-    )
-    return replace(silent, binding="tolerance", law=fitted.law, tests=tests)

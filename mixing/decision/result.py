@@ -1,115 +1,121 @@
-"""What is decided, and how sure we are: the answer that the CLI prints and the mix spec carries."""
+"""A decision: what it says (`mixing.decision.record`), and how it shows itself in a notebook."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
-from mixing.decision.binding import Binding
-from mixing.decision.critical_ratio.cmr_law import CmrLaw
-from mixing.decision.question import Question
+import polars as pl
 
-Interval = tuple[float, float]
+from mixing.decision import notebook, wording
+from mixing.decision.question import Question, TurningPoint, check_levels
+from mixing.decision.record import DecisionRecord
+from mixing.errors import MixlawError
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-@dataclass(frozen=True)
-class Prediction:
-    """A loss in nats per token with its interval, and its increment over the base model."""
-
-    loss: float
-    interval: Interval
-    increment: float
+    from mixing.spec.model import MixSpec
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """A mix that people would guess, scored by the same law. `predicted` is keyed `general` and `target`."""
+class Evidence(Protocol):
+    """Fitted losses that can answer another question about the same runs."""
 
-    name: str
-    shares: dict[str, float]
-    predicted: dict[str, Prediction]
+    def answer(self, question: Question) -> Decision:
+        """The decision on a question of another tolerance, level or confidence."""
+        ...
 
-
-@dataclass(frozen=True)
-class Test:
-    """One of the two feasibility tests: the largest target share that passes it at the asked budget."""
-
-    name: Literal["tolerance", "turning_point"]
-    critical_ratio: float | None
-    interval: Interval | None
-    note: str = ""
+    def observed(self) -> pl.DataFrame:
+        """The runs' increments over the base: run, share, tokens, general, target; empty with more than two sources."""
+        ...
 
 
-@dataclass(frozen=True)
-class CurvePoint:
-    """A point of a fitted curve with its band; `x` is tokens or target share, as the curve says."""
+@dataclass(frozen=True, repr=False)
+class Decision(DecisionRecord):
+    """The chosen mixture, or an honest "not yet". See `DecisionRecord` for what each field means.
 
-    x: float
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class FrontPoint:
-    """The best mixture for a bound on the general loss: both increments in nats, with the band of the law."""
-
-    shares: dict[str, float]
-    general: Prediction
-    target: Prediction
-
-
-@dataclass(frozen=True)
-class Decision:
-    """The chosen mixture, or an honest "not yet" (`critical_ratio` None, `status` says why, `next_runs` what to add).
-
-    `predicted` is keyed `general` and `target`. Curves are for figures: `ratio_curves[name]` is the increment
-    of that loss (nats) against target share at the asked budget; `cmr_curve` the critical ratio against tokens.
-    `critical_times` maps a trained target share to the tokens at which its objective turns down (None: never);
-    `cmr_law` is the law through those times, where there are three or more.
-
-    With more than two sources: `share_intervals` by domain, `limits` that the mixture lies at, in words; `front` the
-    best target loss for every general loss; `regret` what a better known optimum could still gain, in nats.
+    A decision fresh from `decide` remembers what its runs say, so that `ask` answers another tolerance at once; one
+    read from a file doesn't.
     """
 
-    question: Question
-    status: Literal["decided", "not_yet"]
-    shares: dict[str, float]
-    critical_ratio: float | None
-    interval: Interval | None
-    binding: Binding
-    law: str
-    n_runs: int
-    predicted: dict[str, Prediction]
-    baselines: list[Baseline]
-    tests: list[Test] = field(default_factory=list)
-    ratio_curves: dict[str, list[CurvePoint]] = field(default_factory=dict)
-    cmr_curve: list[CurvePoint] = field(default_factory=list)
-    critical_times: dict[float, float | None] = field(default_factory=dict)
-    cmr_law: CmrLaw | None = None
-    next_runs: list[dict[str, float]] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    share_intervals: dict[str, Interval] = field(default_factory=dict)
-    limits: list[str] = field(default_factory=list)
-    front: list[FrontPoint] = field(default_factory=list)
-    regret: float | None = None
+    def __repr__(self) -> str:
+        return wording.summary(self)
 
+    def _repr_html_(self) -> str:
+        return notebook.decision_html(self)
 
-def not_yet(
-    question: Question, reason: str, *, n_runs: int, next_runs: list[dict[str, float]], warnings: list[str]
-) -> Decision:
-    """No answer: the reason is the last of the warnings, and `next_runs` are the mixtures to train first."""
-    return Decision(
-        question=question,
-        status="not_yet",
-        shares={},
-        critical_ratio=None,
-        interval=None,
-        binding="none",
-        law="none",
-        n_runs=n_runs,
-        predicted={},
-        baselines=[],
-        next_runs=next_runs,
-        warnings=[*warnings, f"not yet: {reason}"],
-    )
+    def ask(
+        self,
+        *,
+        tolerance: float | None = None,
+        level: float | None = None,
+        confidence: float | None = None,
+        turning_point: TurningPoint | None = None,
+    ) -> Decision:
+        """Another question to the same fits: what is not given stays as it was asked.
+
+        With two sources it takes about a tenth of a second, and leaves out `cmr_curve`, the critical ratio over budgets
+        (for that, call `decide` again); with more, the optimum is searched again. Numbers are those of `decide`.
+
+        Raises InputError for values without a meaning, MixlawError where the decision remembers no fits.
+        """
+        evidence = self._evidence()
+        if evidence is None:
+            raise MixlawError(
+                "this decision has no fits to ask: it was read from a file, or nothing could be fitted",
+                "Call decide on its runs with the new question",
+            )
+        changes = {
+            "tolerance": tolerance,
+            "level": level,
+            "confidence": confidence,
+            "turning_point": turning_point,
+        }
+        question = replace(self.question, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+        check_levels(question)
+        return evidence.answer(question)
+
+    def plot(self) -> Figure:
+        """The decision as a figure: increments over the target share, or the best mixture of many sources.
+
+        Raises MixlawError where there is nothing to draw.
+        """
+        import matplotlib
+
+        from mixing.plots.mixture import mixture
+        from mixing.plots.ratio import OBSERVED, increment_over_share
+        from mixing.plots.style import STYLE
+
+        evidence = self._evidence()
+        observed = (
+            pl.DataFrame(schema=dict.fromkeys(OBSERVED, pl.Float64))
+            if evidence is None
+            else evidence.observed()
+        )
+        if not (self.share_intervals or self.ratio_curves or observed.height):
+            raise MixlawError(
+                f"nothing to draw: not yet: {self.reason}", "Train the mixtures of next_runs first"
+            )
+        with matplotlib.rc_context(STYLE):
+            if self.share_intervals:
+                return mixture(self)
+            return increment_over_share(self, observed.with_columns(kind=pl.lit("swarm")))
+
+    def to_spec(self, name: str, *, total_tokens: float | None = None, seed: int = 0) -> MixSpec:
+        """The mix spec `name` of this decision, for a run of `total_tokens` (default: the budget that was asked about).
+
+        It has shares but no token files: those come from a study. Raises MixlawError for a "not yet".
+        """
+        from mixing.spec.build import build_spec
+
+        tokens = None if total_tokens is None else round(total_tokens)
+        return build_spec(self, None, name=name, total_tokens=tokens, seed=seed)
+
+    def remembering(self, evidence: Evidence) -> Decision:
+        """The same decision, which can be asked again. Not a field: it is neither compared, nor printed, nor saved."""
+        copy = replace(self)
+        object.__setattr__(copy, "_remembered", evidence)
+        return copy
+
+    def _evidence(self) -> Evidence | None:
+        return getattr(self, "_remembered", None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -118,7 +119,7 @@ def held_out_errors(name: str, scored: list[LawFit], chosen: str) -> Figure:
     return figure
 
 
-def _by_tokens(figure: Figure, axes: Axes, tokens_n: np.ndarray) -> dict[str, object]:
+def _by_tokens(figure: Figure, axes: Axes, tokens_n: np.ndarray) -> dict[str, Any]:
     """Colours by checkpoint with a bar, where there are several."""
     if np.ptp(tokens_n) == 0:
         return {"color": COLOURS["general"]}
@@ -137,7 +138,7 @@ def _error(fit: LawFit) -> tuple[float, float]:
 
 def _finding(name: str, held_out: HeldOut, own: Score | None) -> str:
     missed_n = held_out.observed_n - held_out.predicted_n
-    said = f"{name}: {held_out.law} missed left-out rows by {np.abs(missed_n).mean():.2g} nats"
+    message = f"{name}: {held_out.law} missed left-out rows by {np.abs(missed_n).mean():.2g} nats"
     if own is not None and own.spearman is not None:
-        said += f", rank correlation {own.spearman:.3f}"
-    return said
+        message += f", rank correlation {own.spearman:.3f}"
+    return message

@@ -10,14 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mixing.amounts import abbreviate_amount
-from mixing.decision.result import Decision, Prediction
+from mixing.decision.record import DecisionRecord, Prediction
 from mixing.plots.style import COLOURS, CRITICAL, GREY, STYLE, headline, legend, save, side_by_side
 
 SHOWN = 24
 """Domains drawn; the smallest beyond are left out, and said to be."""
 
 
-def draw_sources(decision: Decision, folder: Path) -> list[Path]:
+def draw_sources(decision: DecisionRecord, folder: Path) -> list[Path]:
     """Write the figures that the decision has data for, as PNG, and return their paths.
 
     A "not yet" decision has none. Raises MixlawError where the folder cannot be written.
@@ -31,7 +31,7 @@ def draw_sources(decision: Decision, folder: Path) -> list[Path]:
         return save(figures, folder)
 
 
-def mixture(decision: Decision) -> Figure:
+def mixture(decision: DecisionRecord) -> Figure:
     """Every domain's share with its interval, beside the natural (or mean trained) share."""
     figure, (axes,) = side_by_side(1)
     ordered = sorted(decision.shares, key=lambda d: decision.shares[d])[-SHOWN:]
@@ -73,16 +73,15 @@ def mixture(decision: Decision) -> Figure:
     top = list(reversed(ordered))[:3]
     finding = ", ".join(f"{d} {decision.shares[d]:.2f}" for d in top)
     rest = len(decision.shares) - len(ordered)
-    doubt = f"law {decision.law}, {decision.n_runs} runs; " + (
-        "; ".join(decision.limits[:3]) or "at no limit"
-    )
+    limits = "; ".join(decision.limits[:3]) or "nothing"
+    doubt = f"law {decision.law}, {decision.n_runs} runs; limited by: {limits}"
     headline(
         figure, f"Best mixture: {finding}", doubt + (f"; {rest} smaller domains not drawn" if rest else "")
     )
     return figure
 
 
-def pareto_front(decision: Decision) -> Figure:
+def pareto_front(decision: DecisionRecord) -> Figure:
     """The best target increment for every general one, with the law's band, the answer, and the usual mixtures."""
     figure, (axes,) = side_by_side(1)
     general = [p.general.increment for p in decision.front]
@@ -127,7 +126,7 @@ def pareto_front(decision: Decision) -> Figure:
     return figure
 
 
-def _baselines(axes: Axes, decision: Decision) -> None:
+def _baselines(axes: Axes, decision: DecisionRecord) -> None:
     """A cross and a name for each usual mixture; names of crosses that lie together are stacked."""
     points = [
         (b.predicted["general"].increment, b.predicted["target"].increment, b.name)
@@ -154,9 +153,9 @@ def _baselines(axes: Axes, decision: Decision) -> None:
         )
 
 
-def _low(found: Prediction) -> float:
-    return found.increment - (found.loss - found.interval[0])
+def _low(prediction: Prediction) -> float:
+    return prediction.increment - (prediction.loss - prediction.interval[0])
 
 
-def _high(found: Prediction) -> float:
-    return found.increment + (found.interval[1] - found.loss)
+def _high(prediction: Prediction) -> float:
+    return prediction.increment + (prediction.interval[1] - prediction.loss)

@@ -24,7 +24,8 @@ from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 
 from mixing.amounts import abbreviate_amount
-from mixing.decision.result import Decision
+from mixing.decision.record import DecisionRecord
+from mixing.decision.wording import limited_by
 from mixing.plots.style import (
     COLOURS,
     CRITICAL,
@@ -50,41 +51,41 @@ from mixing.plots.style import (
 )
 
 OBSERVED = ("run", "kind", "share", "tokens", "general", "target")
-PREDICTED = ("run", "kind", "eval", "observed", "predicted", "low", "high")
-
-BINDING = {
-    "tolerance": "the general loss reaches its tolerance",
-    "turning_point": "above it the general loss has not turned down yet",
-    "bound": "the range that was searched binds",
-    "repetition": "the cap on epochs binds",
-    "none": "nothing binds",
+PREDICTED: dict[str, type[pl.DataType]] = {
+    "run": pl.String,
+    "kind": pl.String,
+    "eval": pl.String,
+    "observed": pl.Float64,
+    "predicted": pl.Float64,
+    "low": pl.Float64,
+    "high": pl.Float64,
 }
 
 
 def draw_all(
-    decision: Decision, observed: pl.DataFrame, predicted_vs_observed: pl.DataFrame, folder: Path
+    decision: DecisionRecord, observed: pl.DataFrame, predicted_vs_observed: pl.DataFrame, folder: Path
 ) -> list[Path]:
     """Write the figures that there are data for, as PNG, and return their paths.
 
     `observed` has the columns `OBSERVED`, `predicted_vs_observed` those of `PREDICTED`; either may be empty.
     A "not_yet" decision is drawn without its marks. Raises MixlawError where the folder cannot be written.
     """
-    seen = observed.filter(pl.col("tokens") > 0).sort("share", "run", "tokens")
+    checkpoints = observed.filter(pl.col("tokens") > 0).sort("share", "run", "tokens")
     scored = predicted_vs_observed.filter(pl.col("predicted").is_finite(), pl.col("observed").is_finite())
     figures: dict[str, Figure] = {}
     with matplotlib.rc_context(STYLE):
-        if decision.ratio_curves or not seen.is_empty():
-            figures["increment_over_share.png"] = increment_over_share(decision, seen)
-        if not seen.is_empty():
-            figures["general_over_tokens.png"] = general_over_tokens(decision, seen)
+        if decision.ratio_curves or not checkpoints.is_empty():
+            figures["increment_over_share.png"] = increment_over_share(decision, checkpoints)
+        if not checkpoints.is_empty():
+            figures["general_over_tokens.png"] = general_over_tokens(decision, checkpoints)
         if decision.cmr_curve:
-            figures["critical_ratio_over_tokens.png"] = critical_ratio_over_tokens(decision, seen)
+            figures["critical_ratio_over_tokens.png"] = critical_ratio_over_tokens(decision, checkpoints)
         if not scored.is_empty():
             figures["predicted_over_observed.png"] = predicted_over_observed(decision, scored)
         return save(figures, folder)
 
 
-def increment_over_share(decision: Decision, observed: pl.DataFrame) -> Figure:
+def increment_over_share(decision: DecisionRecord, observed: pl.DataFrame) -> Figure:
     """Both increments against target share at the asked budget: law, band, runs, critical ratio."""
     question = decision.question
     figure, (left, right) = side_by_side(2)
@@ -115,7 +116,7 @@ def increment_over_share(decision: Decision, observed: pl.DataFrame) -> Figure:
     return figure
 
 
-def general_over_tokens(decision: Decision, observed: pl.DataFrame) -> Figure:
+def general_over_tokens(decision: DecisionRecord, observed: pl.DataFrame) -> Figure:
     """General increment over tokens, a line per run coloured by share, with tolerance and critical times."""
     figure, (axes,) = side_by_side(1)
     colours = share_colours(observed["share"].unique().sort().to_list())
@@ -154,7 +155,7 @@ def general_over_tokens(decision: Decision, observed: pl.DataFrame) -> Figure:
     return figure
 
 
-def critical_ratio_over_tokens(decision: Decision, observed: pl.DataFrame) -> Figure:
+def critical_ratio_over_tokens(decision: DecisionRecord, observed: pl.DataFrame) -> Figure:
     """The critical ratio against the token budget: band, trained range, and a dashed extrapolation."""
     figure, (axes,) = side_by_side(1)
     curve = decision.cmr_curve
@@ -193,7 +194,7 @@ def critical_ratio_over_tokens(decision: Decision, observed: pl.DataFrame) -> Fi
     return figure
 
 
-def predicted_over_observed(decision: Decision, points: pl.DataFrame) -> Figure:
+def predicted_over_observed(decision: DecisionRecord, points: pl.DataFrame) -> Figure:
     """Predicted against observed increments: left-out mixtures and confirmation runs."""
     evals = [name for name in ("general", "target") if name in set(points["eval"])]
     figure, panels = side_by_side(len(evals))
@@ -230,7 +231,7 @@ def _near_budget(observed: pl.DataFrame, tokens: int) -> tuple[pl.DataFrame, flo
     return nearest, float(nearest["tokens"].median())  # type: ignore[arg-type]
 
 
-def _mark_ratio(axes: Axes, decision: Decision) -> None:
+def _mark_ratio(axes: Axes, decision: DecisionRecord) -> None:
     if decision.critical_ratio is None:
         return
     if decision.interval is not None:
@@ -245,14 +246,14 @@ def _mark_ratio(axes: Axes, decision: Decision) -> None:
     axes.axvline(decision.critical_ratio, color=CRITICAL, lw=1.5, label="critical ratio", zorder=1)
 
 
-def _tolerance(axes: Axes, decision: Decision) -> None:
+def _tolerance(axes: Axes, decision: DecisionRecord) -> None:
     tolerance = decision.question.tolerance
     axes.axhline(
         tolerance, color=GREY, lw=1.4, ls=(0, (5, 3)), zorder=2, label=f"tolerance {tolerance:g} nats"
     )
 
 
-def _mark_critical_times(axes: Axes, decision: Decision, observed: pl.DataFrame) -> None:
+def _mark_critical_times(axes: Axes, decision: DecisionRecord, observed: pl.DataFrame) -> None:
     """A diamond on each line where its objective turns down, if that is within the run."""
     drawn = False
     for share, time in decision.critical_times.items():
@@ -267,7 +268,7 @@ def _mark_critical_times(axes: Axes, decision: Decision, observed: pl.DataFrame)
         drawn = True
 
 
-def _finding(decision: Decision) -> str:
+def _finding(decision: DecisionRecord) -> str:
     budget = abbreviate_amount(decision.question.tokens)
     if decision.critical_ratio is None:
         return f"No critical ratio yet at {budget} tokens"
@@ -275,14 +276,15 @@ def _finding(decision: Decision) -> str:
     return f"Critical ratio {decision.critical_ratio:.2f}{interval} at {budget} tokens"
 
 
-def _doubt(decision: Decision) -> str:
+def _doubt(decision: DecisionRecord) -> str:
     runs = f"{decision.n_runs} run{'' if decision.n_runs == 1 else 's'}"
     if decision.critical_ratio is None:
-        return f"{runs}; {decision.warnings[0] if decision.warnings else 'more runs are needed'}"
-    return f"law {decision.law}, {runs}, {decision.question.level:.0%} interval; {BINDING[decision.binding]}"
+        reason = decision.reason or next(iter(decision.warnings), "more runs are needed")
+        return f"{runs}; {reason}"
+    return f"law {decision.law}, {runs}, {decision.question.level:.0%} interval; limited by: {limited_by(decision)}"
 
 
-def _tolerated(decision: Decision, observed: pl.DataFrame) -> str:
+def _tolerated(decision: DecisionRecord, observed: pl.DataFrame) -> str:
     tolerance = decision.question.tolerance
     last = observed.group_by("run").agg(pl.all().sort_by("tokens").last()).sort("share")
     kept = f"within {tolerance:g} nats of the base" if tolerance else "at or below the base"
@@ -298,7 +300,7 @@ def _tolerated(decision: Decision, observed: pl.DataFrame) -> str:
     return f"Of the trained shares, those up to {max(safe):.3g} keep the general loss {kept} {budget}"
 
 
-def _course(decision: Decision) -> str:
+def _course(decision: DecisionRecord) -> str:
     curve = decision.cmr_curve
     first, last = curve[0], curve[-1]
     tokens = min(max(decision.question.tokens, first.x), last.x)

@@ -21,7 +21,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from mixing.amounts import abbreviate_amount
 from mixing.atomic import replace_files
-from mixing.decision.result import CurvePoint, Interval
+from mixing.decision.record import CurvePoint, Interval
 from mixing.errors import MixlawError
 
 Colour = tuple[float, float, float, float]

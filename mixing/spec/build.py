@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from mixing.decision.result import Decision
+from mixing.decision.record import DecisionRecord
 from mixing.errors import InputError, MixlawError
 from mixing.spec.components import (
     Domain,
@@ -46,7 +46,7 @@ class DomainFacts:
 
 
 def build_spec(
-    decision: Decision,
+    decision: DecisionRecord,
     domains: Mapping[str, DomainFacts] | None,
     *,
     name: str,
@@ -105,7 +105,9 @@ def build_spec(
         raise InputError(f"mix spec {name!r}: {first_problem(error)}", "Correct the study's value") from error
 
 
-def _domain(key: str, facts: DomainFacts | None, share: float, budget: int, decision: Decision) -> Domain:
+def _domain(
+    key: str, facts: DomainFacts | None, share: float, budget: int, decision: DecisionRecord
+) -> Domain:
     if facts is None:
         return Domain(
             role="target" if key in decision.question.target_domains else "general",
@@ -131,7 +133,7 @@ def _domain(key: str, facts: DomainFacts | None, share: float, budget: int, deci
     )
 
 
-def _spec_decision(decision: Decision, warnings: list[str]) -> SpecDecision:
+def _spec_decision(decision: DecisionRecord, warnings: list[str]) -> SpecDecision:
     return SpecDecision(
         law=decision.law,
         tokens=decision.question.tokens,
@@ -142,7 +144,7 @@ def _spec_decision(decision: Decision, warnings: list[str]) -> SpecDecision:
         tolerance=decision.question.tolerance,
         general=dict(decision.question.general),
         target=dict(decision.question.target),
-        predicted={key: PredictedLoss(**asdict(value)) for key, value in decision.predicted.items()},
+        predicted={key: PredictedLoss(**asdict(value)) for key, value in decision.by_role.items()},
         baselines=tuple(SpecBaseline(**asdict(baseline)) for baseline in decision.baselines),
         n_runs=decision.n_runs,
         warnings=(*decision.warnings, *warnings),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,19 @@ class CmrLaw:
         if reach > WARN_BEYOND:
             return f"the CMR law is extrapolated to {reach:.1f} times the largest critical time"
         return None
+
+    def to_dict(self, tokens: float) -> dict[str, Any]:
+        """Plain numbers, and what it says at a budget."""
+        return {
+            "a4": self.a4,
+            "s4": self.s4,
+            "b3": self.b3,
+            "unit_tokens": self.unit,
+            "pairs": [{"tokens": time, "target_share": ratio} for time, ratio in self.pairs],
+            "error": self.error,
+            "critical_ratio": self.ratio(tokens),
+            "warning": self.warning(tokens),
+        }
 
 
 def fit_cmr_law(times: dict[float, float | None]) -> CmrLaw | None:

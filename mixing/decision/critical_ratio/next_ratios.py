@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from mixing.decision.critical_ratio.decider import decide
+from mixing.decision.critical_ratio.decider import decide_ratio
 from mixing.decision.critical_ratio.evidence import evidence_of
+from mixing.decision.critical_ratio.model_sizes import sizes_to_extend
 from mixing.decision.mixture.next_mixtures import most_telling
 from mixing.decision.question import Question
 from mixing.decision.result import Decision
@@ -29,27 +30,32 @@ def next_ratios(table: RunTable, question: Question, k: int, *, seed: int = 0) -
     """k target shares to train next, the most telling first; fewer where no more lie apart.
 
     Where no ratio can be decided yet, the shares that would let a law be fitted, then the middles of the widest gaps.
-    Raises InputError for k < 1, and as `decide` does.
+    Raises InputError for k < 1, for a size that was not trained, and as `decide_ratio` does.
     """
     if k < 1:
         raise InputError(f"{k} runs to plan next", "Ask for at least one")
-    found = evidence_of(table, question, seed)
+    if sizes_to_extend(table, question) is not None:
+        raise InputError(
+            f"{table.source}: no runs of {question.params} parameters",
+            "Plan the next runs at a size of the table",
+        )
+    believed = evidence_of(table, question, seed)
     trained = trained_ratios(table, question)
-    if found is None or not trained[0] / 2 <= found.one <= (1 + trained[-1]) / 2:
-        return _spread(decide(table, question, seed=seed), trained, k)
-    ratio_b = np.clip(found.both_b, trained[0] / 2, (1 + trained[-1]) / 2)
+    if believed is None or not trained[0] / 2 <= believed.one <= (1 + trained[-1]) / 2:
+        return _spread(decide_ratio(table, question, seed=seed, curves=False), trained, k)
+    ratio_b = np.clip(believed.both_b, trained[0] / 2, (1 + trained[-1]) / 2)
     edges = [(1 - question.level) / 2, (1 + question.level) / 2]
     low, high = np.quantile(ratio_b, edges)
     width = max(float(high - low), 1e-3)
     candidates_m = np.arange(LOWEST, HIGHEST + 1e-9, APART)
-    near_b = np.abs(ratio_b - found.one) <= NEAR * width
-    _, losses_bm = found.now["general"].at(candidates_m)
+    near_b = np.abs(ratio_b - believed.one) <= NEAR * width
+    _, losses_bm = believed.now["general"].at(candidates_m)
     if near_b.sum() < 20 or float(np.ptp(ratio_b[near_b])) <= 0:
-        return _spread(decide(table, question, seed=seed), trained, k)
+        return _spread(decide_ratio(table, question, seed=seed, curves=False), trained, k)
     chosen, _ = most_telling(
         ratio_b[near_b][:, None],
         losses_bm[near_b][None],
-        np.array([found.now["general"].scatter()]),
+        np.array([believed.now["general"].scatter()]),
         k,
     )
     return [round(float(candidates_m[m]), 4) for m in chosen]
@@ -67,12 +73,12 @@ def trained_ratios(table: RunTable, question: Question) -> list[float]:
 def _spread(decision: Decision, trained: list[float], k: int) -> list[float]:
     """The runs that a decision asks for itself, then the middles of the widest gaps."""
     asked = [sum(mix[domain] for domain in decision.question.target_domains) for mix in decision.next_runs]
-    found = [round(float(np.clip(r, LOWEST, HIGHEST)), 4) for r in asked][:k]
-    while len(found) < k:
-        taken = sorted({0.0, *trained, *found, 1.0})
+    chosen = [round(float(np.clip(r, LOWEST, HIGHEST)), 4) for r in asked][:k]
+    while len(chosen) < k:
+        taken = sorted({0.0, *trained, *chosen, 1.0})
         widths = np.diff(taken)
         at = int(widths.argmax())
         if widths[at] < 2 * APART:
             break
-        found.append(round(float(taken[at] + widths[at] / 2), 4))
-    return found
+        chosen.append(round(float(taken[at] + widths[at] / 2), 4))
+    return chosen

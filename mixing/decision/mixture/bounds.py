@@ -85,84 +85,95 @@ def make_region(
     low: Mapping[str, float] | None = None,
     high: Mapping[str, float] | None = None,
     caps: Mapping[str, float] | None = None,
-    frozen: Sequence[Sequence[str]] = (),
+    freeze: Sequence[Sequence[str]] = (),
     within: Mapping[str, float] | None = None,
 ) -> Region:
     """The region that user bounds, repetition `caps` and the trained shares leave.
 
-    No part may leave the range of its trained shares: a law says nothing there. `frozen` groups keep the proportions
+    No part may leave the range of its trained shares: a law says nothing there. `freeze` groups keep the proportions
     of `within` (default: the mean trained ones). Raises InputError naming the constraints that cannot be met.
     """
     low, high, caps = dict(low or {}), dict(high or {}), dict(caps or {})
-    for what, bounds in (("--min", low), ("--max", high), ("supply", caps)):
-        unknown = [name for name in bounds if name not in domains]
-        if unknown:
-            raise InputError(
-                f"{what} {unknown[0]}: no such domain", f"The table's domains: {', '.join(domains)}"
-            )
-    for what, bounds in (("--min", low), ("--max", high)):
-        for name, value in bounds.items():
-            if not math.isfinite(value) or not 0 <= value <= 1:
-                raise InputError(f"{what} {name}={value}: not a share", "Shares are numbers from 0 to 1")
-    groups = _groups(domains, frozen)
-    share_d = trained_nd.mean(0)
-    if within:
-        share_d = np.array([within.get(d, 0.0) for d in domains])
-    parts, lows, highs, low_why, high_why, names = [], [], [], [], [], []
-    for group in groups:
+    _check_bounds(domains, low, high, caps)
+    share_d = np.array([within.get(d, 0.0) for d in domains]) if within else trained_nd.mean(0)
+    parts, ranges, names = [], [], []
+    for group in _groups(domains, freeze):
         at = [domains.index(d) for d in group]
         ratio = _ratio(group, share_d[at])
         row = np.zeros(len(domains))
         row[at] = ratio
-        total = trained_nd[:, at].sum(1)
-        name = "+".join(group)
-        floors: list[tuple[float, Why]] = [(0.0, ""), (_outward(total.min(), False), "trained")]
-        tops: list[tuple[float, Why]] = [(1.0, ""), (_outward(total.max(), True), "trained")]
-        for domain, part in zip(group, ratio, strict=True):
-            if domain in low and low[domain] > 0:
-                if part <= 0:
-                    raise InputError(
-                        f"--min {domain}={low[domain]:g}: its frozen part holds none of it", "Freeze others"
-                    )
-                floors.append((low[domain] / part, "bound"))
-            if domain in high and part > 0:
-                tops.append((high[domain] / part, "bound"))
-            if domain in caps and part > 0:
-                tops.append((caps[domain] / part, "repetition"))
-        floor, top = max(floors, key=lambda f: f[0]), min(tops, key=lambda t: t[0])
-        if floor[0] > top[0] + _SLACK:
-            raise InputError(
-                f"{name}: its share must be at least {floor[0]:.4g} ({_words(floor[1])}) and at most {top[0]:.4g} "
-                f"({_words(top[1])})",
-                _remedy({floor[1], top[1]}),
-            )
-        names.append(name)
+        names.append("+".join(group))
         parts.append(row)
-        lows.append(min(floor[0], top[0]))
-        highs.append(top[0])
-        low_why.append(floor[1])
-        high_why.append(top[1])
-    low_q, high_q = np.array(lows), np.array(highs)
+        trained = trained_nd[:, at].sum(1)
+        ranges.append(_range(group, ratio, trained, low, high, caps))
+    low_q = np.array([min(floor[0], top[0]) for floor, top in ranges])
+    high_q = np.array([top[0] for _, top in ranges])
+    low_why, high_why = [floor[1] for floor, _ in ranges], [top[1] for _, top in ranges]
     _not_empty(names, low_q, high_q, low_why, high_why)
     return Region(domains, tuple(names), np.stack(parts), low_q, high_q, tuple(low_why), tuple(high_why))
 
 
-def _groups(domains: tuple[str, ...], frozen: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+def _check_bounds(
+    domains: tuple[str, ...], low: dict[str, float], high: dict[str, float], caps: dict[str, float]
+) -> None:
+    for what, bounds in (("min_shares", low), ("max_shares", high), ("supply", caps)):
+        for name, value in bounds.items():
+            if name not in domains:
+                raise InputError(
+                    f"{what} {name}: no such domain", f"The table's domains: {', '.join(domains)}"
+                )
+            if what != "supply" and not (math.isfinite(value) and 0 <= value <= 1):
+                raise InputError(f"{what} {name}={value}: not a share", "Shares are numbers from 0 to 1")
+
+
+def _range(
+    group: tuple[str, ...],
+    ratio: Floats,
+    trained_n: Floats,
+    low: dict[str, float],
+    high: dict[str, float],
+    caps: dict[str, float],
+) -> tuple[tuple[float, Why], tuple[float, Why]]:
+    """The tightest lower and upper bound of a part, each with why; `ratio` are its domains' shares within it."""
+    floors: list[tuple[float, Why]] = [(0.0, ""), (_outward(trained_n.min(), False), "trained")]
+    tops: list[tuple[float, Why]] = [(1.0, ""), (_outward(trained_n.max(), True), "trained")]
+    for domain, part in zip(group, ratio.tolist(), strict=True):
+        if low.get(domain, 0.0) > 0:
+            if part <= 0:
+                raise InputError(
+                    f"min_shares {domain}={low[domain]:g}: its frozen part holds none of it", "Freeze others"
+                )
+            floors.append((low[domain] / part, "bound"))
+        if domain in high and part > 0:
+            tops.append((high[domain] / part, "bound"))
+        if domain in caps and part > 0:
+            tops.append((caps[domain] / part, "repetition"))
+    floor, top = max(floors, key=lambda f: f[0]), min(tops, key=lambda t: t[0])
+    if floor[0] > top[0] + _SLACK:
+        raise InputError(
+            f"{'+'.join(group)}: its share must be at least {floor[0]:.4g} ({_words(floor[1])}) and at most "
+            f"{top[0]:.4g} ({_words(top[1])})",
+            _remedy({floor[1], top[1]}),
+        )
+    return floor, top
+
+
+def _groups(domains: tuple[str, ...], freeze: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     seen: set[str] = set()
-    for group in frozen:
+    for group in freeze:
         if len(group) < 2:
             raise InputError(
-                f"--freeze {','.join(group)}: one domain has no proportions", "Name two or more: A,B"
+                f"freeze {','.join(group)}: one domain has no proportions", "Name two or more: A,B"
             )
         for domain in group:
             if domain not in domains:
                 raise InputError(
-                    f"--freeze {domain}: no such domain", f"The table's domains: {', '.join(domains)}"
+                    f"freeze {domain}: no such domain", f"The table's domains: {', '.join(domains)}"
                 )
             if domain in seen:
-                raise InputError(f"--freeze {domain}: named twice", "A domain is in one frozen part")
+                raise InputError(f"freeze {domain}: named twice", "A domain is in one frozen part")
             seen.add(domain)
-    first = {group[0]: tuple(group) for group in frozen}
+    first = {group[0]: tuple(group) for group in freeze}
     return [first.get(d, (d,)) for d in domains if d not in seen or d in first]
 
 
@@ -171,7 +182,7 @@ def _ratio(group: tuple[str, ...], share_g: Floats) -> Floats:
         return np.ones(1)
     if share_g.sum() <= 0:
         raise InputError(
-            f"--freeze {','.join(group)}: all their shares are 0", "Give their proportions with --prior"
+            f"freeze {','.join(group)}: all their shares are 0", "Give their proportions as prior"
         )
     return np.asarray(share_g / share_g.sum())
 
@@ -192,10 +203,10 @@ def _words(why: Why) -> str:
 
 def _remedy(whys: set[Why]) -> str:
     if "trained" in whys and "bound" in whys:
-        return "Train runs there first, or relax --min or --max"
+        return "Train runs there first, or relax min_shares or max_shares"
     if "repetition" in whys:
         return "Add text, allow more epochs, or lower the token budget"
-    return "Relax --min or --max"
+    return "Relax min_shares or max_shares"
 
 
 def _not_empty(
@@ -210,7 +221,7 @@ def _not_empty(
     if low_q.sum() > 1 + _SLACK:
         raise InputError(
             f"the least shares sum to {low_q.sum():.4g}, more than the whole ({_listed(names, low_q, low_why)})",
-            "Lower --min",
+            "Lower min_shares",
         )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from mixing.arrays import Floats, Ints
-from mixing.decision.mixture.optimiser import LossModel, numeric_gradients
+from mixing.decision.mixture.objective import LossModel, numeric_gradients
 from mixing.decision.question import Question
 from mixing.errors import InputError
 from mixing.fitting.cross_validation import Kind, Score
@@ -72,6 +72,12 @@ class Slice:
     def n_runs(self) -> int:
         return len(np.unique(self.points.run_n))
 
+    def reach(self, question: Question) -> float:
+        """How many times the budgets of runs and question differ; 1 for a table without a tokens column."""
+        if self.reached <= 1:
+            return 1.0
+        return max(question.tokens / self.reached, self.reached / question.tokens)
+
 
 @dataclass(frozen=True)
 class SolutionModel:
@@ -94,7 +100,7 @@ class SolutionModel:
     def gradients(self, shares_md: Floats) -> Floats:
         return numeric_gradients(self.losses, shares_md)
 
-    def only(self, b: int) -> LossModel:
+    def replicate(self, b: int) -> LossModel:
         return replace(self, solution=self.solution.part(slice(b, b + 1)))
 
     def _points(self, shares_md: Floats) -> Points:
@@ -127,9 +133,9 @@ class MixedModel:
     def gradients(self, shares_md: Floats) -> Floats:
         return self._gathered([part.gradients(shares_md) for part in self.parts])
 
-    def only(self, b: int) -> LossModel:
+    def replicate(self, b: int) -> LossModel:
         part: LossModel = self.parts[int(self.part_b[b])]
-        return part.only(int(self.index_b[b]))
+        return part.replicate(int(self.index_b[b]))
 
     def _gathered(self, values: list[Floats]) -> Floats:
         return np.stack([values[p][i] for p, i in zip(self.part_b, self.index_b, strict=True)])
@@ -160,17 +166,8 @@ def slice_runs(table: RunTable, question: Question, losses: dict[str, dict[str, 
     """
     warnings = left_out(table, {name: 1.0 for weights in losses.values() for name in weights})
     sizes = table.trained["params"].drop_nulls().unique().sort().to_list()
-    size = question.params
-    across = size is not None and bool(sizes) and size not in sizes
-    if across and len(sizes) < 2:
-        raise InputError(
-            f"{table.source}: no runs of {size} parameters",
-            f"All runs have {sizes[0]}; ask about that, or train two sizes more",
-        )
-    if size is None and sizes:
-        size = sizes[-1]
-        if len(sizes) > 1:
-            warnings.append(f"{len(sizes)} model sizes in the table; the answer is for the largest, {size}")
+    size, across, notes = _size(table, question, sizes)
+    warnings += notes
     rows = table.rows
     if sizes and not across:
         rows = rows.filter(pl.col("params").is_null() | (pl.col("params") == size))
@@ -183,26 +180,17 @@ def slice_runs(table: RunTable, question: Question, losses: dict[str, dict[str, 
         kind = (
             "leave-largest-N" if len(sizes) >= MIN_SIZES and (size or 0) > sizes[-1] else "leave-mixture-out"
         )
-        warnings.append(
-            f"no runs of {size:,} parameters: laws across the table's {len(sizes)} sizes answer for it"
-        )
         base = {}
     elif beyond:
         kind = "leave-largest-T"
     if across or beyond:
-        kept = frame.sort("run", "seed", "tokens")
+        rows_used = frame.sort("run", "seed", "tokens")
     else:
-        near = (pl.col("tokens") / at).log().abs()
-        frame = frame.filter(near == near.min().over("run", "seed")).unique(["run", "seed"], keep="last")
-        kept = frame.filter((pl.col("tokens") / at).log().abs() <= SAME_BUDGET).sort("run", "seed")
-        if kept.height < frame.height:
-            left = frame.height - kept.height
-            warnings.append(
-                f"{left} of {frame.height} runs have no checkpoint near {int(at):,} tokens: left out"
-            )
-    points = make_points(kept, [SHARE + d for d in table.domains], question.target_domains)
-    values = kept.select([f"loss:{name}" for name in losses]).to_numpy().T.astype(float)
-    errors = tuple(known_standard_errors(kept[f"stderr:{name}"]) for name in losses)
+        rows_used, notes = _near(frame, at)
+        warnings += notes
+    points = make_points(rows_used, [SHARE + d for d in table.domains], question.target_domains)
+    values = rows_used.select([f"loss:{name}" for name in losses]).to_numpy().T.astype(float)
+    errors = tuple(known_standard_errors(rows_used[f"stderr:{name}"]) for name in losses)
     return Slice(
         table.domains,
         points,
@@ -210,7 +198,7 @@ def slice_runs(table: RunTable, question: Question, losses: dict[str, dict[str, 
         errors,
         tuple(losses),
         tuple(_own(table.domains, question, name, weights) for name, weights in losses.items()),
-        tuple(kept["run"]),
+        tuple(rows_used["run"]),
         float(question.tokens) if across or beyond else at,
         at,
         across or beyond,
@@ -219,6 +207,39 @@ def slice_runs(table: RunTable, question: Question, losses: dict[str, dict[str, 
         base,
         warnings,
     )
+
+
+def _size(table: RunTable, question: Question, sizes: list[int]) -> tuple[int | None, bool, list[str]]:
+    """The size that is asked about, whether laws across sizes must answer for it, and warnings. Raises InputError."""
+    size = question.params
+    if size is None:
+        if len(sizes) < 2:
+            return (sizes[0] if sizes else None), False, []
+        note = f"{len(sizes)} model sizes in the table; the answer is for the largest, {sizes[-1]}"
+        return sizes[-1], False, [note]
+    if not sizes or size in sizes:
+        return size, False, []
+    if len(sizes) < 2:
+        raise InputError(
+            f"{table.source}: no runs of {size} parameters",
+            f"All runs have {sizes[0]}; ask about that, or train two sizes more",
+        )
+    return (
+        size,
+        True,
+        [f"no runs of {size:,} parameters: laws across the table's {len(sizes)} sizes answer for it"],
+    )
+
+
+def _near(frame: pl.DataFrame, budget: float) -> tuple[pl.DataFrame, list[str]]:
+    """Each run's checkpoint nearest to a budget, without the runs that have none near it, which a warning counts."""
+    distance = (pl.col("tokens") / budget).log().abs()
+    frame = frame.filter(distance == distance.min().over("run", "seed")).unique(["run", "seed"], keep="last")
+    near = frame.filter(distance <= SAME_BUDGET).sort("run", "seed")
+    left = frame.height - near.height
+    if not left:
+        return near, []
+    return near, [f"{left} of {frame.height} runs have no checkpoint near {int(budget):,} tokens: left out"]
 
 
 def _joined_losses(
@@ -291,38 +312,46 @@ def fit_losses(
     if law != "auto" and law not in LAWS:
         raise InputError(f"no law {law!r}", f"Choose among: auto, {', '.join(LAWS)}")
     runs = data.n_runs
-    found: list[tuple[list[Solution], Score | None, Points]] = []
+    fits: list[tuple[list[Solution], Score | None, Points]] = []
     residual_vn, dof_v = np.zeros_like(data.losses_vn), np.zeros(len(data.names))
     for v, losses_n in enumerate(data.losses_vn):
         points = replace(
             data.points, target_n=_total(data.points.shares_nd, data.own[v]), stderr_n=data.stderr_vn[v]
         )
         solutions, held_out = _choose(points, losses_n, data.kind, law, step)
-        found.append((solutions, held_out, points))
+        fits.append((solutions, held_out, points))
         solution = solutions[0]
         residual_vn[v] = losses_n - solution.predict(points)[0]
         dof_v[v] = max(runs - solution.theta_bq.shape[1] - solution.linear_bl.shape[1], MIN_DOF)
-    scatter_v = _scatter(residual_vn, dof_v, [held_out for _, held_out, _ in found])
+    scatter_v = _scatter(residual_vn, dof_v, [held_out for _, held_out, _ in fits])
     draws_bvn = _draws(
         residual_vn, data.points.run_n, scatter_v, float(dof_v.min()), replicates or REPLICATES, rng
     )
-    size = None if data.points.params_n is None or data.params is None else float(data.params)
-    models: dict[str, LossModel] = {}
-    for v, (solutions, _, points) in enumerate(found):
-        # Which law a replicate is of changes from replicate to replicate, and differently for each loss.
-        turn_b = (np.arange(draws_bvn.shape[0]) // (v + 1)) % len(solutions)
-        parts: list[LossModel] = []
-        part_b, index_b = np.concatenate([[0], turn_b]), np.zeros(len(turn_b) + 1, dtype=np.int64)
-        for k, solution in enumerate(solutions):
-            rows = np.flatnonzero(turn_b == k)
-            many = refit(solution, points, solution.predict(points)[0] + draws_bvn[rows, v])
-            parts.append(
-                SolutionModel(_joined(solution, many), data.tokens, points.token_unit, size, data.own[v])
-            )
-            index_b[rows + 1] = 1 + np.arange(len(rows))
-        models[data.names[v]] = parts[0] if len(parts) == 1 else MixedModel(tuple(parts), part_b, index_b)
-    names = {name: solutions[0].law.name for name, (solutions, _, _) in zip(data.names, found, strict=True)}
+    models = {
+        data.names[v]: _with_replicates(data, v, points, solutions, draws_bvn[:, v])
+        for v, (solutions, _, points) in enumerate(fits)
+    }
+    names = {name: solutions[0].law.name for name, (solutions, _, _) in zip(data.names, fits, strict=True)}
     return FittedLosses(models, names, dict(zip(data.names, scatter_v.tolist(), strict=True)))
+
+
+def _with_replicates(
+    data: Slice, v: int, points: Points, solutions: list[Solution], draws_bn: Floats
+) -> LossModel:
+    """The model of loss v: the chosen law's fit, then refits to replicated runs, of each law in turn."""
+    size = None if data.points.params_n is None or data.params is None else float(data.params)
+    # Which law a replicate is of changes from replicate to replicate, and differently for each loss.
+    turn_b = (np.arange(draws_bn.shape[0]) // (v + 1)) % len(solutions)
+    parts: list[LossModel] = []
+    part_b, index_b = np.concatenate([[0], turn_b]), np.zeros(len(turn_b) + 1, dtype=np.int64)
+    for k, solution in enumerate(solutions):
+        rows = np.flatnonzero(turn_b == k)
+        many = refit(solution, points, solution.predict(points)[0] + draws_bn[rows])
+        parts.append(
+            SolutionModel(_joined(solution, many), data.tokens, points.token_unit, size, data.own[v])
+        )
+        index_b[rows + 1] = 1 + np.arange(len(rows))
+    return parts[0] if len(parts) == 1 else MixedModel(tuple(parts), part_b, index_b)
 
 
 def _total(shares_nd: Floats, columns: tuple[int, ...]) -> Floats:

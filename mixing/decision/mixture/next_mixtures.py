@@ -11,6 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from mixing.arrays import Floats
+from mixing.decision.mixture.bounds import Region, by_domain
+from mixing.decision.mixture.optimiser import Candidates, Optimum
+from mixing.decision.mixture.predictions import Predictor
 
 NEXT_RUNS = 3
 """Mixtures that a decision asks for."""
@@ -62,3 +65,36 @@ def spread(candidates_md: Floats, trained_nd: Floats, count: int) -> list[int]:
         chosen.append(at)
         near_m = np.minimum(near_m, np.abs(candidates_md - candidates_md[at]).sum(1) / 2)
     return chosen
+
+
+def next_mixtures(
+    predictor: Predictor,
+    region: Region,
+    sampled: Candidates,
+    answer: Optimum,
+    many_bd: Floats,
+    *,
+    first: bool,
+) -> list[dict[str, float]]:
+    """The mixtures that narrow the answer most; the answer itself `first` where it is extrapolated."""
+    domains = predictor.data.domains
+    head = [by_domain(domains, answer.shares_d)] if first else []
+    best = sampled.best(0, 120)
+    options = np.concatenate([answer.shares_d[None], region.shares(sampled.q_mq[best]), many_bd[:60]])
+    options = _apart(options)[len(head) :]
+    if not len(options):
+        return head
+    fitted = predictor.fitted
+    losses = np.stack([fitted.models[role].losses(options)[1:] for role in predictor.roles])
+    noise_v = np.array([fitted.noise[role] for role in predictor.roles])
+    chosen, _ = most_telling(many_bd, losses, noise_v, NEXT_RUNS - len(head))
+    return head + [by_domain(domains, options[m]) for m in chosen]
+
+
+def _apart(mixtures_md: Floats, least: float = 0.03) -> Floats:
+    """The mixtures that differ from every one before them by more than `least` (total variation)."""
+    apart: list[Floats] = []
+    for mix_d in mixtures_md:
+        if all(np.abs(mix_d - other_d).sum() / 2 > least for other_d in apart):
+            apart.append(mix_d)
+    return np.stack(apart)

@@ -7,30 +7,37 @@ from dataclasses import replace
 import numpy as np
 
 from mixing.arrays import Floats
-from mixing.decision.mixture.optimiser import Optimum, Problem, Protected, Search, least_excess, optimise
+from mixing.decision.mixture.objective import LossConstraint, Problem
+from mixing.decision.mixture.optimiser import Candidates, Optimum, least_violation, optimise
 
 POINTS = 11
 
 
-def front(problem: Problem, found: Search, general: Protected, points: int = POINTS) -> list[Optimum]:
+def front(
+    problem: Problem, candidates: Candidates, general: LossConstraint, points: int = POINTS
+) -> list[Optimum]:
     """Best mixtures of the fit from the least general loss to the best target, in order of the general loss.
 
-    `general` is swept; other protected losses keep their limits. Mixtures that another one beats on both losses are
+    `general` is swept; other loss constraints keep their limits. Mixtures that another one beats on both losses are
     left out, so a short list says that there is little to trade.
     """
-    one = problem.only(0)
-    model = general.model.only(0)
-    others = tuple(g for g in one.protected if g.name != general.name)
-    swept_m = model.losses(one.region.shares(found.q_mq))[0]
-    rest_m = replace(one, protected=others).excess(one.region.shares(found.q_mq))[0]
+    one = problem.replicate(0)
+    model = general.model.replicate(0)
+    others = tuple(g for g in one.loss_constraints if g.name != general.name)
+    swept_m = model.losses(one.region.shares(candidates.q_mq))[0]
+    rest_m = replace(one, loss_constraints=others).violation(one.region.shares(candidates.q_mq))[0]
 
-    def at(limit: float) -> tuple[Problem, Search]:
-        asked = replace(one, protected=(*others, Protected(general.name, model, np.array([limit]))))
-        return asked, Search(found.q_mq, found.objective_bm[:1], np.maximum(rest_m, swept_m - limit)[None])
+    def at(limit: float) -> tuple[Problem, Candidates]:
+        asked = replace(
+            one, loss_constraints=(*others, LossConstraint(general.name, model, np.array([limit])))
+        )
+        return asked, Candidates(
+            candidates.q_mq, candidates.objective_bm[:1], np.maximum(rest_m, swept_m - limit)[None]
+        )
 
-    lowest = least_excess(*at(float(swept_m.min())))
-    free = replace(one, protected=others)
-    best = optimise(free, Search(found.q_mq, found.objective_bm[:1], rest_m[None]))
+    lowest = least_violation(*at(float(swept_m.min())))
+    free = replace(one, loss_constraints=others)
+    best = optimise(free, Candidates(candidates.q_mq, candidates.objective_bm[:1], rest_m[None]))
     low, high = (float(model.losses(o.shares_d[None])[0, 0]) for o in (lowest, best))
     if not high > low:
         return [best]
@@ -40,7 +47,7 @@ def front(problem: Problem, found: Search, general: Protected, points: int = POI
         asked, sampled = at(float(limit))
         answer = optimise(asked, sampled, 0, [start, best.q_q] if problem.smooth else None)
         start = answer.q_q
-        if answer.excess <= 1e-5:
+        if answer.violation <= 1e-5:
             out.append(answer)
     return _undominated(out, np.array([float(model.losses(o.shares_d[None])[0, 0]) for o in out]))
 

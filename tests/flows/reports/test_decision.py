@@ -11,9 +11,10 @@ from rich.console import Console
 from flows.pipeline.confirmation import Confirmation
 from flows.reports.conclusion import conclude
 from flows.reports.decision import print_decision
-from mixing.decision import result
 from mixing.decision.question import Question
-from mixing.decision.result import Baseline, Decision, Prediction, not_yet
+from mixing.decision.record import Baseline, Prediction, Test
+from mixing.decision.refusals import Refusal
+from mixing.decision.result import Decision
 
 QUESTION = Question({"web": 1.0}, {"german": 1.0}, ("german",), tolerance=0.02, tokens=200_000_000)
 PREDICTED = {
@@ -34,7 +35,7 @@ def decided(**changes: object) -> Decision:
         n_runs=6,
         predicted=PREDICTED,
         baselines=[Baseline("replay 5%", {"web": 0.05, "german": 0.95}, PREDICTED)],
-        tests=[result.Test("tolerance", 0.7, (0.66, 0.74)), result.Test("turning_point", None, None)],
+        tests=[Test("tolerance", 0.7, (0.66, 0.74)), Test("turning_point", None, None)],
         next_runs=[{"web": 0.35, "german": 0.65}],
         warnings=["few runs"],
     )
@@ -67,9 +68,8 @@ def test_the_answer_stands_first_and_tables_last() -> None:
 
 def test_not_yet_begins_with_its_reason() -> None:
     reason = "all runs have one mixture, so nothing is known about another"
-    decision = not_yet(
-        QUESTION, reason, n_runs=2, next_runs=[{"web": 0.5, "german": 0.5}], warnings=["few runs"]
-    )
+    refusal = Refusal(reason, [{"web": 0.5, "german": 0.5}])
+    decision = refusal.decision(QUESTION, 2, ["few runs"])
     assert screen_of(decision).splitlines() == [
         "Not yet: these runs cannot support a ratio.",
         f"  reason: {reason}",
@@ -91,9 +91,7 @@ def test_long_lines_wrap_under_themselves(width: int) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "decision", [decided(), not_yet(QUESTION, "why", n_runs=2, next_runs=[], warnings=[])]
-)
+@pytest.mark.parametrize("decision", [decided(), Refusal("why", []).decision(QUESTION, 2, [])])
 def test_terminal_and_markdown_have_the_same_words(decision: Decision) -> None:
     conclusion = conclude(decision)
     page, screen = "\n".join(conclusion.markdown()), screen_of(decision)

@@ -19,7 +19,8 @@ from flows.tracking.client import Tracker
 from flows.tracking.comparison import compare
 from flows.tracking.promotion import cost_of_staying, judge
 from flows.tracking.records import StudyRecord
-from mixing.decision.result import CurvePoint, Decision, Prediction
+from mixing.decision.record import CurvePoint, Prediction
+from mixing.decision.result import Decision
 from mixing.errors import InputError
 from mixing.spec.model import MixSpec
 from mixing.spec.yaml_file import save_spec

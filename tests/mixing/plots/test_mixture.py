@@ -9,7 +9,8 @@ import pytest
 from matplotlib.text import Text
 
 from mixing.decision.question import Question
-from mixing.decision.result import Baseline, Decision, FrontPoint, Prediction
+from mixing.decision.record import Baseline, FrontPoint, Prediction
+from mixing.decision.result import Decision
 from mixing.errors import MixlawError
 from mixing.plots.mixture import draw_sources, mixture, pareto_front
 

@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 
 from mixing.amounts import abbreviate_amount
 from mixing.decision.question import Question
-from mixing.decision.result import CurvePoint, Decision
+from mixing.decision.record import CurvePoint
+from mixing.decision.result import Decision
 from mixing.errors import MixlawError
 from mixing.plots.ratio import (
     OBSERVED,

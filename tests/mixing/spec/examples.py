@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from mixing.decision.question import Question
-from mixing.decision.result import Baseline, Decision, Prediction
+from mixing.decision.record import Baseline, Prediction
+from mixing.decision.result import Decision
 from mixing.spec.build import DomainFacts, build_spec
 from mixing.spec.components import Domain, Provenance, Shard, SpecDecision, Stage
 from mixing.spec.model import MixSpec

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mixing.decision.mixture.decider import decide_sources
+from mixing.decision.mixture.decider import decide_mixture
 from mixing.decision.question import make_question
 from mixing.test_problems import MIXTURE_LANDSCAPES, MixtureLandscape
 from mixing.test_problems.mixtures import TOKENS
@@ -29,7 +29,7 @@ def test_a_study_finds_the_best_mixture() -> None:
     asked = make_question(
         table, {"general": 1.0}, {"target": 1.0}, landscape.domains[1:], tolerance=0.02, tokens=TOKENS
     )
-    found = decide_sources(table, asked, seed=4)
+    found = decide_mixture(table, asked, seed=4)
     best_d, least = landscape.best()
     assert found.status == "decided"
     mix = np.array([[found.shares[d] for d in landscape.domains]])

@@ -6,15 +6,28 @@ import math
 
 import pytest
 
-from mixing.decision.critical_ratio.decider import decide, decision_json
+from mixing.decision.constraints import Constraints
+from mixing.decision.critical_ratio.decider import decide_ratio
 from mixing.errors import InputError
+from mixing.runs.table import RunTable
 from mixing.test_problems import Landscape
 from tests.mixing.decision.critical_ratio.ratio_studies import SHARES, ask, at_end, four_domains, landscape
 
 
+def repeated(table: RunTable, max_shares: dict[str, float] | None = None, **caps: float) -> Constraints:
+    """Constraints by which repetition caps domains' shares, and others that are asked for."""
+    tokens = ask_tokens(table)
+    supply = {domain: cap * tokens for domain, cap in caps.items()}
+    return Constraints(supply=supply, max_epochs=1.0, max_shares=max_shares or {})
+
+
+def ask_tokens(table: RunTable) -> int:
+    return int(table.rows["tokens"].max())  # type: ignore[arg-type]
+
+
 def test_a_bound_when_every_trained_share_passes() -> None:
     table = at_end([0.2, 0.4, 0.6])
-    found = decide(table, ask(table, tolerance=0.5))
+    found = decide_ratio(table, ask(table, tolerance=0.5))
     assert found.binding == "bound"
     assert found.critical_ratio == pytest.approx(0.8)
     assert found.next_runs[0]["target"] == pytest.approx(0.8)
@@ -23,25 +36,25 @@ def test_a_bound_when_every_trained_share_passes() -> None:
 
 def test_repetition_binds() -> None:
     table = at_end([0.2, 0.4, 0.6, 0.8])
-    free = decide(table, ask(table))
-    loose = decide(table, ask(table), max_shares={"target": 0.75})
+    free = decide_ratio(table, ask(table))
+    loose = decide_ratio(table, ask(table), repeated(table, target=0.75))
     assert loose.binding == free.binding == "tolerance"
     assert loose.critical_ratio == free.critical_ratio
-    tight = decide(table, ask(table), max_shares={"target": 0.5, "general": 0.9})
+    tight = decide_ratio(table, ask(table), repeated(table, target=0.5, general=0.9))
     assert tight.binding == "repetition"
     assert tight.critical_ratio == pytest.approx(0.5)
     assert tight.shares == pytest.approx({"general": 0.5, "target": 0.5})
-    asked = decide(table, ask(table), max_shares={"target": 0.75}, bounds={"target": 0.5})
+    asked = decide_ratio(table, ask(table), repeated(table, target=0.75, max_shares={"target": 0.5}))
     assert (asked.binding, asked.critical_ratio) == ("bound", pytest.approx(0.5))
     assert not any("the answer is a bound" in w for w in asked.warnings)
     with pytest.raises(InputError, match="caps leave no mixture"):
-        decide(table, ask(table), max_shares={"target": 0.5, "general": 0.4})
+        decide_ratio(table, ask(table), repeated(table, target=0.5, general=0.4))
 
 
 def test_scarce_general_text_is_never_repeated_past_its_cap() -> None:
     table = at_end([0.2, 0.4, 0.6])
     # The general text fills a tenth of the budget at most, but nothing above 0.8 can be reached.
-    found = decide(table, ask(table, tolerance=0.5), max_shares={"general": 0.1})
+    found = decide_ratio(table, ask(table, tolerance=0.5), repeated(table, general=0.1))
     assert found.critical_ratio is None or found.shares["general"] <= 0.1 + 1e-9
 
 
@@ -55,7 +68,7 @@ def test_the_turning_point_binds() -> None:
     )
     budgets = [125_000 * i for i in range(1, 9)]
     table = turning.study(SHARES, budgets, run_sd=1e-4, checkpoint_sd=1e-4)
-    found = decide(table, ask(table, tolerance=1.0))
+    found = decide_ratio(table, ask(table, tolerance=1.0))
     assert found.binding == "turning_point"
     assert found.critical_ratio is not None
     # Noise of 1e-4 nats between checkpoints 0.12 apart in T is 1e-3 in slope, against 0.42 per unit of share.
@@ -69,7 +82,7 @@ def test_the_turning_point_binds() -> None:
     assert times[0.75] is not None
     assert times[0.75] > 1e6
     # With a small tolerance it is the tolerance that binds: 0.6 R^2 - 0.15 = 0.01.
-    small = decide(table, ask(table, tolerance=0.01))
+    small = decide_ratio(table, ask(table, tolerance=0.01))
     assert small.binding == "tolerance"
     assert small.critical_ratio == pytest.approx(math.sqrt(0.16 / 0.6), abs=0.01)
 
@@ -82,17 +95,17 @@ def test_the_cmr_law_of_a_turning_loss() -> None:
     table = turning.study(
         [0.4, 0.5, 0.6, 0.7, 0.75], [125_000 * i for i in range(1, 9)], run_sd=1e-4, checkpoint_sd=1e-4
     )
-    found = decide(table, ask(table, tolerance=1.0))
+    found = decide_ratio(table, ask(table, tolerance=1.0))
     assert found.cmr_law is not None
     assert found.cmr_law.ratio(1e6) == pytest.approx(0.25**0.25, abs=0.02)
-    out = decision_json(found)["cmr_law"]
+    out = found.to_dict()["cmr_law"]
     assert out["critical_ratio"] == pytest.approx(found.cmr_law.ratio(1e6))
 
 
 def test_several_domains_of_fixed_proportions() -> None:
     table = four_domains(varying=False)
     question = ask(table, target_domains=("python", "rust"))
-    found = decide(table, question)
+    found = decide_ratio(table, question)
     ratio = math.sqrt(0.5)
     assert found.critical_ratio == pytest.approx(ratio, abs=1e-3)
     assert found.shares == pytest.approx(
@@ -105,7 +118,7 @@ def test_several_domains_of_fixed_proportions() -> None:
         abs=1e-3,
     )
     # Rust is three quarters of the target: its cap of 0.3 allows R = 0.4.
-    capped = decide(table, question, max_shares={"rust": 0.3})
+    capped = decide_ratio(table, question, repeated(table, rust=0.3))
     assert capped.binding == "repetition"
     assert capped.critical_ratio == pytest.approx(0.4)
     assert capped.shares["rust"] == pytest.approx(0.3)

@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mixing.arrays import Floats
+from mixing.decision.constraints import Constraints
 from mixing.decision.critical_ratio import loss_surface as surface_module
-from mixing.decision.critical_ratio.decider import decide, decision_json
+from mixing.decision.critical_ratio.decider import decide_ratio
 from mixing.decision.critical_ratio.feasibility import GRID, largest_passing
 from mixing.decision.question import make_question
 from mixing.decision.result import Decision
@@ -45,17 +46,17 @@ SEEDS = range(5)
 @pytest.fixture(scope="module")
 def decided() -> Decision:
     table = study(landscape("power"))
-    return decide(table, ask(table))
+    return decide_ratio(table, ask(table))
 
 
 @pytest.fixture(scope="module", params=LANDSCAPES, ids=lambda known: known.name)
 def drawn(request: pytest.FixtureRequest) -> tuple[Landscape, float, list[Decision]]:
     """A landscape, its true critical ratio, and the decisions of five studies of it with small noise."""
     known: Landscape = request.param
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mixing.decision.critical_ratio.decider._with_curves", lambda decision, *rest: decision)
-        tables_s = [study(known, seed) for seed in SEEDS]
-        decisions = [decide(table, ask(table), seed=seed) for seed, table in enumerate(tables_s)]
+    tables_s = [study(known, seed) for seed in SEEDS]
+    decisions = [
+        decide_ratio(table, ask(table), seed=seed, curves=False) for seed, table in enumerate(tables_s)
+    ]
     truth = known.critical_ratio(TOLERANCE, BUDGETS[-1])
     assert SHARES[0] < truth < SHARES[-1]
     return known, truth, decisions
@@ -86,18 +87,20 @@ def test_intervals_hold_the_truth(drawn: tuple[Landscape, float, list[Decision]]
     assert held >= 3
 
 
-def test_more_tolerance_never_means_less_target(without_curves: None) -> None:
+def test_more_tolerance_never_means_less_target() -> None:
     table = study(landscape("power"))
-    found = [decide(table, ask(table, tolerance=t)).critical_ratio for t in (0.0, 0.01, 0.03)]
+    found = [
+        decide_ratio(table, ask(table, tolerance=t), curves=False).critical_ratio for t in (0.0, 0.01, 0.03)
+    ]
     assert None not in found
     assert found == sorted(found)  # type: ignore[type-var]
 
 
 def test_the_same_seed_gives_the_same_answer(decided: Decision) -> None:
     table = study(landscape("power"))
-    again = decide(table, ask(table))
+    again = decide_ratio(table, ask(table))
     assert asdict(again) == asdict(decided)
-    other = decide(table, ask(table), seed=1)
+    other = decide_ratio(table, ask(table), seed=1)
     assert other.critical_ratio == decided.critical_ratio
     assert other.interval != decided.interval
 
@@ -114,7 +117,7 @@ def numbers(found: Any) -> Iterator[float]:
 
 
 def test_the_json_is_that_of_the_interface(decided: Decision) -> None:
-    out = decision_json(decided)
+    out = decided.to_dict()
     assert set(out) >= {
         "shares", "critical_ratio", "interval", "level", "binding", "law", "n_runs", "predicted", "baselines",
         "warnings",
@@ -149,21 +152,23 @@ def test_the_curves_hold_the_answer(decided: Decision) -> None:
     assert decided.tests[0].critical_ratio == pytest.approx(decided.critical_ratio)
 
 
-def test_natural_shares_are_a_baseline(without_curves: None) -> None:
+def test_natural_shares_are_a_baseline() -> None:
     table = at_end([0.2, 0.4, 0.6, 0.8])
-    found = decide(table, ask(table), natural_shares={"general": 300.0, "target": 100.0})
+    found = decide_ratio(
+        table, ask(table), Constraints(prior={"general": 300.0, "target": 100.0}), curves=False
+    )
     natural = next(b for b in found.baselines if b.name == "natural shares")
     assert natural.shares == pytest.approx({"general": 0.75, "target": 0.25})
 
 
 def test_one_checkpoint_per_run_is_a_ratio_law() -> None:
     table = at_end([0.2, 0.4, 0.6, 0.8])
-    found = decide(table, ask(table))
+    found = decide_ratio(table, ask(table))
     assert found.law == "ratio"
     # 0.1 R^2 - 0.03 = 0.02
     assert found.critical_ratio == pytest.approx(math.sqrt(0.5), abs=1e-3)
     assert found.cmr_curve == []
-    assert json.dumps(decision_json(found), allow_nan=False)
+    assert json.dumps(found.to_dict(), allow_nan=False)
 
 
 def test_increments_are_over_the_base() -> None:
@@ -219,10 +224,10 @@ def test_no_finite_table_breaks_it(table: RunTable, tokens: int, tolerance: floa
         patch.setattr(surface_module, "REPLICATES", 20)
         for changes in ({"tokens": tokens}, {}):
             try:
-                found = decide(table, ask(table, tolerance=tolerance, **changes))
+                found = decide_ratio(table, ask(table, tolerance=tolerance, **changes))
             except MixlawError:
                 continue
-            json.dumps(decision_json(found), allow_nan=False)
+            json.dumps(found.to_dict(), allow_nan=False)
             if found.status == "decided":
                 assert found.critical_ratio is not None
                 assert 0 <= found.critical_ratio <= 1
@@ -252,7 +257,7 @@ def test_public_continual_pretraining_runs() -> None:
     )
     (held,) = (r for r, m in table.mixtures().items() if abs(m.share("python") - 0.7148) < 1e-3)
 
-    found = decide(table.without({held}), question)
+    found = decide_ratio(table.without({held}), question)
     assert found.binding == "tolerance"
     assert found.critical_ratio is not None
     assert found.interval is not None
@@ -271,18 +276,18 @@ def test_public_continual_pretraining_runs() -> None:
         assert predicted == pytest.approx(observed[name], abs=allowed)
 
 
-def test_the_order_of_rows_and_repeated_rows_mean_nothing(without_curves: None) -> None:
+def test_the_order_of_rows_and_repeated_rows_mean_nothing() -> None:
     table = study(landscape("power"))
     shuffled = table.rows.sample(fraction=1.0, shuffle=True, seed=3)
     repeated = make_table(pl.concat([table.rows, table.rows.sample(40, seed=4)]), "t.csv")
-    first = decision_json(decide(table, ask(table)))
+    first = decide_ratio(table, ask(table), curves=False).to_dict()
     for other in (RunTable(shuffled, table.source), repeated):
-        again = decision_json(decide(other, ask(other)))
+        again = decide_ratio(other, ask(other), curves=False).to_dict()
         del again["warnings"]
         assert again == {name: value for name, value in first.items() if name != "warnings"}
 
 
-def test_a_loss_that_still_falls_is_not_carried_to_a_rise(without_curves: None) -> None:
+def test_a_loss_that_still_falls_is_not_carried_to_a_rise() -> None:
     """Two powers that bend up after the last checkpoint fit these runs exactly; nothing in them says that it will."""
     power = landscape("power")
 
@@ -291,6 +296,6 @@ def test_a_loss_that_still_falls_is_not_carried_to_a_rise(without_curves: None) 
 
     table = study(replace(power, target=bends))
     last = BUDGETS[-1]
-    now, then = (decide(table, ask(table, tokens=t)) for t in (last, 3 * last))
+    now, then = (decide_ratio(table, ask(table, tokens=t), curves=False) for t in (last, 3 * last))
     for before, after in zip(now.baselines, then.baselines, strict=True):
         assert after.predicted["target"].increment < before.predicted["target"].increment

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from mixing.decision.critical_ratio.decider import decide
+from mixing.decision.critical_ratio.decider import decide_ratio
 from mixing.decision.question import make_question
 from mixing.errors import InputError
 from mixing.runs.table import RunTable
@@ -24,14 +24,14 @@ def table_of(sizes: list[int], seed: int = 0) -> tuple[RunTable, float]:
 def test_the_known_answer_at_four_times_the_largest_size(seed: int) -> None:
     table, truth = table_of(SIZES, seed)
     question = make_question(table, {"general": 1.0}, {"target": 1.0}, params=40_000_000)
-    found = decide(table, question)
+    found = decide_ratio(table, question)
     assert found.critical_ratio == pytest.approx(truth, abs=0.03)
     assert found.interval is not None
     assert found.interval[0] <= truth <= found.interval[1]
     assert any("across sizes" in w for w in found.warnings)
     assert any("4 times the largest size" in w for w in found.warnings)
     # The answer moves with size: that of the largest trained one is another.
-    own = decide(table, make_question(table, {"general": 1.0}, {"target": 1.0}, params=SIZES[-1]))
+    own = decide_ratio(table, make_question(table, {"general": 1.0}, {"target": 1.0}, params=SIZES[-1]))
     assert own.critical_ratio is not None
     assert abs(own.critical_ratio - truth) > 0.03
     assert own.interval is not None
@@ -42,7 +42,7 @@ def test_two_sizes_say_nothing_of_a_third() -> None:
     table, _ = table_of(SIZES[:2])
     question = make_question(table, {"general": 1.0}, {"target": 1.0}, params=40_000_000)
     with pytest.raises(InputError, match=r"no runs of 40000000 parameters.*2 size") as caught:
-        decide(table, question)
+        decide_ratio(table, question)
     assert "3 sizes" in caught.value.hint
 
 
@@ -51,7 +51,7 @@ def test_sizes_out_of_reach_are_refused(params: int) -> None:
     table, _ = table_of(SIZES)
     question = make_question(table, {"general": 1.0}, {"target": 1.0}, params=params)
     with pytest.raises(InputError, match="too far"):
-        decide(table, question)
+        decide_ratio(table, question)
 
 
 def test_a_size_with_too_few_mixtures_is_not_yet() -> None:
@@ -59,4 +59,4 @@ def test_a_size_with_too_few_mixtures_is_not_yet() -> None:
     gone = (pl.col("params") == SIZES[0]) & (pl.col("share.target") > 0.4).fill_null(False)
     rows = table.rows.filter(~gone)
     question = make_question(table, {"general": 1.0}, {"target": 1.0}, params=40_000_000)
-    assert decide(RunTable(rows, "t.csv"), question).status == "not_yet"
+    assert decide_ratio(RunTable(rows, "t.csv"), question).status == "not_yet"

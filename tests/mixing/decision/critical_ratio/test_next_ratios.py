@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mixing.decision.critical_ratio.decider import decide
+from mixing.decision.critical_ratio.decider import decide_ratio
 from mixing.decision.critical_ratio.next_ratios import next_ratios
 from mixing.decision.question import make_question
 from mixing.errors import InputError
@@ -27,7 +27,7 @@ def test_the_next_runs_are_apart_and_near_the_answer() -> None:
     found = next_ratios(table, question, 3)
     assert len(found) == len(set(found)) == 3
     assert all(0.02 <= r <= 0.98 for r in found)
-    decision = decide(table, question)
+    decision = decide_ratio(table, question)
     assert decision.critical_ratio is not None
     assert min(abs(r - decision.critical_ratio) for r in found) < 0.15
     assert found == next_ratios(table, question, 3)
@@ -42,7 +42,7 @@ def test_they_shrink_the_interval_more_than_runs_at_the_low_end() -> None:
         question = make_question(table, {"general": 1.0}, {"target": 1.0})
         chosen = next_ratios(table, question, 2)
         for name, added in (("chosen", chosen), ("low", [0.05, 0.1])):
-            more = decide(table_of(SHARES + added, seed), question)
+            more = decide_ratio(table_of(SHARES + added, seed), question)
             assert more.interval is not None
             widths[name].append(more.interval[1] - more.interval[0])
     assert np.mean(widths["chosen"]) < 0.9 * np.mean(widths["low"])

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from mixing.decision.critical_ratio.decider import decide, decision_json
+from mixing.decision.critical_ratio.decider import decide_ratio
 from mixing.decision.question import make_question
 from mixing.errors import InputError
 from mixing.runs.table import RunTable
@@ -27,7 +27,7 @@ from tests.mixing.decision.critical_ratio.ratio_studies import (
 @pytest.mark.parametrize("ratios", [[0.5], [0.5, 0.7], [0.5, 0.0, 1.0]])
 def test_too_few_target_shares_is_not_yet(ratios: list[float]) -> None:
     table = at_end(ratios)
-    found = decide(table, ask(table))
+    found = decide_ratio(table, ask(table))
     assert found.status == "not_yet"
     assert found.critical_ratio is None
     assert found.interval is None
@@ -36,31 +36,31 @@ def test_too_few_target_shares_is_not_yet(ratios: list[float]) -> None:
     for mix in found.next_runs:
         assert sum(mix.values()) == pytest.approx(1)
         assert all(abs(mix["target"] - r) > 0.04 for r in ratios)
-    out = decision_json(found)
+    out = found.to_dict()
     assert out["critical_ratio"] is None
-    assert any(w.startswith("not yet") for w in out["warnings"])
+    assert out["reason"].startswith("the ratio law has three parameters")
     json.dumps(out, allow_nan=False)
 
 
 @pytest.mark.parametrize("tokens", [500, 1500])
 def test_a_ratio_law_answers_at_its_own_budget_only(tokens: int) -> None:
     table = at_end([0.2, 0.4, 0.6, 0.8])
-    found = decide(table, ask(table, tokens=tokens))
+    found = decide_ratio(table, ask(table, tokens=tokens))
     assert found.status == "not_yet"
-    assert any("too few checkpoints" in w for w in found.warnings)
+    assert "too few checkpoints" in (found.reason or "")
 
 
-def test_budgets_past_the_trained_ones(without_curves: None) -> None:
+def test_budgets_past_the_trained_ones() -> None:
     table = study(landscape("power"))
     last = BUDGETS[-1]
-    refused = decide(table, ask(table, tokens=4 * last + 1))
+    refused = decide_ratio(table, ask(table, tokens=4 * last + 1), curves=False)
     assert refused.status == "not_yet"
     assert refused.next_runs
-    assert any("times the largest trained budget" in w for w in refused.warnings)
+    assert "times the largest trained budget" in (refused.reason or "")
     # Where it turns from refused to warned is exact; the mix may still be a bound.
-    warned = decide(table, ask(table, tokens=4 * last))
+    warned = decide_ratio(table, ask(table, tokens=4 * last), curves=False)
     assert any("extrapolated" in w and "4.0 times" in w for w in warned.warnings)
-    silent = decide(table, ask(table, tokens=2 * last))
+    silent = decide_ratio(table, ask(table, tokens=2 * last), curves=False)
     assert not any("times the largest" in w for w in silent.warnings)
 
 
@@ -72,7 +72,7 @@ def test_not_yet_when_no_trained_share_passes() -> None:
         .otherwise("loss")
         .alias("loss")
     )
-    found = decide(RunTable(rows, "t.csv"), ask(table))
+    found = decide_ratio(RunTable(rows, "t.csv"), ask(table))
     assert found.status == "not_yet"
     assert all(mix["target"] < 0.5 for mix in found.next_runs)
 
@@ -81,14 +81,14 @@ def test_without_base_rows_there_is_no_answer() -> None:
     table = at_end([0.2, 0.4, 0.6])
     bare = RunTable(table.trained, "t.csv")
     with pytest.raises(InputError, match=r"t\.csv: no base rows") as caught:
-        decide(bare, ask(bare))
+        decide_ratio(bare, ask(bare))
     assert "tokens 0" in caught.value.hint
 
 
 def test_proportions_that_vary_are_refused() -> None:
     table = four_domains(varying=True)
     with pytest.raises(InputError, match=r"t\.csv: shares within the target domains vary"):
-        decide(table, ask(table, target_domains=("python", "rust")))
+        decide_ratio(table, ask(table, target_domains=("python", "rust")))
 
 
 def test_questions_are_checked() -> None:
@@ -113,4 +113,4 @@ def test_questions_are_checked() -> None:
     assert ask(table).tokens == 1000
     sized = RunTable(table.rows.with_columns(params=pl.lit(5)), "t.csv")
     with pytest.raises(InputError, match="no runs of 7 parameters"):
-        decide(sized, replace(ask(table), params=7))
+        decide_ratio(sized, replace(ask(table), params=7))

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from mixing.arrays import Floats
-from mixing.decision.mixture.constraints import Limits
-from mixing.decision.mixture.decider import decide_sources
+from mixing.decision.constraints import Constraints
+from mixing.decision.mixture.decider import decide_mixture
 from mixing.decision.question import make_question
 from mixing.decision.result import Decision
 from mixing.runs.table import RunTable, make_table
@@ -55,11 +55,11 @@ def corners(count: int = 12) -> Floats:
 
 def decide(
     table: RunTable,
-    limits: Limits | None = None,
+    constraints: Constraints | None = None,
     general: str | None = "general",
     law: str = "linear",
     **more: Any,
 ) -> Decision:
     asked = {"tolerance": 0.0} | more
     question = make_question(table, {general: 1.0} if general else {}, {"target": 1.0}, **asked)
-    return decide_sources(table, question, limits, law=law)
+    return decide_mixture(table, question, constraints, law=law)

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from scipy.optimize import brentq
 
 from mixing.decision.baselines import tempered, unimax
+from mixing.decision.constraints import Constraints
+from mixing.decision.decide import single_ratio
 from mixing.decision.mixture import loss_models as source_models
-from mixing.decision.mixture.constraints import Limits, outside_hull, single_ratio
-from mixing.decision.mixture.decider import decide_sources, sources_json
+from mixing.decision.mixture.decider import decide_mixture
+from mixing.decision.mixture.problem import outside_hull
 from mixing.decision.question import make_question
 from mixing.errors import InputError
 from mixing.runs.table import RunTable, make_table
@@ -59,31 +61,31 @@ def test_front_trades_general_for_target() -> None:
 
 def test_bounds_caps_and_frozen_parts_bind() -> None:
     table = swarm(corners(), base=BASE)
-    found = decide(table, Limits(high={"code": 0.1}))
+    found = decide(table, Constraints(max_shares={"code": 0.1}))
     assert found.shares["code"] == pytest.approx(0.1, abs=1e-6)
     assert found.binding == "tolerance"
     assert "code at its bound (0.1)" in found.limits
-    found = decide(table, Limits(high={"code": 0.1}), tolerance=1.0)
+    found = decide(table, Constraints(max_shares={"code": 0.1}), tolerance=1.0)
     assert found.binding == "bound"
     supply = {"web": 1e6, "code": 50.0, "books": 50.0}
-    found = decide(table, Limits(supply=supply), tolerance=1.0)
+    found = decide(table, Constraints(supply=supply), tolerance=1.0)
     assert found.binding == "repetition"
     assert found.shares["code"] == pytest.approx(0.2, abs=1e-6)
     names = [b.name for b in found.baselines]
     assert {"natural shares", "uniform", "UniMax", "temperature 0.3"} < set(names)
-    found = decide(table, Limits(frozen=(("web", "books"),), prior={"web": 1, "books": 1, "code": 2}))
+    found = decide(table, Constraints(freeze=(("web", "books"),), prior={"web": 1, "books": 1, "code": 2}))
     assert found.shares["web"] == pytest.approx(found.shares["books"], abs=1e-6)
 
 
 def test_a_prior_pulls() -> None:
     prior = {"web": 0.2, "code": 0.2, "books": 0.6}
-    found = decide(swarm(corners()), Limits(prior=prior, kl=100.0), general=None)
+    found = decide(swarm(corners()), Constraints(prior=prior, kl=100.0), general=None)
     assert found.shares == pytest.approx(prior, abs=1e-2)
     assert found.binding == "none"
 
 
 def test_without_base_rows_the_reference_is_the_prior_mixture() -> None:
-    found = decide(swarm(corners()), Limits(prior={"web": 0.8, "code": 0.2}))
+    found = decide(swarm(corners()), Constraints(prior={"web": 0.8, "code": 0.2}))
     assert found.critical_ratio is None
     assert found.interval is None
     assert any("no base rows" in w for w in found.warnings)
@@ -106,9 +108,11 @@ def test_single_losses_are_protected_and_the_worst_target_counts() -> None:
     }
     table = swarm(corners(), losses, base={"a": 2.0, "b": 2.0, "keep": 1.0})
     question = make_question(table, {}, {"a": 1.0, "b": 1.0})
-    found = decide_sources(table, question, Limits(worst_case=True), law="linear")
+    found = decide_mixture(table, question, Constraints(worst_case=True), law="linear")
     assert found.shares == pytest.approx({"web": 1 / 3, "code": 2 / 3, "books": 0.0}, abs=3e-3)
-    found = decide_sources(table, question, Limits(worst_case=True, protect={"keep": 0.03}), law="linear")
+    found = decide_mixture(
+        table, question, Constraints(worst_case=True, protect={"keep": 0.03}), law="linear"
+    )
     assert found.shares["code"] == pytest.approx(0.3, abs=5e-3)
     assert found.binding == "tolerance"
     assert found.limits[0] == "keep loss at its tolerance"
@@ -166,9 +170,7 @@ def test_duplicated_rows_and_infinite_losses_change_nothing_else() -> None:
 
 
 def test_json_is_that_of_interfaces_and_more() -> None:
-    found = json.loads(
-        json.dumps(sources_json(decide(swarm(corners(), base=BASE), target_domains=("code",))))
-    )
+    found = json.loads(json.dumps(decide(swarm(corners(), base=BASE), target_domains=("code",)).to_dict()))
     assert found["critical_ratio"] == pytest.approx(0.25, abs=2e-3)
     assert set(found["predicted"]) == {"general", "target"}
     assert set(found["share_intervals"]) == set(DOMAINS)
@@ -208,7 +210,7 @@ def test_any_finite_table_gives_an_answer_on_the_simplex(data: st.DataObject) ->
         for name in values
     ]
     table = make_table(pl.DataFrame(rows), "t.csv")
-    limits = Limits(high={"web": data.draw(st.floats(0.7, 1))})
+    limits = Constraints(max_shares={"web": data.draw(st.floats(0.7, 1))})
     try:
         found = decide(
             table,
@@ -223,17 +225,17 @@ def test_any_finite_table_gives_an_answer_on_the_simplex(data: st.DataObject) ->
     if refusal is not None:
         assert refusal.hint
         return
-    json.dumps(sources_json(found))
+    json.dumps(found.to_dict())
     if found.status == "decided":
         assert math.fsum(found.shares.values()) == pytest.approx(1, abs=1e-9)
         assert all(0 <= share <= 1 for share in found.shares.values())
-        assert found.shares["web"] <= limits.high["web"] + 1e-5
+        assert found.shares["web"] <= limits.max_shares["web"] + 1e-5
         low, high = mixtures.min(0), mixtures.max(0)
         found_d = np.array([found.shares[d] for d in DOMAINS])
         assert (found_d >= low - 1e-5).all()
         assert (found_d <= high + 1e-5).all()
     else:
-        assert found.warnings[-1].startswith("not yet: ")
+        assert found.reason
 
 
 def test_usual_mixtures() -> None:
@@ -299,6 +301,6 @@ def test_laws_that_tie_share_the_replicates(monkeypatch: pytest.MonkeyPatch) -> 
     values, slopes = model.losses(at), model.gradients(at)
     assert values.shape == (41, 3)
     for b in (0, 1, 2, 40):
-        assert np.allclose(model.only(b).losses(at)[0], values[b])
-        assert np.allclose(model.only(b).gradients(at)[0], slopes[b])
-    assert len({type(model.only(b).solution.law) for b in range(1, 6)}) > 1  # type: ignore[attr-defined]
+        assert np.allclose(model.replicate(b).losses(at)[0], values[b])
+        assert np.allclose(model.replicate(b).gradients(at)[0], slopes[b])
+    assert len({type(model.replicate(b).solution.law) for b in range(1, 6)}) > 1  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mixing.decision.mixture.constraints import Limits
+from mixing.decision.constraints import Constraints
 from mixing.decision.question import make_question
 from mixing.errors import InputError
 from mixing.runs.table import RunTable
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("few_replicates")
 def test_one_mixture_is_not_yet() -> None:
     found = decide(swarm(np.full((6, 3), 1 / 3)))
     assert found.status == "not_yet"
-    assert "all runs have one mixture" in found.warnings[-1]
+    assert "all runs have one mixture" in found.reason
     assert len(found.next_runs) >= 3
     for mix in found.next_runs:
         assert math.fsum(mix.values()) == pytest.approx(1)
@@ -34,7 +34,7 @@ def test_few_mixtures_are_said_and_too_few_refused() -> None:
     assert not any("rule of thumb" in w for w in decide(swarm(corners(), base=BASE)).warnings)
     none = decide(swarm(np.eye(3), base=BASE))
     assert none.status == "not_yet"
-    assert "3 different mixtures cannot tell 3 free shares apart" in none.warnings[-1]
+    assert "3 different mixtures cannot tell 3 free shares apart" in none.reason
     assert none.next_runs
 
 
@@ -42,7 +42,7 @@ def test_losses_that_no_mixture_moves_are_not_yet() -> None:
     rng = np.random.default_rng(3)
     found = decide(swarm(drawn(20), {"target": lambda p: rng.normal()}), general=None, law="constant")
     assert found.status == "not_yet"
-    assert "no law beats the constant" in found.warnings[-1]
+    assert "no law beats the constant" in found.reason
 
 
 def test_missing_evals_and_far_budgets() -> None:
@@ -56,15 +56,19 @@ def test_missing_evals_and_far_budgets() -> None:
         decide(RunTable(nowhere, "t.csv"))
     far = decide(table, tokens=5000)
     assert far.status == "not_yet"
-    assert "not followed that far" in far.warnings[-1]
+    assert "not followed that far" in far.reason
     assert any("assumed" in w for w in decide(table, tokens=3000).warnings)
 
 
 def test_no_mixture_within_the_tolerance_tells_the_least_increment() -> None:
-    found = decide(swarm(corners(), base={"general": 2.95, "target": 2.0}), Limits(low={"code": 0.5}))
+    found = decide(
+        swarm(corners(), base={"general": 2.95, "target": 2.0}), Constraints(min_shares={"code": 0.5})
+    )
     assert found.status == "not_yet"
     # At code 0.5, web 0.5: 3.2 against 2.95.
-    assert any("+0.25" in w and "least increments" in w for w in found.warnings)
+    assert found.reason
+    assert "+0.25" in found.reason
+    assert "least increments" in found.reason
     assert found.tests[0].note.startswith("the least increment is +0.2")
     assert found.next_runs[0]["web"] == pytest.approx(0.5, abs=1e-3)
 
@@ -72,7 +76,7 @@ def test_no_mixture_within_the_tolerance_tells_the_least_increment() -> None:
 def test_caps_that_leave_no_mixture() -> None:
     supply = dict.fromkeys(DOMAINS, 50.0)
     with pytest.raises(InputError, match=r"may fill 0.6 of the budget.*repeated too often") as error:
-        decide(swarm(corners()), Limits(supply=supply))
+        decide(swarm(corners()), Constraints(supply=supply))
     assert "lower the token budget" in error.value.hint
 
 
@@ -92,19 +96,19 @@ def test_sizes_that_the_table_says_nothing_of() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "message"),
+    ("constraints", "message"),
     [
-        (Limits(prior={"x": 1}), "--prior x: no such domain"),
-        (Limits(supply={"x": 1}), "--supply x: no such domain"),
-        (Limits(prior={"web": math.nan}), "--prior web=nan"),
-        (Limits(prior={"web": 0.0}), "all shares are 0"),
-        (Limits(max_epochs=0), "--max-epochs 0: not above 0"),
-        (Limits(low={"x": 0.1}), "--min x: no such domain"),
-        (Limits(kl=-1.0), "--kl -1"),
-        (Limits(protect={"general": -1.0}), "--protect general=-1"),
-        (Limits(protect={"nothing": 0.1}), "no validation set 'nothing'"),
+        (Constraints(prior={"x": 1}), "prior x: no such domain"),
+        (Constraints(supply={"x": 1}), "supply x: no such domain"),
+        (Constraints(prior={"web": math.nan}), "prior web=nan"),
+        (Constraints(prior={"web": 0.0}), "all shares are 0"),
+        (Constraints(max_epochs=0), "max_epochs 0: not above 0"),
+        (Constraints(min_shares={"x": 0.1}), "min_shares x: no such domain"),
+        (Constraints(kl=-1.0), "kl -1"),
+        (Constraints(protect={"general": -1.0}), "protect general=-1"),
+        (Constraints(protect={"nothing": 0.1}), "no validation set 'nothing'"),
     ],
 )
-def test_bad_limits(limits: Limits, message: str) -> None:
+def test_bad_constraints(constraints: Constraints, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        decide(swarm(corners()), limits)
+        decide(swarm(corners()), constraints)

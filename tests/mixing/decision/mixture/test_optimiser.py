@@ -13,16 +13,13 @@ from scipy.optimize import brentq
 
 from mixing.arrays import Floats
 from mixing.decision.mixture.bounds import Region, make_region
+from mixing.decision.mixture.objective import LossConstraint, LossModel, Problem, numeric_gradients
 from mixing.decision.mixture.optimiser import (
     FEASIBLE,
-    LossModel,
-    Problem,
-    Protected,
-    least_excess,
-    numeric_gradients,
+    least_violation,
     optimise,
-    replicate,
-    search,
+    optimise_replicates,
+    sample_candidates,
 )
 from mixing.errors import InputError
 
@@ -47,7 +44,7 @@ class Exponential:
         rise_bm = self.losses(shares_md) - self.c_b[:, None]
         return np.asarray(rise_bm[:, :, None] * self.a_bd[:, None, :])
 
-    def only(self, b: int) -> LossModel:
+    def replicate(self, b: int) -> LossModel:
         return Exponential(self.c_b[[b]], self.k_b[[b]], self.a_bd[[b]], self.smooth)
 
 
@@ -68,8 +65,8 @@ class Steps:
     def gradients(self, shares_md: Floats) -> Floats:
         return np.zeros_like(self.inner.gradients(shares_md))
 
-    def only(self, b: int) -> LossModel:
-        found = self.inner.only(b)
+    def replicate(self, b: int) -> LossModel:
+        found = self.inner.replicate(b)
         assert isinstance(found, Exponential)
         return Steps(found)
 
@@ -90,7 +87,7 @@ def problem(region: Region, *targets: LossModel, **more: object) -> Problem:
 
 def solve(asked: Problem, seed: int = 0) -> Floats:
     centre = asked.region.shares(asked.region.project(np.zeros((1, len(asked.region.names)))))
-    found = optimise(asked, search(asked, centre, np.random.default_rng(seed)))
+    found = optimise(asked, sample_candidates(asked, centre, np.random.default_rng(seed)))
     assert found.feasible
     return found.shares_d
 
@@ -116,8 +113,8 @@ def test_separable_exponentials_water_fill() -> None:
 
 def test_protected_loss_binds_where_it_meets_its_limit() -> None:
     target, general = exponential(1, 1, 0, -1), exponential(2, 0.1, 0, 2)
-    guarded = (Protected("general", general, np.array([2.3])),)
-    found = solve(problem(everywhere(2), target, protected=guarded))
+    guarded = (LossConstraint("general", general, np.array([2.3])),)
+    found = solve(problem(everywhere(2), target, loss_constraints=guarded))
     assert found[1] == pytest.approx(np.log(3) / 2, abs=1e-5)
     assert general.losses(found[None])[0, 0] <= 2.3 + FEASIBLE
 
@@ -150,7 +147,7 @@ def test_caps_and_frozen_parts() -> None:
     found = solve(problem(region, target))
     assert found == pytest.approx([0.35, 0.5, 0.15], abs=1e-5)
     assert ("a", "repetition", pytest.approx(0.35)) in region.binding(region.parts_of(found[None])[0])
-    region = make_region(names, trained, frozen=[("b", "c")], within={"b": 3.0, "c": 1.0})
+    region = make_region(names, trained, freeze=[("b", "c")], within={"b": 3.0, "c": 1.0})
     found = solve(problem(region, target))
     assert found == pytest.approx([0.6, 0.3, 0.1], abs=1e-5)
     assert region.names == ("a", "b+c")
@@ -161,15 +158,15 @@ def test_without_a_gradient_the_candidates_decide() -> None:
     assert solve(problem(everywhere(3), Steps(smooth)))[0] > 0.9
 
 
-def test_nothing_feasible_gives_the_least_excess() -> None:
-    guarded = (Protected("general", exponential(2, 1, 1, -1), np.array([2.0])),)
-    asked = problem(everywhere(2), exponential(1, 1, -1, 0), protected=guarded)
-    found = search(asked, np.full((1, 2), 0.5), np.random.default_rng(0))
+def test_nothing_feasible_gives_the_least_violation() -> None:
+    guarded = (LossConstraint("general", exponential(2, 1, 1, -1), np.array([2.0])),)
+    asked = problem(everywhere(2), exponential(1, 1, -1, 0), loss_constraints=guarded)
+    found = sample_candidates(asked, np.full((1, 2), 0.5), np.random.default_rng(0))
     best = optimise(asked, found)
     assert not best.feasible
-    least = least_excess(asked, found)
-    assert least.excess == pytest.approx(np.exp(-1), abs=1e-4)
-    assert best.excess == pytest.approx(least.excess, abs=1e-3)
+    least = least_violation(asked, found)
+    assert least.violation == pytest.approx(np.exp(-1), abs=1e-4)
+    assert best.violation == pytest.approx(least.violation, abs=1e-3)
 
 
 def test_replicates_move_with_their_landscape_and_are_quick() -> None:
@@ -186,11 +183,13 @@ def test_replicates_move_with_their_landscape_and_are_quick() -> None:
     ]
     general = Exponential(np.zeros(count), np.ones(count), slopes * 0.2)
     region = everywhere(domains)
-    asked = problem(region, *targets[:3], protected=(Protected("g", general, np.full(count, 1.5)),))
+    asked = problem(
+        region, *targets[:3], loss_constraints=(LossConstraint("g", general, np.full(count, 1.5)),)
+    )
     start = time.perf_counter()
-    found = search(asked, np.full((1, domains), 1 / domains), rng)
+    found = sample_candidates(asked, np.full((1, domains), 1 / domains), rng)
     fitted = optimise(asked, found)
-    many = np.stack([o.shares_d for o in replicate(asked, found, fitted)])
+    many = np.stack([o.shares_d for o in optimise_replicates(asked, found, fitted)])
     assert time.perf_counter() - start < 20
     assert many.shape == (count - 1, domains)
     assert 0 < many.std(0).max() < 0.3
@@ -208,12 +207,12 @@ def test_numeric_gradients() -> None:
         ({"caps": {"a": 0.2, "b": 0.3, "c": 0.4}}, "may fill 0.9 of the budget"),
         ({"low": {"a": 0.7, "b": 0.6}}, "sum to 1.3"),
         ({"low": {"a": 0.7}, "high": {"a": 0.5}}, "a: its share must be at least 0.7"),
-        ({"high": {"d": 0.5}}, "--max d: no such domain"),
-        ({"high": {"a": float("nan")}}, "--max a=nan: not a share"),
-        ({"frozen": [("a",)]}, "one domain has no proportions"),
-        ({"frozen": [("a", "b"), ("b", "c")]}, "--freeze b: named twice"),
-        ({"frozen": [("a", "x")]}, "--freeze x: no such domain"),
-        ({"frozen": [("a", "b")], "within": {"c": 1.0}}, "all their shares are 0"),
+        ({"high": {"d": 0.5}}, "max_shares d: no such domain"),
+        ({"high": {"a": float("nan")}}, "max_shares a=nan: not a share"),
+        ({"freeze": [("a",)]}, "one domain has no proportions"),
+        ({"freeze": [("a", "b"), ("b", "c")]}, "freeze b: named twice"),
+        ({"freeze": [("a", "x")]}, "freeze x: no such domain"),
+        ({"freeze": [("a", "b")], "within": {"c": 1.0}}, "all their shares are 0"),
     ],
 )
 def test_regions_without_a_mixture_name_the_constraint(asked: dict[str, object], message: str) -> None:

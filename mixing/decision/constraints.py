@@ -1,0 +1,89 @@
+"""What bounds a mixture besides the losses: shares, supply and repetition, a prior, single losses to protect."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from mixing.errors import InputError
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """What is asked of the mixture besides its losses; by domain where not said otherwise.
+
+    `min_shares` and `max_shares` bound shares. `supply` is available tokens, read at most `max_epochs` times (one
+    number, or one per domain) by a run of `budget` tokens (default: those that are asked about). `prior` are natural
+    shares (default: those of the supply, else the mean trained mixture), towards which `kl` pulls (nats); `freeze`
+    groups keep the prior's proportions. `protect` bounds the increments of single validation sets (nats); with
+    `worst_case` the worst target counts, not their mean.
+    """
+
+    min_shares: Mapping[str, float] = field(default_factory=dict)
+    max_shares: Mapping[str, float] = field(default_factory=dict)
+    supply: Mapping[str, float] = field(default_factory=dict)
+    max_epochs: float | Mapping[str, float] = 4.0
+    budget: int | None = None
+    prior: Mapping[str, float] = field(default_factory=dict)
+    kl: float = 0.0
+    freeze: tuple[tuple[str, ...], ...] = ()
+    protect: Mapping[str, float] = field(default_factory=dict)
+    worst_case: bool = False
+
+    def epochs(self, domain: str) -> float:
+        """How often a domain may be read."""
+        return self.max_epochs[domain] if isinstance(self.max_epochs, Mapping) else self.max_epochs
+
+    def caps(self, tokens: float) -> dict[str, float]:
+        """The largest share of each domain that repetition allows in that many tokens, where a supply is known."""
+        budget = tokens if self.budget is None else self.budget
+        return {domain: self.epochs(domain) * available / budget for domain, available in self.supply.items()}
+
+    def natural_shares(self, domains: Iterable[str]) -> dict[str, float]:
+        """The prior, or the supply where it covers every domain, not yet normalised; empty where neither is known."""
+        if self.prior:
+            return dict(self.prior)
+        return dict(self.supply) if set(self.supply) >= set(domains) else {}
+
+    def check(self, domains: tuple[str, ...]) -> None:
+        """Raises InputError for a domain that is none of these, and for what is not a number."""
+        numbers = {
+            "prior": self.prior,
+            "supply": self.supply,
+            "min_shares": self.min_shares,
+            "max_shares": self.max_shares,
+        }
+        for name, values in numbers.items():
+            for domain, value in values.items():
+                if domain not in domains:
+                    raise InputError(
+                        f"{name} {domain}: no such domain", f"The table's domains: {', '.join(domains)}"
+                    )
+                if not math.isfinite(value) or value < 0:
+                    raise InputError(f"{name} {domain}={value}: not a number of 0 or more", "Correct it")
+        for domain in self.supply:
+            if isinstance(self.max_epochs, Mapping) and domain not in self.max_epochs:
+                raise InputError(f"max_epochs: none for {domain}", "Give every domain of the supply its own")
+            epochs = self.epochs(domain)
+            if not math.isfinite(epochs) or epochs <= 0:
+                raise InputError(
+                    f"max_epochs {epochs}: not above 0", "Up to 4 is about as good as fresh text"
+                )
+        if not isinstance(self.max_epochs, Mapping) and not (
+            math.isfinite(self.max_epochs) and self.max_epochs > 0
+        ):
+            raise InputError(
+                f"max_epochs {self.max_epochs}: not above 0", "Up to 4 is about as good as fresh text"
+            )
+
+    def beyond_one_ratio(self) -> list[str]:
+        """The arguments in use that one target share cannot answer."""
+        used = {
+            "min_shares": bool(self.min_shares),
+            "freeze": bool(self.freeze),
+            "kl": bool(self.kl),
+            "protect": bool(self.protect),
+            "worst_case": self.worst_case,
+        }
+        return [name for name, is_used in used.items() if is_used]

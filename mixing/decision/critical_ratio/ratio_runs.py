@@ -1,0 +1,129 @@
+"""Runs as a law of one ratio sees them: a target share each, and one composition within each role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mixing.arrays import Floats
+from mixing.decision.critical_ratio.model_sizes import sizes_to_extend
+from mixing.decision.question import Question
+from mixing.errors import InputError
+from mixing.mixture import mixture_at
+from mixing.runs.increments import Increments
+from mixing.runs.points import Points
+from mixing.runs.table import RunTable
+
+SAME_COMPOSITION = 0.02
+"""Shares within a role that differ by no more than this between runs count as the same."""
+
+
+@dataclass(frozen=True)
+class RatioRuns:
+    """A table with its rows in order, the increments of one size, and each domain's share `within` its role.
+
+    `sizes` are the trained sizes, rising, where another one is asked about; `increments` are then of the largest.
+    `inside` are the points whose target share is strictly between 0 and 1, the only ones that a ratio law sees.
+    """
+
+    table: RunTable
+    question: Question
+    increments: Increments
+    inside: NDArray[np.bool_]
+    within: dict[str, float]
+    sizes: list[int] | None
+
+    @property
+    def points(self) -> Points:
+        return self.increments.points.take(self.inside)
+
+    @property
+    def ratios(self) -> list[float]:
+        """The trained target shares strictly between 0 and 1, rising."""
+        return sorted({round(float(r), 9) for r in self.points.target_n})
+
+    @property
+    def reachable(self) -> tuple[float, float]:
+        """The target shares that an answer may have: half-way to 0 and to 1 from the outermost trained ones."""
+        ratios = self.ratios
+        return ratios[0] / 2, (1 + ratios[-1]) / 2
+
+    @property
+    def largest_budget(self) -> float:
+        return float(self.points.tokens_n.max())
+
+    @property
+    def n_runs(self) -> int:
+        return len(np.unique(self.points.run_n))
+
+    def mix(self, ratio: float) -> dict[str, float]:
+        """The mixture at a target share."""
+        return mixture_at(ratio, self.within, self.question.target_domains)
+
+
+def ratio_runs(
+    table: RunTable, question: Question, composition: Mapping[str, float] | None = None
+) -> RatioRuns:
+    """The runs of a table for a question about one ratio.
+
+    `composition` is each domain's share within its role, where it is known; else it is read off the runs. Raises
+    InputError for a table without base rows, without the named validation sets, or whose shares within a role vary.
+    """
+    table = in_order(table)
+    sizes = sizes_to_extend(table, question)
+    own = question if sizes is None else replace(question, params=sizes[-1])
+    increments = own.increments(table)
+    if composition is None:
+        within = _composition(table, increments.points.shares_nd, question)
+    else:
+        within = {domain: composition.get(domain, 0.0) for domain in table.domains}
+    return RatioRuns(table, question, increments, increments.points.interior(), within, sizes)
+
+
+def in_order(table: RunTable) -> RunTable:
+    """The order of rows means nothing, so it may not reach even the last digit of a sum."""
+    rows = table.rows.sort("eval", "run", "params", "seed", "tokens")
+    return RunTable(rows, table.source, table.warnings)
+
+
+def one_composition(table: RunTable, target_domains: tuple[str, ...]) -> bool:
+    """Whether all runs have the same proportions within the target domains, and within the others."""
+    shares_nd = table.trained.select([f"share.{d}" for d in table.domains]).unique().to_numpy()
+    return all(
+        parts_nd is None or np.ptp(parts_nd, axis=0).max() <= SAME_COMPOSITION
+        for _, parts_nd in _parts(shares_nd, table.domains, target_domains)
+    )
+
+
+def _composition(table: RunTable, shares_nd: Floats, question: Question) -> dict[str, float]:
+    """Each domain's share within its role, which must be the same in all runs for R to be one number."""
+    within_d = np.zeros(len(table.domains))
+    roles = _parts(shares_nd, table.domains, question.target_domains)
+    for role, (mask_d, parts_nd) in zip(("target", "general"), roles, strict=True):
+        if parts_nd is None:
+            within_d[mask_d] = 1 / mask_d.sum()
+            continue
+        if np.ptp(parts_nd, axis=0).max() > SAME_COMPOSITION:
+            raise InputError(
+                f"{table.source}: shares within the {role} domains vary between runs, so no single target share "
+                "describes them",
+                "Keep the proportions within each role fixed",
+            )
+        within_d[mask_d] = parts_nd.mean(0)
+    return dict(zip(table.domains, within_d.tolist(), strict=True))
+
+
+def _parts(
+    shares_nd: Floats, domains: tuple[str, ...], target_domains: tuple[str, ...]
+) -> list[tuple[NDArray[np.bool_], Floats | None]]:
+    """For the target, then the general domains: which they are, and their shares within the role (None: never read)."""
+    is_target_d = np.isin(domains, target_domains)
+    parts: list[tuple[NDArray[np.bool_], Floats | None]] = []
+    for mask_d in (is_target_d, ~is_target_d):
+        total_n = shares_nd[:, mask_d].sum(1)
+        rows = total_n > 1e-9
+        parts.append((mask_d, shares_nd[rows][:, mask_d] / total_n[rows, None] if rows.any() else None))
+    return parts

@@ -1,0 +1,159 @@
+"""What a decision says, as plain fields: what the CLI prints, figures draw and the mix spec carries."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from mixing.decision.binding import Binding
+from mixing.decision.critical_ratio.cmr_law import CmrLaw
+from mixing.decision.question import Question
+
+Interval = tuple[float, float]
+ROLES = ("general", "target")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A loss in nats per token with its interval, and its increment over the base model."""
+
+    loss: float
+    interval: Interval
+    increment: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"loss": self.loss, "interval": list(self.interval), "increment": self.increment}
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A mix that people commonly take, scored by the same law. `predicted` is keyed `general` and `target`."""
+
+    name: str
+    shares: dict[str, float]
+    predicted: dict[str, Prediction]
+
+
+@dataclass(frozen=True)
+class Test:
+    """One of the two feasibility tests: the largest target share that passes it at the asked budget."""
+
+    name: Literal["tolerance", "turning_point"]
+    critical_ratio: float | None
+    interval: Interval | None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """A point of a fitted curve with its band; `x` is tokens or target share, as the curve says."""
+
+    x: float
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """The best mixture for a bound on the general loss: both increments in nats, with the band of the law."""
+
+    shares: dict[str, float]
+    general: Prediction
+    target: Prediction
+
+
+@dataclass(frozen=True)
+class DecisionRecord:
+    """The fields of `mixing.decision.result.Decision`, which adds how it shows itself.
+
+    `status` is `decided` or `not_yet`; then `reason` says why, and `next_runs` are the mixtures to train first.
+    `critical_ratio` is the best estimate of the largest target share, with its `interval` at `question.level`.
+    `safe_ratio` is the share that the critical ratio reaches with probability `question.confidence` (None with more
+    than two sources). `binding` is what keeps the answer from going further, `law` the general loss's law.
+
+    `predicted` is keyed `general` and `target`, and by a validation set's own name where it alone is a role's loss.
+    Curves are for figures: `ratio_curves[role]` is the increment of that loss (nats) over target share at the asked
+    budget; `cmr_curve` the critical ratio over tokens. `critical_times` maps a trained target share to the tokens at
+    which its objective turns down (None: never); `cmr_law` is the law through three or more of those times.
+
+    With more than two sources: `share_intervals` by domain; `limits`, the active constraints, in words; `front`, the
+    best target loss for every general loss; `regret`, what a better known optimum could still gain, in nats.
+    """
+
+    question: Question
+    status: Literal["decided", "not_yet"]
+    shares: dict[str, float]
+    critical_ratio: float | None
+    interval: Interval | None
+    binding: Binding
+    law: str
+    n_runs: int
+    predicted: dict[str, Prediction]
+    baselines: list[Baseline]
+    tests: list[Test] = field(default_factory=list)
+    ratio_curves: dict[str, list[CurvePoint]] = field(default_factory=dict)
+    cmr_curve: list[CurvePoint] = field(default_factory=list)
+    critical_times: dict[float, float | None] = field(default_factory=dict)
+    cmr_law: CmrLaw | None = None
+    next_runs: list[dict[str, float]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    share_intervals: dict[str, Interval] = field(default_factory=dict)
+    limits: list[str] = field(default_factory=list)
+    front: list[FrontPoint] = field(default_factory=list)
+    regret: float | None = None
+    reason: str | None = None
+    safe_ratio: float | None = None
+
+    @property
+    def by_role(self) -> dict[str, Prediction]:
+        """The predictions of the general and the target loss, without the names of single validation sets."""
+        return {role: self.predicted[role] for role in ROLES if role in self.predicted}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `mixlaw decide --json` prints: plain dicts, lists, text and numbers."""
+        return {
+            "status": self.status,
+            "reason": self.reason,
+            "shares": self.shares,
+            "critical_ratio": self.critical_ratio,
+            "interval": list(self.interval) if self.interval else None,
+            "safe_ratio": self.safe_ratio,
+            "level": self.question.level,
+            "confidence": self.question.confidence,
+            "binding": self.binding,
+            "law": self.law,
+            "n_runs": self.n_runs,
+            "predicted": {name: p.to_dict() for name, p in self.predicted.items()},
+            "baselines": [
+                {
+                    "name": b.name,
+                    "shares": b.shares,
+                    "predicted": {n: p.to_dict() for n, p in b.predicted.items()},
+                }
+                for b in self.baselines
+            ],
+            "tests": [asdict(test) for test in self.tests],
+            "critical_times": [{"target_share": r, "tokens": t} for r, t in self.critical_times.items()],
+            "cmr_law": None if self.cmr_law is None else self.cmr_law.to_dict(self.question.tokens),
+            "next_runs": self.next_runs,
+            "warnings": self.warnings,
+            "tokens": self.question.tokens,
+            "share_intervals": {d: list(i) for d, i in self.share_intervals.items()},
+            "limits": self.limits,
+            "regret": self.regret,
+            "front": [
+                {"shares": p.shares, "general": p.general.to_dict(), "target": p.target.to_dict()}
+                for p in self.front
+            ],
+        }
+
+
+def name_single_sets(predicted: dict[str, Prediction], question: Question) -> dict[str, Prediction]:
+    """The same predictions, also under a validation set's own name where it alone is a role's loss."""
+    named = dict(predicted)
+    for role, weights in (("general", question.general), ("target", question.target)):
+        name = next(iter(weights), "")
+        if role in predicted and len(weights) == 1 and name not in ROLES:
+            named[name] = predicted[role]
+    return named
