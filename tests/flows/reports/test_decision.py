@@ -11,8 +11,9 @@ from rich.console import Console
 from flows.pipeline.confirmation import Confirmation
 from flows.reports.conclusion import conclude
 from flows.reports.decision import print_decision
+from mixing.decision import record
 from mixing.decision.question import Question
-from mixing.decision.record import Baseline, Prediction, Test
+from mixing.decision.record import Baseline, Prediction
 from mixing.decision.refusals import Refusal
 from mixing.decision.result import Decision
 
@@ -35,7 +36,7 @@ def decided(**changes: object) -> Decision:
         n_runs=6,
         predicted=PREDICTED,
         baselines=[Baseline("replay 5%", {"web": 0.05, "german": 0.95}, PREDICTED)],
-        tests=[Test("tolerance", 0.7, (0.66, 0.74)), Test("turning_point", None, None)],
+        tests=[record.Test("tolerance", 0.7, (0.66, 0.74)), record.Test("turning_point", None, None)],
         next_runs=[{"web": 0.35, "german": 0.65}],
         warnings=["few runs"],
     )
