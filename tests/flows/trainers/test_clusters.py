@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from flows.pipeline.workspace import Workspace
+from flows.trainers import Setting, dask, open_trainer
+from mixing.errors import MixlawError
+from proxies.runs import store
+
 from tests.conftest import Finished
-from tests.scenarios.tiny_study import ROOT, STUDY, mixlaw, write_study
+from tests.scenarios.tiny_study import ROOT, STUDY, finished_runs, mixlaw, write_study
 
 
 @contextlib.contextmanager
@@ -34,24 +39,64 @@ def ray_cluster() -> Iterator[str]:
 CLUSTERS = {"dask": dask_cluster, "ray": ray_cluster}
 
 
-@pytest.mark.parametrize("kind", [pytest.param(kind, id=kind) for kind in CLUSTERS])
+@pytest.mark.parametrize("kind", CLUSTERS)
 def test_runs_are_those_of_the_local_runner_to_the_byte(
     kind: str, finished: Finished, tmp_path: Path
 ) -> None:
-    """The tokens are there, so that only the runs are trained again: base, proxies and confirmation."""
+    """All runs of the finished study, trained again by the trainer that its study file names."""
     shutil.copytree(finished.study.parent, tmp_path / "copy")
     study, home = tmp_path / "copy" / "study.yaml", tmp_path / "copy" / "home"
+    specs = [store.read_spec(path.parent) for path in (home / "tiny" / "runs").glob("*/spec.json")]
+    (base,) = [spec for spec in specs if spec.kind == "base"]
     shutil.rmtree(home / "tiny" / "runs")
+    seen: set[str] = set()
     with CLUSTERS[kind]() as address:
         study.write_text(STUDY + f"runner: {{kind: {kind}, address: '{address}'}}\n")
-        done = mixlaw(home, "run", str(study), "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["runs"]["trained_now"] == 6
+        workspace = Workspace.open(study, home)
+        setting = Setting(workspace, board=None, workers=1)  # type: ignore[arg-type]
+        with open_trainer(setting) as trainer:
+            assert trainer.at_once >= 2
+            trainer("base", base, None, lambda at: seen.add(at.run), True)
+            weights = workspace.folder.runs / base.run_id / "weights.pt"
+            with ThreadPoolExecutor(2) as pool:
+                proxies = [spec for spec in specs if spec.kind == "proxy"]
+                for future in [
+                    pool.submit(trainer, "proxy", spec, weights, lambda at: seen.add(at.run), False)
+                    for spec in proxies
+                ]:
+                    future.result()
+            # What is done is not trained again.
+            before = finished_runs(home / "tiny")
+            trainer("base", base, None, lambda at: None, True)
+            assert finished_runs(home / "tiny") == before
+    assert len(before) == 6
+    assert base.run_id in seen
     for path in finished.folder.glob("runs/*/losses.parquet"):
-        ours = home / "tiny" / "runs" / path.parent.name / "losses.parquet"
-        assert ours.read_bytes() == path.read_bytes(), path.parent.name
-    decision = "decision.json"
-    assert (home / "tiny" / decision).read_bytes() == (finished.folder / decision).read_bytes()
+        assert (workspace.folder.runs / path.parent.name / path.name).read_bytes() == path.read_bytes()
+
+
+def test_a_run_that_diverged_says_so_over_the_cluster(finished: Finished, tmp_path: Path) -> None:
+    """The error of another machine comes through whole, with its hint."""
+    shutil.copytree(finished.study.parent, tmp_path / "copy")
+    study, home = tmp_path / "copy" / "study.yaml", tmp_path / "copy" / "home"
+    spec = next(
+        store.read_spec(path.parent)
+        for path in (home / "tiny" / "runs").glob("*/spec.json")
+        if '"proxy"' in path.read_text()
+    )
+    folder = home / "tiny" / "runs" / spec.run_id
+    (folder / store.DONE).unlink()
+    store.record_failure(folder, spec, store.Failure("divergence", "training loss is nan", "Lower its rate"))
+    with dask_cluster() as address:
+        study.write_text(STUDY + f"runner: {{kind: dask, address: '{address}'}}\n")
+        setting = Setting(Workspace.open(study, home), board=None, workers=1)  # type: ignore[arg-type]
+        with (
+            open_trainer(setting) as trainer,
+            pytest.raises(MixlawError, match="training loss is nan") as caught,
+        ):
+            trainer("proxy", spec, None, lambda at: None, False)
+    assert "Lower its rate" in caught.value.hint
+    assert not getattr(caught.value, "process_died", False)
 
 
 @pytest.mark.parametrize(("kind", "package"), [("dask", "distributed"), ("ray", "ray")])
@@ -73,10 +118,6 @@ def test_a_scheduler_that_does_not_answer(
     prefect_server: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("distributed")
-    from flows.pipeline.workspace import Workspace
-    from flows.trainers import Setting, dask, open_trainer
-    from mixing.errors import MixlawError
-
     monkeypatch.setattr(dask, "CONNECT_TIMEOUT", "1s")
     study = write_study(tmp_path, STUDY + "runner: {kind: dask, address: 'tcp://127.0.0.1:9'}\n")
     setting = Setting(Workspace.load(study, tmp_path), None, 1)  # type: ignore[arg-type]
