@@ -128,7 +128,7 @@ def _tried(spec: ProxySpec) -> float:
         while steps < 3 or time.perf_counter() - started < TRIED_SECONDS:
             if steps == 2:
                 started = time.perf_counter()
-            model.loss(windows).backward()  # type: ignore[no-untyped-call]
+            model.loss(windows).backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             steps += 1
