@@ -62,7 +62,7 @@ def residuals(name: str, held_out: HeldOut, scored: list[LawFit]) -> Figure:
     figure, (left, right) = side_by_side(2)
     missed_n = held_out.observed_n - held_out.predicted_n
     colour = _by_tokens(figure, right, held_out.tokens_n)
-    spots = {"s": 26, "lw": 0, "alpha": 0.75, **colour}
+    spots: dict[str, Any] = {"s": 26, "lw": 0, "alpha": 0.75, **colour}
     left.scatter(held_out.observed_n, held_out.predicted_n, **spots)
     points = {"observed": held_out.observed_n, "predicted": held_out.predicted_n}
     ends = square(left, pl.DataFrame(points).with_columns(low=None, high=None))

@@ -26,6 +26,12 @@ CHUNK = {"cpu": 256, "cuda": 8192}
 """Tokens whose logits exist at once: on a CPU 256 x a vocabulary of 4096 is about what stays in its cache."""
 
 
+def _apply(function: type[torch.autograd.Function], *arguments: Any) -> Tensor:
+    """`function.apply`, which torch leaves without types."""
+    result: Tensor = function.apply(*arguments)
+    return result
+
+
 class _CrossEntropy(torch.autograd.Function):
     """Mean cross-entropy of `hidden @ weight.T`, computing loss and gradients together, chunk by chunk."""
 
@@ -64,8 +70,7 @@ def cross_entropy(
     hidden_nd: Tensor, weight_vd: Tensor, targets_n: Tensor, chunk: int | None = None
 ) -> Tensor:
     """Mean cross-entropy in nats of the logits `hidden_nd @ weight_vd.T`; differentiable once."""
-    loss: Tensor = _CrossEntropy.apply(hidden_nd, weight_vd, targets_n, chunk or CHUNK[hidden_nd.device.type])
-    return loss
+    return _apply(_CrossEntropy, hidden_nd, weight_vd, targets_n, chunk or CHUNK[hidden_nd.device.type])
 
 
 def token_losses(hidden_nd: Tensor, weight_vd: Tensor, targets_n: Tensor) -> Tensor:
@@ -115,6 +120,7 @@ class _SwiGLU(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        gate_up: Tensor
         gate_up, activated = ctx.saved_tensors
         gate, up = gate_up.chunk(2, dim=1)
         grad_activated = grads[0] * up
@@ -140,13 +146,12 @@ class Block(nn.Module):
         """One layer on the stream [batch x time, width]; `turns` [time, ...] tells how long a window is."""
         time, width = len(turns), x_nd.shape[1]
         qkv = F.rms_norm(x_nd, (width,), self.attention_norm, EPS) @ self.qkv.t()
-        qkv = _Rotate.apply(qkv, turns)
+        qkv = _apply(_Rotate, qkv, turns)
         q, k, v = qkv.view(-1, time, 3, self.heads, HEAD_DIM).permute(2, 0, 3, 1, 4).unbind(0)
         mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(-1, width)
         x_nd = torch.addmm(x_nd, mixed, self.attention_out.t())
         gate_up = F.rms_norm(x_nd, (width,), self.mlp_norm, EPS) @ self.gate_up.t()
-        activated: Tensor = _SwiGLU.apply(gate_up)
-        return torch.addmm(x_nd, activated, self.mlp_out.t())
+        return torch.addmm(x_nd, _apply(_SwiGLU, gate_up), self.mlp_out.t())
 
 
 class Decoder(nn.Module):
