@@ -20,6 +20,8 @@ from flows.cli.options import (
     token_count,
     weights,
 )
+from flows.reports import tables
+from flows.reports.progress import bar
 from mixing.errors import InputError
 
 if TYPE_CHECKING:
@@ -115,22 +117,16 @@ def decide(
 ) -> None:
     """Find the critical ratio, or the best mixture, with intervals.
 
-    With two sources, or with fixed proportions among the general and among the target domains, it is the largest
-    target share that the tolerance allows. Otherwise it is the mixture with the least target loss within the
-    tolerance.
+    With two sources, or fixed proportions among general and among target domains, it is the largest target share
+    that the tolerance allows. Otherwise it is the mixture with the least target loss within the tolerance.
     """
     # SciPy takes a second to import: help and usage errors do not wait for it.
-    from flows.reports.progress import bar
     from mixing.decision.decide import decide as decide_on
     from mixing.runs.read import read_runs
 
     general_weights, target_weights = weights(general or [], "general"), weights(target, "target")
-    if general_weights and tolerance is None:
-        raise InputError(
-            "--general without --tolerance", "Say how many nats may be lost, e.g. --tolerance 0.02"
-        )
     budget = token_count(tokens)
-    check_figures(figures)
+    _check(general, tolerance, figures)
     table = read_runs(runs)
     with bar("fits and draws") as report:
         decision = decide_on(
@@ -155,12 +151,19 @@ def decide(
             on_progress=report,
         )
     _show(decision, as_json)
-    for path in _written(decision, table, Path(runs.removeprefix("mlflow:")).stem, seed, spec, figures):
-        print(f"wrote {path}", file=sys.stderr)
+    _write(decision, table, Path(runs.removeprefix("mlflow:")).stem, seed, spec, figures)
+
+
+def _check(general: list[str] | None, tolerance: float | None, figures: Path | None) -> None:
+    """Raise InputError for options that cannot be used, before the table is read."""
+    if general and tolerance is None:
+        raise InputError(
+            "--general without --tolerance", "Say how many nats may be lost, e.g. --tolerance 0.02"
+        )
+    check_figures(figures)
 
 
 def _show(decision: Decision, as_json: bool) -> None:
-    from flows.reports import tables
     from flows.reports.decision import print_decision
 
     if as_json:
@@ -169,10 +172,10 @@ def _show(decision: Decision, as_json: bool) -> None:
         print_decision(decision, tables.console())
 
 
-def _written(
+def _write(
     decision: Decision, table: RunTable, name: str, seed: int, spec: Path | None, figures: Path | None
-) -> list[Path]:
-    """Draw the figures and write the mix spec, where they are asked for; the files written."""
+) -> None:
+    """Draw the figures and write the mix spec, if --figures and --spec say where."""
     from mixing.spec.build import build_spec
     from mixing.spec.yaml_file import save_spec
 
@@ -180,7 +183,8 @@ def _written(
     if spec is not None:
         save_spec(build_spec(decision, None, name=name or "mix", seed=seed), spec)
         paths.append(spec)
-    return paths
+    for path in paths:
+        print(f"wrote {path}", file=sys.stderr)
 
 
 def _draw(decision: Decision, table: RunTable, folder: Path) -> list[Path]:

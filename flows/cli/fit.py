@@ -19,6 +19,8 @@ from flows.cli.options import (
     token_count,
     weights,
 )
+from flows.reports import tables
+from flows.reports.progress import bar
 
 Evals = Annotated[
     list[str], typer.Option("--eval", metavar="NAME", help="A validation set, or NAME=WEIGHT; repeatable.")
@@ -54,9 +56,7 @@ def fit(
     Validation sets with weights make one loss, their weighted mean; each set without a weight is a loss of its own.
     """
     # SciPy takes a second to import: help and usage errors do not wait for it.
-    from flows.reports import tables
     from flows.reports.decision import print_laws, print_warnings
-    from flows.reports.progress import bar
     from mixing.fitting.fit import fit as fit_laws
     from mixing.runs.read import read_runs
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from flows.reports.wording import decision_markdown, run_rows
+from flows.reports.page import decision_markdown, run_rows
 from flows.settings.logging import redacted
 
 if TYPE_CHECKING:

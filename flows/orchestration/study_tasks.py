@@ -17,6 +17,7 @@ from flows.pipeline.plan import make_plan
 from flows.pipeline.prepare import catalogue, supply_of, token_store
 from flows.pipeline.result import StudyResult, StudyRun
 from flows.pipeline.run_specs import proxy_spec
+from flows.reports.page import decision_markdown
 from flows.tracking.promotion import GAIN
 from flows.tracking.publish import publish
 from flows.trainers import Setting, open_trainer
@@ -110,7 +111,10 @@ class StudyTasks:
         """Figures, MLflow, Prefect's page and event. Where MLflow takes nothing, the answer stands all the same."""
         figures = run_task("figures", lambda: draw_figures(result))
         try:
-            result.publication = run_task("publish to MLflow", lambda: publish(result, figures, self.gain))
+            page = decision_markdown(result)
+            result.publication = run_task(
+                "publish to MLflow", lambda: publish(result, figures, self.gain, page)
+            )
         except MixlawError as error:
             result.unpublished = error
         write_artifacts(result, figures)

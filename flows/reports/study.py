@@ -15,8 +15,8 @@ from rich.text import Text
 
 from flows.reports.conclusion import conclude
 from flows.reports.decision import print_baselines, print_conclusion, print_laws
+from flows.reports.page import run_rows
 from flows.reports.tables import table
-from flows.reports.wording import run_rows
 from flows.settings.home import DEFAULT_HOME
 from flows.tracking.registry import CHALLENGER
 from mixing.decision import wording

@@ -11,7 +11,6 @@ import polars as pl
 from flows.pipeline.mix_spec import spec_digest
 from flows.pipeline.publication import Publication
 from flows.pipeline.result import StudyResult, StudyRun
-from flows.reports.wording import decision_markdown
 from flows.settings.environment import tracking_uri
 from flows.tracking import corpus_snapshot
 from flows.tracking.client import Tracker
@@ -26,8 +25,11 @@ if TYPE_CHECKING:
     from mixing.spec.model import MixSpec
 
 
-def publish(result: StudyResult, figures: list[Path], gain: float) -> Publication:
-    """Bring MLflow in line with the run store. `gain` is the rule's threshold (`flows.tracking.promotion`), in nats.
+def publish(result: StudyResult, figures: list[Path], gain: float, page: str) -> Publication:
+    """Bring MLflow in line with the run store.
+
+    `gain` is the rule's threshold (`flows.tracking.promotion`), in nats; `page` is the decision as Markdown, the
+    note of the parent run.
 
     Raises MixlawError, one line, where MLflow does not take it; the mix spec is on disk all the same.
     """
@@ -36,7 +38,7 @@ def publish(result: StudyResult, figures: list[Path], gain: float) -> Publicatio
     workspace = result.workspace
     tracker = Tracker(tracking_uri(workspace.root), workspace.root, workspace.study.study)
     runs = run_records(result)
-    record = study_record(result, figures, min(run.finished - run.seconds for run in runs))
+    record = study_record(result, figures, page, min(run.finished - run.seconds for run in runs))
     parent = tracker.open(record)
     if result.spec is None:
         return tracker.publish(record, runs, None, "")
@@ -130,7 +132,7 @@ def _failed(folder: Path, run: StudyRun) -> RunRecord | None:
     return RunRecord(run.run, _title(run), run.kind, _params(spec, {}), [], when, 0.0, run.failure)
 
 
-def study_record(result: StudyResult, figures: list[Path], started: float) -> StudyRecord:
+def study_record(result: StudyResult, figures: list[Path], page: str, started: float) -> StudyRecord:
     """What the parent run shows. `started` is seconds since the epoch."""
     workspace, decision = result.workspace, result.analysis.decision
     folder, question = workspace.folder, decision.question
@@ -146,7 +148,7 @@ def study_record(result: StudyResult, figures: list[Path], started: float) -> St
         params={"tolerance": question.tolerance, "tokens": question.tokens, "level": question.level},
         tags={"status": decision.status, "binding": decision.binding, "law": decision.law},
         metrics={name: round(float(value), 6) for name, value in _metrics(result).items() if value == value},
-        note=decision_markdown(result),
+        note=page,
         started=started,
         question=workspace.study.identity,
         summary=f"target share {ratio_line(decision)}" + (f". {result.note}" if result.note else ""),
