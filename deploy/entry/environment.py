@@ -1,4 +1,4 @@
-"""What the entry scripts read from the environment. Standard library only: they start before anything else."""
+"""What the entry scripts read from the environment. Little is imported: they start before anything else."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 from urllib.parse import quote, urlsplit
+
+from flows.settings.logins import refuse_login
+from mixing.errors import InputError
 
 BAD_INPUT = 2
 START_TIMEOUT = 300.0
@@ -33,9 +36,11 @@ def required(name: str, purpose: str) -> str:
 
 
 def without_login(name: str, instead: str) -> None:
-    """End the process where the address in this variable has a login: addresses are shown in messages and logs."""
-    if "@" in os.environ.get(name, ""):
-        refuse(f"{name} holds a login: give it as {instead}")
+    """End the process where the address in this variable holds a login."""
+    try:
+        refuse_login(name, instead)
+    except InputError as error:
+        refuse(str(error))
 
 
 def database_url(driver: str, user: str, password: str, database: str) -> str:

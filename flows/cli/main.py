@@ -15,7 +15,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from mixing.errors import InputError, MixlawError
+from flows.settings.logins import refuse_login
+from mixing.errors import MixlawError
 
 # Fits are many small solves: a second BLAS thread only waits for the first, and for whatever else uses the core.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -115,15 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(_run([argument for argument in arguments if argument != "--debug"], debug))
 
 
-def _refuse_login(variable: str, instead: str) -> None:
-    """Raise InputError for an address with a login in it: it would be shown wherever the address is."""
-    if "@" in os.environ.get(variable, ""):
-        raise InputError(f"{variable} has a login in it", f"Take it out, and set {instead}")
-
-
 def _run(arguments: list[str], debug: bool) -> int:
     try:
-        _refuse_login("PREFECT_API_URL", "PREFECT_API_AUTH_STRING=USER:PASSWORD")
+        refuse_login("PREFECT_API_URL", "PREFECT_API_AUTH_STRING=USER:PASSWORD")
         status = app(args=arguments, prog_name="mixlaw", standalone_mode=False)
         sys.stdout.flush()
         if status == INTERRUPTED:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from flows.reports.page import decision_markdown, run_rows
 from flows.settings.logging import redacted
+from flows.settings.logins import split_login
 
 if TYPE_CHECKING:
     from flows.pipeline.publication import Publication
@@ -83,6 +84,5 @@ def mlflow_link(publication: Publication, path: str) -> str:
     """
     if not publication.uri.startswith(("http://", "https://")):
         return ""
-    parts = urlsplit(os.environ.get("MIXLAW_MLFLOW_UI_URL") or publication.uri)
-    # Never with a login.
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/#/{path}"
+    parts = urlsplit(split_login(os.environ.get("MIXLAW_MLFLOW_UI_URL") or publication.uri)[0])
+    return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}/#/{path}"

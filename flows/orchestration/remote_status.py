@@ -6,11 +6,12 @@ import contextlib
 import os
 from collections.abc import Callable, Mapping
 
+from flows.pipeline.publication import CHAMPION
 from flows.settings import home
 from flows.settings.environment import set_defaults
 from flows.settings.logging import redacted
 from flows.tracking.records import KIND_TAG
-from flows.tracking.registry import CHAMPION, reason
+from flows.tracking.registry import reason
 
 
 def remote_status(study: str, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CHAMPION, CHALLENGER = "champion", "challenger"
+"""Aliases of a registered mix: the version in use, and one that a person may put in its place."""
+
 
 @dataclass(frozen=True)
 class Publication:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
+from flows.pipeline.publication import CHALLENGER
 from flows.reports.conclusion import conclude
 from flows.reports.decision import print_baselines, print_conclusion, print_laws
 from flows.reports.page import run_rows
 from flows.reports.tables import table
 from flows.settings.home import DEFAULT_HOME
-from flows.tracking.registry import CHALLENGER
 from mixing.decision import wording
 
 if TYPE_CHECKING:

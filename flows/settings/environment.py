@@ -6,8 +6,8 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
+from flows.settings.logins import split_login
 from mixing.errors import InputError
 from proxies.runs.slots import Slots
 
@@ -15,22 +15,7 @@ from proxies.runs.slots import Slots
 def tracking_uri(root: Path, environment: Mapping[str, str] = os.environ) -> str:
     """`MLFLOW_TRACKING_URI` (a server's without a login), or the SQLite database in the home `root`."""
     uri = environment.get("MLFLOW_TRACKING_URI")
-    return _login_apart(uri)[0] if uri else f"sqlite:///{root / 'mlflow.db'}"
-
-
-def _login_apart(uri: str) -> tuple[str, str, str]:
-    """The address of a server without the user and password in it, and these (empty where there are none)."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
-        return uri, "", ""
-    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-    return bare, unquote(parts.username or ""), unquote(parts.password or "")
-
-
-def without_login(name: str, instead: str, environment: Mapping[str, str] = os.environ) -> None:
-    """Raises InputError where the address in the variable `name` has a login: it would be shown with the address."""
-    if "@" in environment.get(name, ""):
-        raise InputError(f"{name} has a login in it", f"Take it out, and set {instead}")
+    return split_login(uri)[0] if uri else f"sqlite:///{root / 'mlflow.db'}"
 
 
 def set_defaults(root: Path) -> None:
@@ -40,7 +25,7 @@ def set_defaults(root: Path) -> None:
     MLflow server that does not answer is given up in seconds instead of minutes. A login in MLflow's address
     moves to the variables for it: addresses are shown in errors, logs and pages.
     """
-    bare, user, password = _login_apart(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    bare, user, password = split_login(os.environ.get("MLFLOW_TRACKING_URI", ""))
     if user or password:
         os.environ["MLFLOW_TRACKING_URI"] = bare
         os.environ.setdefault("MLFLOW_TRACKING_USERNAME", user)

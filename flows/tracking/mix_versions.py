@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.pipeline.publication import CHAMPION
 from flows.tracking.promotion import Rule
 from flows.tracking.pyfunc_writer import SPEC_NAME, write_model
 from flows.tracking.records import CORPORA_TAG, DIGEST_TAG, QUESTION_TAG, StudyRecord
 from flows.tracking.registry import (
-    CHAMPION,
     HISTORY_TAG,
     REASON_TAG,
     aliases,

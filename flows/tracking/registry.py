@@ -16,13 +16,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from flows.pipeline.publication import CHALLENGER, CHAMPION
 from flows.settings.logging import redacted
 from mixing.errors import InputError, MixlawError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CHAMPION, CHALLENGER = "champion", "challenger"
 HISTORY_TAG = "mixlaw.champion."
 REASON_TAG = "mixlaw.verdict"
 UNAUTHORIZED = 401
