@@ -35,6 +35,7 @@ COMMANDS: dict[str, dict[str, str]] = {
     "Any table of runs": {
         "fit": "Fit and cross-validate the laws; choose one per validation set.",
         "decide": "Find the critical ratio, or the best mixture, with intervals.",
+        "predict": "Predict the losses of a run of one mixture, with intervals.",
     },
     "A mix": {
         "export": "Write a mix spec as a trainer's own file.",
