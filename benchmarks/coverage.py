@@ -27,7 +27,7 @@ from rich.progress import Progress
 from mixing.arrays import Floats
 from mixing.decision.critical_ratio.evidence import DRAWS
 from mixing.decision.critical_ratio.feasibility import largest_passing
-from mixing.decision.critical_ratio.loss_surface import choose, levels_only, run_design
+from mixing.decision.critical_ratio.loss_surface import levels_only, run_basis, select_forms
 from mixing.decision.decide import answer_question
 from mixing.decision.question import make_question
 from mixing.runs.points import Points
@@ -76,15 +76,15 @@ def answers(general_vrt: Floats, ratios: list[float], advance: Callable[[float],
     tokens_n = np.tile(np.array(TOKENS, dtype=float), len(ratios))
     points = Points(np.stack([1 - share_n, share_n], 1), share_n, tokens_n, tokens_n[-1], run_n, run_n)
     losses_vn = general_vrt.reshape(len(general_vrt), -1)
-    posterior_design = run_design(points)
+    basis = run_basis(points)
     reachable = (ratios[0] / 2, (1 + ratios[-1]) / 2)
     ratios_and_ends = np.full((3, len(losses_vn)), np.nan)
     for start in range(0, len(losses_vn), 50):
         block = slice(start, start + 50)
         for v, (chosen, losses_n) in enumerate(
-            zip(choose(points, losses_vn[block]), losses_vn[block], strict=True), start
+            zip(select_forms(points, losses_vn[block]), losses_vn[block], strict=True), start
         ):
-            curve = levels_only(points, losses_n, chosen[0], posterior_design).curve(
+            curve = levels_only(points, losses_n, chosen[0], basis).curve(
                 TOKENS[-1], DRAWS, [v, 0, TOKENS[-1]]
             )
             one = float(largest_passing(curve.mean_g[None], 0.0)[0])

@@ -8,7 +8,7 @@ import numpy as np
 
 from mixing.decision.critical_ratio.curves import interval_of
 from mixing.decision.critical_ratio.evidence import DRAWS, surface_generator
-from mixing.decision.critical_ratio.loss_surface import fitted
+from mixing.decision.critical_ratio.loss_surface import fit_surface
 from mixing.decision.critical_ratio.ratio_runs import in_order
 from mixing.decision.mixture.loss_models import fit_losses, slice_runs
 from mixing.decision.mixture.predictions import widened
@@ -99,7 +99,7 @@ def _at_ratio(
         inside = data.points.interior()
         points, losses_n = data.points.take(inside), data.general_n[inside]
         _check_reach(tokens, float(points.tokens_n.max()) if len(points) else float(tokens))
-        surface = fitted(points, losses_n, tokens, surface_generator(seed))
+        surface = fit_surface(points, losses_n, tokens, surface_generator(seed))
         curve = surface.curve(tokens, DRAWS, [seed, number, tokens])
         mean_n, draws_bn = curve.at(np.array([ratio]))
         rng = np.random.default_rng([seed, number, PREDICT_STREAM])

@@ -70,10 +70,10 @@ def residuals(name: str, held_out: HeldOut, scored: list[LawFit]) -> Figure:
     left.set_xlabel("observed loss (nats per token)")
     left.set_ylabel("predicted loss (nats per token)")
     title(left, "predicted; dashed: as observed")
-    known = not np.isnan(held_out.target_n).any()
-    right.scatter(held_out.target_n if known else held_out.observed_n, missed_n, **spots)
+    has_target = not np.isnan(held_out.target_n).any()
+    right.scatter(held_out.target_n if has_target else held_out.observed_n, missed_n, **spots)
     right.axhline(0.0, color=GREY, lw=1.2, ls="--", zorder=1)
-    right.set_xlabel("share of the target domains" if known else "observed loss (nats per token)")
+    right.set_xlabel("share of the target domains" if has_target else "observed loss (nats per token)")
     right.set_ylabel("observed - predicted (nats per token)")
     title(right, "residuals")
     own = next((fit.cv for fit in scored if fit.law == held_out.law), None)
@@ -88,19 +88,19 @@ def residuals(name: str, held_out: HeldOut, scored: list[LawFit]) -> Figure:
 def held_out_errors(name: str, scored: list[LawFit], chosen: str) -> Figure:
     """The held-out error of every law with its standard error over mixtures, the least first."""
     ordered = sorted(scored, key=lambda fit: _error(fit)[0])
-    kept = [f for i, f in enumerate(ordered) if i < SHOWN or f.law in (*BASELINES, chosen)]
+    drawn = [f for i, f in enumerate(ordered) if i < SHOWN or f.law in (*BASELINES, chosen)]
     figure, (axes,) = side_by_side(1)
-    figure.set_figheight(max(3.6, 1.7 + 0.3 * len(kept)))
-    rows = np.arange(len(kept))[::-1]
-    for row, fit in zip(rows, kept, strict=True):
+    figure.set_figheight(max(3.6, 1.7 + 0.3 * len(drawn)))
+    rows = np.arange(len(drawn))[::-1]
+    for row, fit in zip(rows, drawn, strict=True):
         error, spread = _error(fit)
         colour = COLOURS["target"] if fit.law == chosen else COLOURS["general"]
         axes.errorbar(
             error, row, xerr=[[min(spread, 0.9 * error)], [spread]], fmt="o", ms=7, lw=2, color=colour
         )
     most = max(fit.n_rows for fit in scored)
-    notes = {fit.law: " (fewer rows)" for fit in kept if fit.n_rows < most} | {chosen: " (chosen)"}
-    axes.set_yticks(rows, [fit.law + notes.get(fit.law, "") for fit in kept])
+    notes = {fit.law: " (fewer rows)" for fit in drawn if fit.n_rows < most} | {chosen: " (chosen)"}
+    axes.set_yticks(rows, [fit.law + notes.get(fit.law, "") for fit in drawn])
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
@@ -110,10 +110,12 @@ def held_out_errors(name: str, scored: list[LawFit], chosen: str) -> Figure:
     )
     axes.grid(axis="y", visible=False)
     best = next(fit for fit in ordered if fit.n_rows == most)
-    finding = f"{name}: {chosen} is chosen, at {_error(next(f for f in kept if f.law == chosen))[0]:.2g} nats"
-    if _error(best)[0] < _error(next(f for f in kept if f.law == chosen))[0]:
+    finding = (
+        f"{name}: {chosen} is chosen, at {_error(next(f for f in drawn if f.law == chosen))[0]:.2g} nats"
+    )
+    if _error(best)[0] < _error(next(f for f in drawn if f.law == chosen))[0]:
         finding += f"; {best.law} errs least ({_error(best)[0]:.2g})"
-    rest = len(ordered) - len(kept)
+    rest = len(ordered) - len(drawn)
     doubt = "a simpler law within one standard error of the least is preferred, on the rows that all predict"
     headline(figure, finding, doubt + (f"; worse laws not drawn: {rest}" if rest else ""))
     return figure

@@ -287,17 +287,17 @@ def _doubt(decision: DecisionRecord) -> str:
 def _tolerated(decision: DecisionRecord, observed: pl.DataFrame) -> str:
     tolerance = decision.question.tolerance
     last = observed.group_by("run").agg(pl.all().sort_by("tokens").last()).sort("share")
-    kept = f"within {tolerance:g} nats of the base" if tolerance else "at or below the base"
+    within_tolerance = f"within {tolerance:g} nats of the base" if tolerance else "at or below the base"
     budget = f"at {abbreviate_amount(_trained(last)[1])} tokens"
     within = [general <= tolerance for general in last["general"]]
     safe = last["share"][: within.index(False)].to_list() if False in within else last["share"].to_list()
     if all(within):
-        return f"Every trained share keeps the general loss {kept} {budget}"
+        return f"Every trained share keeps the general loss {within_tolerance} {budget}"
     if not any(within):
-        return f"No trained share keeps the general loss {kept} {budget}"
+        return f"No trained share keeps the general loss {within_tolerance} {budget}"
     if sum(within) > len(safe):
-        return f"{sum(within)} of {len(within)} runs keep the general loss {kept} {budget}"
-    return f"Of the trained shares, those up to {max(safe):.3g} keep the general loss {kept} {budget}"
+        return f"{sum(within)} of {len(within)} runs keep the general loss {within_tolerance} {budget}"
+    return f"Of the trained shares, those up to {max(safe):.3g} keep the general loss {within_tolerance} {budget}"
 
 
 def _course(decision: DecisionRecord) -> str:

@@ -26,17 +26,17 @@ def interval_of(values_b: Floats, level: float) -> Interval:
     return float(low), float(high)
 
 
-def feasibility_tests(found: Evidence, question: Question) -> list[Test]:
+def feasibility_tests(believed: Evidence, question: Question) -> list[Test]:
     """The tolerance test, then that of the turning point unless it is off."""
-    tests = [_test("tolerance", found.tolerance_one, found.tolerance_b, question)]
+    tests = [_test("tolerance", believed.tolerance_one, believed.tolerance_b, question)]
     if question.turning_point == "off":
         return tests
-    if found.turning_one is None or found.turning_b is None:
+    if believed.turning_one is None or believed.turning_b is None:
         note = "the form chosen for the general loss has no turning point: too few checkpoints, or none to be seen"
-        if found.extended:
+        if believed.extended:
             note = "turning points are not followed to other sizes"
         return [*tests, Test("turning_point", None, None, note)]
-    turning = _test("turning_point", found.turning_one, found.turning_b, question)
+    turning = _test("turning_point", believed.turning_one, believed.turning_b, question)
     if question.turning_point == "report":
         turning = replace(turning, note="; ".join(filter(None, [turning.note, "reported only"])))
     return [*tests, turning]
@@ -49,12 +49,12 @@ def _test(
     return Test(name, one, interval_of(many_b, question.level), note)
 
 
-def over_shares(found: Evidence, ratios: list[float], level: float) -> dict[str, list[CurvePoint]]:
+def over_shares(believed: Evidence, ratios: list[float], level: float) -> dict[str, list[CurvePoint]]:
     """The increment of each loss over target share at the asked budget, with its band."""
     shares = np.linspace(max(ratios[0] / 2, 0.01), min((1 + ratios[-1]) / 2, 0.99), 81)
     edges = [(1 - level) / 2, (1 + level) / 2]
     curves = {}
-    for name, curve in found.now.items():
+    for name, curve in believed.now.items():
         mean_n, draws_bn = curve.at(shares)
         low_n, high_n = np.quantile(draws_bn, edges, axis=0)
         rows = zip(shares, mean_n, np.minimum(low_n, mean_n), np.maximum(high_n, mean_n), strict=True)
@@ -62,26 +62,26 @@ def over_shares(found: Evidence, ratios: list[float], level: float) -> dict[str,
     return curves
 
 
-def with_curves(decision: Decision, found: Evidence, ratios: list[float]) -> Decision:
+def with_curves(decision: Decision, believed: Evidence, ratios: list[float]) -> Decision:
     """The decision with its tests and its curves over target shares."""
     return replace(
         decision,
-        tests=feasibility_tests(found, decision.question),
-        ratio_curves=over_shares(found, ratios, decision.question.level),
-        law=found.surfaces["general"].law.name,
+        tests=feasibility_tests(believed, decision.question),
+        ratio_curves=over_shares(believed, ratios, decision.question.level),
+        law=believed.surfaces["general"].law.name,
     )
 
 
-def with_budgets(decision: Decision, found: Evidence, ratios: list[float], seed: int) -> Decision:
+def with_budgets(decision: Decision, believed: Evidence, ratios: list[float], seed: int) -> Decision:
     """The decision with its curve over budgets, and the critical times with their law, at a trained size."""
-    question, general, target = decision.question, found.surfaces["general"], found.surfaces["target"]
-    if not general.law.token_powers or found.extended:
+    question, general, target = decision.question, believed.surfaces["general"], believed.surfaces["target"]
+    if not general.law.token_powers or believed.extended:
         return decision
     tokens_n = general.points.tokens_n
     last = max(float(tokens_n.max()) * 2, float(question.tokens))
     curve = []
     for budget in np.geomspace(float(tokens_n.min()), last, BUDGETS):
-        then = evidence(found.surfaces, question, float(budget), CURVE_DRAWS, seed)
+        then = evidence(believed.surfaces, question, float(budget), CURVE_DRAWS, seed)
         low, high = interval_of(then.both_b, question.level)
         curve.append(CurvePoint(float(budget), then.one, min(low, then.one), max(high, then.one)))
     if question.turning_point == "off":

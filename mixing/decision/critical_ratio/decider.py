@@ -163,19 +163,19 @@ class RatioFits:
 
 @dataclass(frozen=True)
 class RatioBounds:
-    """The target shares that an answer may have: `repeated` by repetition, `asked` by the user, `reachable` by runs."""
+    """The target shares that an answer may have: as repetition, the user and the trained runs allow them."""
 
-    repeated: Interval
-    asked: Interval
+    repetition: Interval
+    user: Interval
     reachable: Interval
 
     @classmethod
     def of(cls, runs: RatioRuns, constraints: Constraints) -> RatioBounds:
         """Raises InputError where caps leave no mixture."""
-        repeated = _range(constraints.caps(runs.question.tokens), runs)
-        asked = _range(constraints.max_shares, runs)
-        bounds = cls(repeated, asked, runs.reachable)
-        if bounds.low > min(repeated[1], asked[1]):
+        repetition = _range(constraints.caps(runs.question.tokens), runs)
+        user = _range(constraints.max_shares, runs)
+        bounds = cls(repetition, user, runs.reachable)
+        if bounds.low > min(repetition[1], user[1]):
             raise InputError(
                 "the caps leave no mixture: every domain together may not fill the budget",
                 "Raise max_epochs or max_shares, add text, or lower the token budget",
@@ -185,16 +185,16 @@ class RatioBounds:
     @property
     def low(self) -> float:
         """The least target share: more general text than that is not there, or not wanted."""
-        return max(self.repeated[0], self.asked[0])
+        return max(self.repetition[0], self.user[0])
 
     @property
     def ceiling(self) -> float:
-        return min(self.reachable[1], self.repeated[1], self.asked[1])
+        return min(self.reachable[1], self.repetition[1], self.user[1])
 
     def binding(self, believed: Evidence) -> Binding:
         """What keeps the answer from being a larger share."""
         if believed.one > self.ceiling:
-            return "repetition" if self.repeated[1] < min(self.reachable[1], self.asked[1]) else "bound"
+            return "repetition" if self.repetition[1] < min(self.reachable[1], self.user[1]) else "bound"
         if (
             believed.require_turning
             and believed.turning_one is not None
@@ -268,7 +268,7 @@ def _doubts(
     warnings: list[str] = []
     next_ratios: list[float] = []
     first, last = runs.ratios[0], runs.ratios[-1]
-    if binding == "bound" and bounds.asked[1] >= bounds.reachable[1]:
+    if binding == "bound" and bounds.user[1] >= bounds.reachable[1]:
         warnings.append(
             f"both tests pass at every trained target share, the largest being {last:g}; the answer is a bound"
         )

@@ -9,9 +9,9 @@ import numpy as np
 
 from mixing.arrays import Floats
 from mixing.decision.critical_ratio.feasibility import largest_passing, turning_ratios
-from mixing.decision.critical_ratio.loss_surface import MIN_RATIOS, Surface, fitted
+from mixing.decision.critical_ratio.loss_surface import MIN_RATIOS, Surface, fit_surface
 from mixing.decision.critical_ratio.model_sizes import extend, line_weights
-from mixing.decision.critical_ratio.posterior import Curves
+from mixing.decision.critical_ratio.posterior import LossPosterior
 from mixing.decision.critical_ratio.ratio_runs import RatioRuns, ratio_runs
 from mixing.decision.question import REFUSE_BEYOND, Question
 from mixing.laws.base import NotApplicable
@@ -36,7 +36,7 @@ class Evidence:
     """
 
     surfaces: dict[str, Surface]
-    now: dict[str, Curves]
+    now: dict[str, LossPosterior]
     tolerance_one: float
     tolerance_b: Floats
     turning_one: float | None
@@ -140,12 +140,12 @@ def fit_surfaces(runs: RatioRuns, rng: np.random.Generator) -> dict[str, Surface
     data = runs.increments
     losses = {"general": (data.points, data.general_n), "target": (data.target_points, data.target_n)}
     return {
-        name: fitted(points.take(runs.inside), losses_n[runs.inside], runs.question.tokens, rng)
+        name: fit_surface(points.take(runs.inside), losses_n[runs.inside], runs.question.tokens, rng)
         for name, (points, losses_n) in losses.items()
     }
 
 
-def _within_tolerance(now: dict[str, Curves], tolerance: float) -> tuple[float, Floats]:
+def _within_tolerance(now: dict[str, LossPosterior], tolerance: float) -> tuple[float, Floats]:
     """The largest share within the tolerance: the best estimate, and that of each draw."""
     general = now["general"]
     one_b = largest_passing(general.mean_g[None], tolerance)

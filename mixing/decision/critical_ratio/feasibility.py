@@ -1,4 +1,4 @@
-"""The two feasibility tests of the critical mixture ratio, read off fitted surfaces (Gu et al. 2024, laws.md 1.1)."""
+"""The two feasibility tests of the critical mixture ratio, read off fitted surfaces (Gu et al. 2024)."""
 
 from __future__ import annotations
 
@@ -71,16 +71,16 @@ def critical_times(
     0 where F falls everywhere, None where it rises at the end.
     """
     budgets_t = np.geomspace(float(points.tokens_n.min()), 4 * tokens, 400)
-    found: dict[float, float | None] = {}
+    times: dict[float, float | None] = {}
     for ratio in ratios:
         slope_bn = objective_slope(general, target, points.at(np.full(400, ratio), budgets_t), weight)
         if slope_bn is None:
             return {}
         rising = slope_bn[0] > 0
         if not rising.any():
-            found[ratio] = 0.0
+            times[ratio] = 0.0
         elif rising[-1]:
-            found[ratio] = None
+            times[ratio] = None
         else:
-            found[ratio] = float(budgets_t[np.flatnonzero(rising)[-1]])
-    return found
+            times[ratio] = float(budgets_t[np.flatnonzero(rising)[-1]])
+    return times

@@ -12,7 +12,7 @@ import numpy as np
 
 from mixing.arrays import Floats
 from mixing.decision.critical_ratio.feasibility import GRID
-from mixing.decision.critical_ratio.posterior import Curves, Design, curves, design
+from mixing.decision.critical_ratio.posterior import LossPosterior, ShareBasis, loss_posterior, share_basis
 from mixing.decision.critical_ratio.run_noise import Noise, estimate
 from mixing.fitting.engine import Solution, fit, refit, solve
 from mixing.laws import CMR, CMR_MONOTONE, RATIO
@@ -32,9 +32,10 @@ MAX_FOLDS = 5
 class Surface:
     """A fitted law of one loss with its points and losses (nats), and its noise.
 
-    `smooth` follows the checkpoints as they lie, for levels at trained budgets. `fit` and its bootstrap `replicates`
-    tell slopes and what comes after the last checkpoint, with exponents of tokens that are held near the usual ones.
-    `drift` is how far, per unit of log tokens, a law of this form went astray past the first part of the budgets.
+    `smooth` follows the checkpoints as they lie, for levels at trained budgets. `fit` and its `replicates` (refits
+    to noise drawn by run) tell slopes and what comes after the last checkpoint, with exponents of tokens that are
+    held near the usual ones. `drift` is how far, per unit of log tokens, a law of this form went astray past the first
+    part of the budgets.
     """
 
     law: Cmr
@@ -45,7 +46,7 @@ class Surface:
     noise: Noise
     replicates: Solution
     drift: float
-    known: Design
+    basis: ShareBasis
 
     def levels(self, tokens: float) -> Floats:
         """Each run's loss at a budget, levels_r: the surface there, and how the run differs from it near there."""
@@ -60,14 +61,14 @@ class Surface:
             levels_r[r] += (weight_n * residual_n[rows]).sum() / weight_n.sum()
         return np.asarray(levels_r)
 
-    def curve(self, tokens: float, count: int, seed: list[int]) -> Curves:
+    def curve(self, tokens: float, count: int, seed: list[int]) -> LossPosterior:
         """What is believed of the loss over target share at a budget; past the trained ones, as the surface moves."""
         last = float(self.points.tokens_n.max())
         rng = np.random.default_rng(seed)
         inner = self.noise.checkpoint if self.law.token_powers else 0.0
-        found = curves(self.known, self.levels(min(tokens, last)), inner, count, rng)
+        posterior = loss_posterior(self.basis, self.levels(min(tokens, last)), inner, count, rng)
         if tokens <= last * 1.001 or not self.law.token_powers:
-            return found
+            return posterior
         now, then = (self.points.at(GRID, np.full(len(GRID), t)) for t in (last, float(tokens)))
         take = np.arange(count) % len(self.replicates.theta_bq)
         moved_bg = (self.replicates.predict(then) - self.replicates.predict(now))[take]
@@ -75,36 +76,38 @@ class Surface:
         tilt_g = (GRID - shares_n.mean()) / max(float(shares_n.std()), 1e-3)
         astray_b2 = self.drift * np.log(tokens / last) * rng.standard_normal((count, 2))
         astray_bg = astray_b2[:, :1] + astray_b2[:, 1:] * np.clip(tilt_g, -2, 2)
-        return found.plus((self.fit.predict(then) - self.fit.predict(now))[0], moved_bg + astray_bg)
+        return posterior.plus((self.fit.predict(then) - self.fit.predict(now))[0], moved_bg + astray_bg)
 
 
-def choose(points: Points, losses_vn: Floats) -> list[tuple[Solution, Cmr]]:
+def select_forms(points: Points, losses_vn: Floats) -> list[tuple[Solution, Cmr]]:
     """For each of v losses at the same points, the form and its fit.
 
     Two powers of tokens, unless one power is better on left-out mixtures by more than a standard error: with one
     power the general loss cannot turn, and the second test would be silent. Raises NotApplicable.
     """
-    found: dict[str, list[Solution]] = {}
+    fits_by_law: dict[str, list[Solution]] = {}
     for candidate in (CMR_MONOTONE, CMR):
         try:
-            found[candidate.name] = fit(candidate, points, losses_vn)
+            fits_by_law[candidate.name] = fit(candidate, points, losses_vn)
         except NotApplicable:
             continue
-    if not found:
+    if not fits_by_law:
         raise NotApplicable("too few checkpoints per run to follow the loss over tokens")
-    if len(found) == 1:
-        ((name, fits),) = found.items()
+    if len(fits_by_law) == 1:
+        ((name, fits),) = fits_by_law.items()
         law = CMR if name == CMR.name else CMR_MONOTONE
         return [(one, law) for one in fits]
-    errors = {name: _left_out(points, losses_vn, fits) for name, fits in found.items()}
+    errors = {name: _left_out(points, losses_vn, fits) for name, fits in fits_by_law.items()}
     simple_vm, full_vm = errors[CMR_MONOTONE.name], errors[CMR.name]
     if simple_vm is None or full_vm is None:
-        return [(one, CMR) for one in found[CMR.name]]
+        return [(one, CMR) for one in fits_by_law[CMR.name]]
     error_v = simple_vm.std(1, ddof=1) / np.sqrt(simple_vm.shape[1])
     simpler_v = simple_vm.mean(1) + error_v < full_vm.mean(1)
     return [
         (one, CMR_MONOTONE) if simpler else (two, CMR)
-        for one, two, simpler in zip(found[CMR_MONOTONE.name], found[CMR.name], simpler_v, strict=True)
+        for one, two, simpler in zip(
+            fits_by_law[CMR_MONOTONE.name], fits_by_law[CMR.name], simpler_v, strict=True
+        )
     ]
 
 
@@ -131,35 +134,37 @@ def _left_out(points: Points, losses_vn: Floats, fits: list[Solution]) -> Floats
     return np.asarray(((error_bn * mask_bn).sum(1) / mask_bn.sum(1)).reshape(count, folds))
 
 
-def levels_only(points: Points, losses_n: Floats, smooth: Solution, known: Design | None = None) -> Surface:
+def levels_only(
+    points: Points, losses_n: Floats, smooth: Solution, basis: ShareBasis | None = None
+) -> Surface:
     """A surface that answers at trained budgets: without replicates or what comes later."""
     law = smooth.law
     assert isinstance(law, Cmr)
     residual_n = losses_n - smooth.predict(points)[0]
     noise = estimate(residual_n, points.run_n, points.tokens_n, MIN_RATIOS, law.token_powers)
-    return Surface(law, points, losses_n, smooth, smooth, noise, smooth, 0.0, known or run_design(points))
+    return Surface(law, points, losses_n, smooth, smooth, noise, smooth, 0.0, basis or run_basis(points))
 
 
-def run_design(points: Points) -> Design:
+def run_basis(points: Points) -> ShareBasis:
     """The part of the curve's posterior that only the runs' target shares decide."""
     _, first_r = np.unique(points.run_n, return_index=True)
-    return design(points.target_n[first_r], GRID)
+    return share_basis(points.target_n[first_r], GRID)
 
 
 def ratio_points(points: Points, losses_n: Floats, tokens: float) -> tuple[Points, Floats]:
     """The rows at the budget asked about, for a law that knows one budget only; raises NotApplicable."""
-    asked = np.abs(points.tokens_n / tokens - 1) <= 0.01
-    if not asked.any():
+    at_budget = np.abs(points.tokens_n / tokens - 1) <= 0.01
+    if not at_budget.any():
         raise NotApplicable(
             "too few checkpoints per run to follow the loss to a budget that is none of theirs"
         )
-    return points.take(asked), losses_n[asked]
+    return points.take(at_budget), losses_n[at_budget]
 
 
-def fitted(points: Points, losses_n: Floats, tokens: float, rng: np.random.Generator) -> Surface:
+def fit_surface(points: Points, losses_n: Floats, tokens: float, rng: np.random.Generator) -> Surface:
     """Choose the form for one loss, fit it and replicate it; the ratio law where checkpoints are too few."""
     try:
-        ((smooth, law),) = choose(points, losses_n[None, :])
+        ((smooth, law),) = select_forms(points, losses_n[None, :])
     except NotApplicable:
         points, losses_n = ratio_points(points, losses_n, tokens)
         smooth, law = fit(RATIO, points, losses_n[None, :])[0], RATIO
@@ -194,10 +199,10 @@ def _drift(points: Points, losses_n: Floats, law: Cmr) -> float:
     if len(ends) < 5:
         return 0.0
     cut = ends[max(int(0.6 * len(ends)), 4) - 1]
-    kept = points.tokens_n <= cut
+    early_rows = points.tokens_n <= cut
     last = points.tokens_n == ends[-1]
     try:
-        early = fit(law, points.take(kept), losses_n[None, kept])[0]
+        early = fit(law, points.take(early_rows), losses_n[None, early_rows])[0]
     except NotApplicable:
         return 0.0
     miss_n = early.predict(points.take(last))[0] - losses_n[last]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from mixing.arrays import Floats
-from mixing.decision.critical_ratio.posterior import Curves
+from mixing.decision.critical_ratio.posterior import LossPosterior
 from mixing.decision.question import Question
 from mixing.errors import InputError
 from mixing.runs.table import RunTable
@@ -51,24 +51,26 @@ def line_weights(sizes: list[int], params: float) -> Floats:
 
 
 def extend(
-    curves_k: list[Curves], sizes: list[int], params: int, rng: np.random.Generator
-) -> tuple[Curves, float]:
+    posterior_k: list[LossPosterior], sizes: list[int], params: int, rng: np.random.Generator
+) -> tuple[LossPosterior, float]:
     """The curve at another size, and by how many nats the largest size was missed by the others (mean absolute)."""
     weight_k = line_weights(sizes, params)
-    mean_g = np.tensordot(weight_k, np.stack([c.mean_g for c in curves_k]), 1)
+    mean_g = np.tensordot(weight_k, np.stack([c.mean_g for c in posterior_k]), 1)
     # Sizes are drawn apart: their runs share no luck that is known of.
     draws_bg = sum(
-        w * c.draws_bg[rng.permutation(len(c.draws_bg))] for w, c in zip(weight_k, curves_k, strict=True)
+        w * c.draws_bg[rng.permutation(len(c.draws_bg))] for w, c in zip(weight_k, posterior_k, strict=True)
     )
     earlier_j = line_weights(sizes[:-1], sizes[-1])
-    predicted_g = np.tensordot(earlier_j, np.stack([c.mean_g for c in curves_k[:-1]]), 1)
-    inner_g = (curves_k[-1].grid_g > 0.1) & (curves_k[-1].grid_g < 0.9)
-    miss_g = (predicted_g - curves_k[-1].mean_g)[inner_g]
+    predicted_g = np.tensordot(earlier_j, np.stack([c.mean_g for c in posterior_k[:-1]]), 1)
+    inner_g = (posterior_k[-1].grid_g > 0.1) & (posterior_k[-1].grid_g < 0.9)
+    miss_g = (predicted_g - posterior_k[-1].mean_g)[inner_g]
     step = np.log(sizes[-1] / sizes[-2])
     beyond = max(np.log(params / sizes[-1]), 0.0)
     drift = float(np.sqrt((miss_g**2).mean())) / step * beyond
-    last = curves_k[-1]
+    last = posterior_k[-1]
     tilt_g = np.clip((last.grid_g - 0.5) / 0.3, -2, 2)
     astray_b2 = drift * rng.standard_normal((len(last.draws_bg), 2))
     draws_bg = np.asarray(draws_bg + astray_b2[:, :1] + astray_b2[:, 1:] * tilt_g)
-    return Curves(last.grid_g, mean_g, draws_bg, last.scatter_b, last.form_f), float(np.abs(miss_g).mean())
+    return LossPosterior(last.grid_g, mean_g, draws_bg, last.scatter_b, last.form_f), float(
+        np.abs(miss_g).mean()
+    )

@@ -72,8 +72,8 @@ def trained_ratios(table: RunTable, question: Question) -> list[float]:
 
 def _spread(decision: Decision, trained: list[float], k: int) -> list[float]:
     """The runs that a decision asks for itself, then the middles of the widest gaps."""
-    asked = [sum(mix[domain] for domain in decision.question.target_domains) for mix in decision.next_runs]
-    chosen = [round(float(np.clip(r, LOWEST, HIGHEST)), 4) for r in asked][:k]
+    ratios = [sum(mix[domain] for domain in decision.question.target_domains) for mix in decision.next_runs]
+    chosen = [round(float(np.clip(r, LOWEST, HIGHEST)), 4) for r in ratios][:k]
     while len(chosen) < k:
         taken = sorted({0.0, *trained, *chosen, 1.0})
         widths = np.diff(taken)

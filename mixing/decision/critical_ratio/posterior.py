@@ -47,7 +47,7 @@ FEATURES = 14
 
 
 @dataclass(frozen=True)
-class Design:
+class ShareBasis:
     """What does not depend on losses: for c cells, r levels and a grid of g shares.
 
     With levels y, `rotate_cjr` gives the r - 2 contrasts that a and b cannot follow, whose variances are
@@ -67,7 +67,7 @@ class Design:
 
 
 @dataclass(frozen=True)
-class Curves:
+class LossPosterior:
     """What is believed of one loss on a grid of shares: mean_g, draws_bg, and the scatter of one run in each draw,
     scatter_b (nats). `form_f` is the weight of each form of EXPONENTS."""
 
@@ -90,7 +90,7 @@ class Curves:
         """The scatter of one run, nats (root mean square over what is believed)."""
         return float(np.sqrt((self.scatter_b**2).mean()))
 
-    def plus(self, mean_g: Floats, draws_bg: Floats) -> Curves:
+    def plus(self, mean_g: Floats, draws_bg: Floats) -> LossPosterior:
         """The same with something added, known up to its own draws."""
         return replace(self, mean_g=self.mean_g + mean_g, draws_bg=self.draws_bg + draws_bg)
 
@@ -100,7 +100,7 @@ def _source(form: str, shares_n: Floats) -> Floats:
     return {"target": shares_n, "replay": 1 - shares_n, "exponential": np.exp(shares_n)}[form]
 
 
-def design(ratios_r: Floats, grid_g: Floats) -> Design:
+def share_basis(ratios_r: Floats, grid_g: Floats) -> ShareBasis:
     """Everything that follows from the trained target shares alone; they lie strictly between 0 and 1."""
     # Features of a squared-exponential misfit: the leading parts of its kernel on knots.
     knots_k = np.linspace(0, 1, 41)
@@ -133,7 +133,7 @@ def design(ratios_r: Floats, grid_g: Floats) -> Design:
             reaches.append(np.maximum(reach_j, 0))
             straights.append(hat_gr)
             bents.append((misfit_gr - hat_gr @ misfit_rr) @ turned_rj)
-    return Design(
+    return ShareBasis(
         grid_g,
         np.array(forms),
         np.array(priors),
@@ -146,7 +146,9 @@ def design(ratios_r: Floats, grid_g: Floats) -> Design:
     )
 
 
-def curves(known: Design, levels_r: Floats, suggested: float, count: int, rng: np.random.Generator) -> Curves:
+def loss_posterior(
+    basis: ShareBasis, levels_r: Floats, suggested: float, count: int, rng: np.random.Generator
+) -> LossPosterior:
     """The posterior of one loss from its levels, in nats; `suggested` is the scatter within runs, 0 if unknown.
 
     The mean is exact, `count` draws are by Matheron's rule: a curve from the prior, corrected by what its own levels
@@ -161,29 +163,29 @@ def curves(known: Design, levels_r: Floats, suggested: float, count: int, rng: n
         scatter_s = spread * SCATTER_UNKNOWN
         log_step_s = np.zeros(len(SCATTER_UNKNOWN))
     misfit_k = spread * MISFIT_SIZES
-    contrast_cj = known.rotate_cjr @ levels_r
-    bent_ckj = misfit_k[:, None] ** 2 * known.reach_cj[:, None, :]
+    contrast_cj = basis.rotate_cjr @ levels_r
+    bent_ckj = misfit_k[:, None] ** 2 * basis.reach_cj[:, None, :]
     variance_cskj = scatter_s[None, :, None, None] ** 2 + bent_ckj[:, None]
     fit_csk = -0.5 * (np.log(variance_cskj) + contrast_cj[:, None, None, :] ** 2 / variance_cskj).sum(-1)
-    log_csk = fit_csk + known.log_prior_c[:, None, None] + log_step_s[None, :, None] + np.log(MISFIT_PRIOR)
+    log_csk = fit_csk + basis.log_prior_c[:, None, None] + log_step_s[None, :, None] + np.log(MISFIT_PRIOR)
     weight_csk = np.exp(log_csk - log_csk.max())
     weight_csk /= weight_csk.sum()
     shrink_cskj = misfit_k[None, None, :, None] ** 2 / variance_cskj
     bend_cj = (weight_csk[..., None] * shrink_cskj).sum((1, 2)) * contrast_cj
     weight_c = weight_csk.sum((1, 2))
-    mean_g = np.tensordot(weight_c, known.straight_cgr, 1) @ levels_r
-    mean_g = mean_g + np.einsum("cgj,cj->g", known.bent_cgj, bend_cj)
+    mean_g = np.tensordot(weight_c, basis.straight_cgr, 1) @ levels_r
+    mean_g = mean_g + np.einsum("cgj,cj->g", basis.bent_cgj, bend_cj)
 
     drawn_b = rng.choice(weight_csk.size, size=count, p=weight_csk.ravel())
     cell_b, step_b, size_b = np.unravel_index(drawn_b, weight_csk.shape)
-    prior_bm = misfit_k[size_b][:, None] * rng.standard_normal((count, known.features_rm.shape[1]))
+    prior_bm = misfit_k[size_b][:, None] * rng.standard_normal((count, basis.features_rm.shape[1]))
     noise_br = scatter_s[step_b][:, None] * rng.standard_normal((count, len(levels_r)))
-    left_br = levels_r - (prior_bm @ known.features_rm.T + noise_br)
-    draws_bg = prior_bm @ known.features_gm.T
+    left_br = levels_r - (prior_bm @ basis.features_rm.T + noise_br)
+    draws_bg = prior_bm @ basis.features_gm.T
     shrink_bj = shrink_cskj[cell_b, step_b, size_b]
     for cell in np.unique(cell_b):
         here = cell_b == cell
-        bend_bj = shrink_bj[here] * (left_br[here] @ known.rotate_cjr[cell].T)
-        draws_bg[here] += left_br[here] @ known.straight_cgr[cell].T + bend_bj @ known.bent_cgj[cell].T
-    forms = np.bincount(known.form_c, weight_c, len(EXPONENTS)).astype(float)
-    return Curves(known.grid_g, mean_g, draws_bg, scatter_s[step_b], forms)
+        bend_bj = shrink_bj[here] * (left_br[here] @ basis.rotate_cjr[cell].T)
+        draws_bg[here] += left_br[here] @ basis.straight_cgr[cell].T + bend_bj @ basis.bent_cgj[cell].T
+    forms = np.bincount(basis.form_c, weight_c, len(EXPONENTS)).astype(float)
+    return LossPosterior(basis.grid_g, mean_g, draws_bg, scatter_s[step_b], forms)

@@ -1,4 +1,4 @@
-"""How far runs scatter around a law, and the bootstrap over runs that turns it into intervals.
+"""How far runs scatter around a law, and noise drawn by run, to which surfaces are refitted.
 
 The unit is the run: neighbouring checkpoints of one run share its luck (initial weights, data order), so they are
 never resampled apart. A run's error is an offset common to its checkpoints plus a part of its own at each

@@ -67,15 +67,15 @@ class Region:
 
     def binding(self, q_q: Floats) -> list[tuple[str, Why, float]]:
         """The parts that lie at a bound somebody set, as (name, why, bound)."""
-        found: list[tuple[str, Why, float]] = []
+        active: list[tuple[str, Why, float]] = []
         for at, name in enumerate(self.names):
             if self.high_q[at] - self.low_q[at] < 1e-9:
                 continue
             if self.high_why[at] and q_q[at] > self.high_q[at] - 1e-6:
-                found.append((name, self.high_why[at], float(self.high_q[at])))
+                active.append((name, self.high_why[at], float(self.high_q[at])))
             elif self.low_why[at] and q_q[at] < self.low_q[at] + 1e-6:
-                found.append((name, self.low_why[at], float(self.low_q[at])))
-        return found
+                active.append((name, self.low_why[at], float(self.low_q[at])))
+        return active
 
 
 def make_region(
@@ -159,7 +159,7 @@ def _range(
 
 
 def _groups(domains: tuple[str, ...], freeze: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
-    seen: set[str] = set()
+    frozen: set[str] = set()
     for group in freeze:
         if len(group) < 2:
             raise InputError(
@@ -170,11 +170,11 @@ def _groups(domains: tuple[str, ...], freeze: Sequence[Sequence[str]]) -> list[t
                 raise InputError(
                     f"freeze {domain}: no such domain", f"The table's domains: {', '.join(domains)}"
                 )
-            if domain in seen:
+            if domain in frozen:
                 raise InputError(f"freeze {domain}: named twice", "A domain is in one frozen part")
-            seen.add(domain)
+            frozen.add(domain)
     first = {group[0]: tuple(group) for group in freeze}
-    return [first.get(d, (d,)) for d in domains if d not in seen or d in first]
+    return [first.get(d, (d,)) for d in domains if d not in frozen or d in first]
 
 
 def _ratio(group: tuple[str, ...], share_g: Floats) -> Floats:

@@ -250,11 +250,11 @@ def _joined_losses(
     base: dict[str, float] = {}
     keys = ["run", "tokens", "seed"]
     for name, weights in losses.items():
-        found = table.weighted(weights)
-        before = found.filter(pl.col("tokens") == 0)["loss"]
+        rows = table.weighted(weights)
+        before = rows.filter(pl.col("tokens") == 0)["loss"]
         if len(before):
             base[name] = float(before.mean())  # type: ignore[arg-type]
-        trained = found.filter(pl.col("tokens") > 0).rename(
+        trained = rows.filter(pl.col("tokens") > 0).rename(
             {"loss": f"loss:{name}", "stderr": f"stderr:{name}"}
         )
         if frame is None:
@@ -277,8 +277,8 @@ def _own(
     if name == "target" and question.target_domains:
         return tuple(domains.index(d) for d in question.target_domains)
     folded = [d.casefold() for d in domains]
-    found = [folded.index(key.casefold()) for key in weights if key.casefold() in folded]
-    return tuple(found) if len(found) == len(weights) < len(domains) else ()
+    columns = [folded.index(key.casefold()) for key in weights if key.casefold() in folded]
+    return tuple(columns) if len(columns) == len(weights) < len(domains) else ()
 
 
 def usual_budget(table: RunTable) -> int | None:
@@ -287,12 +287,12 @@ def usual_budget(table: RunTable) -> int | None:
     return round(_common_budget(trained, float("inf"))) if trained.height else None
 
 
-def _common_budget(frame: pl.DataFrame, asked: float) -> float:
-    """The budget nearest to the asked one among those that almost all runs have reached."""
+def _common_budget(frame: pl.DataFrame, tokens_asked: float) -> float:
+    """The budget nearest to the one asked about among those that almost all runs have reached."""
     common_t = common_budgets(frame.select("run", "tokens").unique()["tokens"].to_numpy())
-    if np.isinf(asked):
+    if np.isinf(tokens_asked):
         return float(common_t[-1])
-    return float(min(common_t, key=lambda tokens: (abs(np.log(tokens / asked)), -tokens)))
+    return float(min(common_t, key=lambda tokens: (abs(np.log(tokens / tokens_asked)), -tokens)))
 
 
 def fit_losses(
@@ -318,7 +318,7 @@ def fit_losses(
         points = replace(
             data.points, target_n=_total(data.points.shares_nd, data.own[v]), stderr_n=data.stderr_vn[v]
         )
-        solutions, held_out = _choose(points, losses_n, data.kind, law, step)
+        solutions, held_out = _select_laws(points, losses_n, data.kind, law, step)
         fits.append((solutions, held_out, points))
         solution = solutions[0]
         residual_vn[v] = losses_n - solution.predict(points)[0]
@@ -359,8 +359,8 @@ def _total(shares_nd: Floats, columns: tuple[int, ...]) -> Floats:
     return np.asarray(shares_nd[:, list(columns)].sum(1)) if columns else np.full(len(shares_nd), np.nan)
 
 
-def _choose(
-    points: Points, losses_n: Floats, kind: Kind, asked: str, step: Callable[[], None] | None
+def _select_laws(
+    points: Points, losses_n: Floats, kind: Kind, law_name: str, step: Callable[[], None] | None
 ) -> tuple[list[Solution], Score | None]:
     """The law that `mixing.fitting.selection` would choose, then up to two within a standard error of the least error.
 
@@ -369,10 +369,12 @@ def _choose(
     """
     # Laws of one ratio see two sources only.
     models = [
-        law for name, law in LAWS.items() if name == asked or (asked == "auto" and not law.needs_target_share)
+        law
+        for name, law in LAWS.items()
+        if name == law_name or (law_name == "auto" and not law.needs_target_share)
     ]
     reasons: list[str] = []
-    found = candidates(
+    scored_laws = candidates(
         points,
         losses_n,
         kind,
@@ -381,18 +383,18 @@ def _choose(
         refused=lambda model, error: reasons.append(f"{model.name}: {error}"),
         step=step,
     )
-    found = [c for c in found if c.rows == len(points)]
-    if not found:
+    scored_laws = [c for c in scored_laws if c.rows == len(points)]
+    if not scored_laws:
         raise NotApplicable("; ".join(reasons) or "no law fits every run")
-    best = select_law(found, points, losses_n) if asked == "auto" else found[0]
+    best = select_law(scored_laws, points, losses_n) if law_name == "auto" else scored_laws[0]
     if best is None:
         raise NotApplicable("too few mixtures to cross-validate a law")
-    return [c.fitted for c in [best, *_rivals(found, best)] if isinstance(c.fitted, Solution)], best.cv
+    return [c.fitted for c in [best, *_rivals(scored_laws, best)] if isinstance(c.fitted, Solution)], best.cv
 
 
-def _rivals(found: list[Candidate], best: Candidate) -> list[Candidate]:
+def _rivals(scored_laws: list[Candidate], best: Candidate) -> list[Candidate]:
     """Other laws whose held-out error is within a standard error of the least, the best first."""
-    scored = [(c.cv.mae, c.cv.standard_error, c) for c in found if c.cv is not None]
+    scored = [(c.cv.mae, c.cv.standard_error, c) for c in scored_laws if c.cv is not None]
     if not scored:
         return []
     least, error, _ = min(scored, key=lambda each: each[0])

@@ -28,10 +28,10 @@ def front(
     rest_m = replace(one, loss_constraints=others).violation(one.region.shares(candidates.q_mq))[0]
 
     def at(limit: float) -> tuple[Problem, Candidates]:
-        asked = replace(
+        bounded = replace(
             one, loss_constraints=(*others, LossConstraint(general.name, model, np.array([limit])))
         )
-        return asked, Candidates(
+        return bounded, Candidates(
             candidates.q_mq, candidates.objective_bm[:1], np.maximum(rest_m, swept_m - limit)[None]
         )
 
@@ -44,8 +44,8 @@ def front(
     out: list[Optimum] = []
     start = lowest.q_q
     for limit in np.linspace(low, high, points):
-        asked, sampled = at(float(limit))
-        answer = optimise(asked, sampled, 0, [start, best.q_q] if problem.smooth else None)
+        bounded, sampled = at(float(limit))
+        answer = optimise(bounded, sampled, 0, [start, best.q_q] if problem.smooth else None)
         start = answer.q_q
         if answer.violation <= 1e-5:
             out.append(answer)
@@ -53,8 +53,8 @@ def front(
 
 
 def _undominated(options: list[Optimum], general_n: Floats) -> list[Optimum]:
-    kept: list[Optimum] = []
+    undominated: list[Optimum] = []
     for at in np.argsort(general_n, kind="stable"):
-        if not kept or options[at].value < kept[-1].value - 1e-9:
-            kept.append(options[at])
-    return kept
+        if not undominated or options[at].value < undominated[-1].value - 1e-9:
+            undominated.append(options[at])
+    return undominated

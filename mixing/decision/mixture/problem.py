@@ -45,12 +45,12 @@ def natural_shares(
 ) -> tuple[dict[str, float], bool]:
     """The prior mixture, and whether it was given rather than the mean of what was trained."""
     constraints.check(domains)
-    given = constraints.natural_shares(domains)
-    total = math.fsum(given.values())
-    if given and total <= 0:
+    prior = constraints.natural_shares(domains)
+    total = math.fsum(prior.values())
+    if prior and total <= 0:
         raise InputError("prior: all shares are 0", "Give at least one domain a share")
-    if given:
-        return {d: given.get(d, 0.0) / total for d in domains}, True
+    if prior:
+        return {d: prior.get(d, 0.0) / total for d in domains}, True
     mean_d = data.mixtures_kd.mean(0)
     return dict(zip(domains, (mean_d / mean_d.sum()).tolist(), strict=True)), False
 
