@@ -1,7 +1,7 @@
-"""The flow `mixlaw study`: from text to a mix, with everything that is done already kept.
+"""The flow `mixlaw study`: from text to a mix; finished runs are kept.
 
 `mixlaw run` calls it in its own process; deployments name it as `flows.study_flow.study_flow`, and workers import it
-from the installed package. The run store says what is done, so a flow run that was killed is resumed by the next.
+from the installed package. The run store knows which runs are finished, so the next flow run resumes a killed one.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ STUDY = "mixlaw study"
 def study_flow(
     study_file: str, workers: int | None = None, spread: int = 0, promote_gain: float = 0.01
 ) -> Any:
-    """Run a study, resuming what is done: catalogue, tokens, proxies, laws, decision, mix spec, MLflow.
+    """Run the whole study; finished runs are kept: catalogue, tokens, proxies, laws, decision, mix spec, MLflow.
 
     Args:
         study_file: Absolute path of the study file, as this worker sees it.

@@ -28,7 +28,7 @@ def mark_crashed(folder: Path, own: UUID | None = None) -> int:
 
     Call it only while holding the study's lock: then every other open flow run of the study `folder` has lost its
     process. So has one that trains a single run, where nobody holds the claim on that run; if it is just starting,
-    only its state in Prefect is wrong, since the run store says what is done.
+    only its state in Prefect is wrong, since the run store is the truth.
     """
     from prefect.client.orchestration import get_client
 

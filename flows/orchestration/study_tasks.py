@@ -1,4 +1,4 @@
-"""A study's work as tasks of a Prefect flow, in order. Prefect shows and retries; the run store says what is done."""
+"""A study's work as tasks of a Prefect flow, in order. Prefect shows and retries; the run store is the truth."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ THREADS_WORTH = 0.85
 
 @dataclass(frozen=True)
 class Cost:
-    """What is left to spend. `source` says where the speed is from; `done` counts finished runs."""
+    """What is left to spend. `source` says how the speed is known; `done` counts finished runs."""
 
     seconds: float
     tokens_per_second: float

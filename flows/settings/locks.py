@@ -1,4 +1,4 @@
-"""Who holds a study: one process at a time, on whatever machine."""
+"""Who holds a study: one process at a time, on one machine or another."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_free(folder: StudyFolder) -> None:
 
 @contextlib.contextmanager
 def exclusive(folder: StudyFolder) -> Iterator[None]:
-    """Hold the study for this process; released whatever ends the process.
+    """Hold the study for this process; released however the process ends.
 
     Raises AlreadyRunning, naming the process that holds it. One on another machine that gives no sign of life is
     waited for, for a minute, and then taken to be dead.

@@ -1,7 +1,7 @@
 """What a study writes down while it runs: `run.log` for people, `events.jsonl` for machines.
 
 Each line of `events.jsonl` is one JSON object: `time` (UTC), `level`, `event`, `study`, `flow_run` (Prefect's id),
-`message`, and where it is about a run its id as `run` and what there is to say: `tokens`, `tokens_per_s`,
+`message`; lines about a run add its id as `run`, and what is known of `tokens`, `tokens_per_s`,
 `seconds`, `reason`. Neither file holds passwords or tokens: see `redacted`.
 """
 
@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+
+from flows.settings.home import StudyFolder
 
 LOGGERS = ("flows", "proxies", "mixing")
 NOISY = ("prefect", "mlflow", "alembic", "py.warnings")
@@ -79,6 +81,7 @@ def to_files(folder: Path, study: str, *, terminal: bool) -> None:
     Without `terminal`, which then is for progress, Prefect and MLflow log there too and nowhere else: call it
     once they are imported, since they bring handlers of their own.
     """
+    files = StudyFolder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # A log that cannot be written (a full disk) is not worth a traceback on the terminal.
     logging.raiseExceptions = False
@@ -87,7 +90,7 @@ def to_files(folder: Path, study: str, *, terminal: bool) -> None:
         old.close()
     if not terminal:
         _only_to_root()
-    for path, form in ((folder / "run.log", _Text()), (folder / "events.jsonl", _JsonLine(study))):
+    for path, form in ((files.log, _Text()), (files.events, _JsonLine(study))):
         handler = logging.FileHandler(path, encoding="utf-8")
         handler.setFormatter(form)
         logging.root.addHandler(handler)

@@ -54,7 +54,7 @@ def judge(champion: MixSpec, challenger: MixSpec, decision: Decision | None, gai
 
 
 def target_share(spec: MixSpec) -> float:
-    """Of the first stage's tokens."""
+    """The share of target domains in the tokens of the first stage."""
     shares = spec.stages[0].shares
     return sum(share for name, share in shares.items() if spec.domains[name].role == "target")
 
@@ -87,7 +87,7 @@ def intervals_apart(a: MixSpec, b: MixSpec) -> bool | None:
 
 
 def interval(spec: MixSpec) -> tuple[float, float] | None:
-    """Of the target share; None for a mix that no critical ratio was asked for."""
+    """The interval of the target share; None for a mix without a critical ratio."""
     return None if spec.decision is None else spec.decision.interval
 
 

@@ -1,4 +1,4 @@
-"""What a trainer is: whatever trains a run into a study's run store."""
+"""The protocol of trainers, which train runs into a study's run store."""
 
 from __future__ import annotations
 

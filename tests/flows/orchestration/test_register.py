@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from tests.conftest import Finished
-from tests.scenarios.tiny_study import ROOT, environment, mixlaw, write_study
+from tests.scenarios.tiny_study import ROOT, STUDY, environment, mixlaw, write_study
 
 
 def deploy(study: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
@@ -76,6 +76,20 @@ def test_deploy_registers_and_updates(prefect_server: None, tmp_path: Path) -> N
     refresh = registered("mixlaw refresh/tiny")
     assert refresh.parameters["token_change"] == 0.1
     assert len(refresh.schedules) == 1
+
+
+def test_a_study_that_names_prefect_as_its_runner_gets_a_flow_for_its_runs(
+    prefect_server: None, tmp_path: Path
+) -> None:
+    study = write_study(tmp_path, STUDY.replace("study: tiny", "study: spread") + "runner: prefect\n")
+    done = deploy(study, "--proxy-pool", "gpus", "--json")
+    assert done.returncode == 0, done.stderr
+    pools = {part["name"]: part["pool"] for part in json.loads(done.stdout)["deployments"]}
+    assert pools == {
+        "mixlaw study/spread": "mixlaw",
+        "mixlaw refresh/spread": "mixlaw",
+        "mixlaw proxy/spread": "gpus",
+    }
 
 
 def test_what_deploy_refuses(prefect_server: None, tmp_path: Path) -> None:
