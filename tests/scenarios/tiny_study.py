@@ -83,7 +83,7 @@ def mixlaw(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProc
         env=environment(home, **more),
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=600,
     )
 
 

@@ -19,8 +19,7 @@ DOMAINS = ("web", "code", "books")
 
 
 @pytest.fixture(autouse=True)
-def few_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(source_models, "REPLICATES", 30)
+def few_laws(few_replicates: None, monkeypatch: pytest.MonkeyPatch) -> None:
     laws = {
         name: law for name, law in source_models.LAWS.items() if name in ("constant", "linear", "log-linear")
     }
