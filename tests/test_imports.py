@@ -98,17 +98,11 @@ UPWARD = {
     ("mixing.decision.result", "mixing.spec.build"): "a decision becomes a mix spec: `.to_spec()`",
     ("mixing.decision.result", "mixing.spec.model"): "a decision becomes a mix spec: `.to_spec()`",
     ("proxies.runs.worker", "proxies.train"): "a worker is the process that trains one run of the store",
-    (
-        "flows.orchestration.local_run",
-        "flows.study_flow",
-    ): "`mixlaw run` starts the flow that deployments name",
-    **{
-        (
-            "flows.orchestration.register",
-            f"flows.{flow}",
-        ): "deployments are registered of the flows themselves"
-        for flow in ("study_flow", "refresh_flow", "proxy_flow")
-    },
+    ("flows.orchestration.local_run", "flows.study_flow"): "`mixlaw run` starts the flow itself",
+    ("flows.orchestration.register", "flows.study_flow"): "a deployment names the flow itself",
+    ("flows.orchestration.register", "flows.refresh_flow"): "a deployment names the flow itself",
+    ("flows.orchestration.register", "flows.proxy_flow"): "a deployment names the flow itself",
+    ("flows.reports.deployments", "flows.orchestration.register"): "for the type of what it prints",
 }
 """Imports upward between rooms, with the reason; docs/decisions.md has the same list."""
 
