@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
 from flows.pipeline import analysis_cache
 from flows.pipeline.analysis_cache import CachedAnalysis, HeldOut
+from flows.pipeline.files import losses_file, runs_table, write_json
 from flows.pipeline.prepare import supply_of
 from flows.pipeline.question import StudyQuestion
 from flows.pipeline.workspace import Workspace
-from mixing.atomic import replace_files
 from mixing.decision.question import Question
 from mixing.decision.result import Decision
 from mixing.runs.readers import ANSWERED
-from mixing.runs.table import RunTable, make_table
+from mixing.runs.table import RunTable
 
 if TYPE_CHECKING:
     from mixing.fitting.report import FitReport
@@ -40,16 +37,6 @@ class Analysis:
     fits: FitReport
     decision: Decision
     left_out: list[HeldOut]
-
-
-def runs_table(runs_dir: Path, run_ids: Sequence[str]) -> RunTable:
-    """The table of these finished runs (base rows included)."""
-    frames = [pl.read_parquet(losses_file(runs_dir, run)) for run in run_ids]
-    return make_table(pl.concat(frames, how="diagonal_relaxed"), str(runs_dir))
-
-
-def losses_file(runs_dir: Path, run: str) -> Path:
-    return runs_dir / run / "losses.parquet"
 
 
 def analyse(workspace: Workspace, store: TokenStore, run_ids: Sequence[str]) -> Analysis:
@@ -108,9 +95,3 @@ def _held_out_predictions(decision: Decision, data: Increments) -> list[HeldOut]
         for v, role in enumerate(("general", "target"))
         for at in np.flatnonzero(last_n)
     ]
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` (a JSON text as it is, anything else dumped) to `path`, whole or not at all."""
-    text = value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False)
-    replace_files({path: (text.rstrip("\n") + "\n").encode()})

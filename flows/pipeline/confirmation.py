@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from flows.pipeline.analysis import Analysis, runs_table, write_json
+from flows.pipeline.files import runs_table, write_json
 from flows.pipeline.plan import Plan, PlannedRun, confirmation_name, mixture
 from flows.pipeline.workspace import Workspace
 from mixing.errors import InputError, MixlawError
 
 if TYPE_CHECKING:
+    from flows.pipeline.analysis import Analysis
     from mixing.decision.result import Decision
 
 CONFIRMED_DECIMALS = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from flows.pipeline.analysis import runs_table
+from flows.pipeline.files import runs_table
 from flows.pipeline.plan import mixture
 from flows.pipeline.prepare import supply_of
 from flows.pipeline.question import StudyQuestion

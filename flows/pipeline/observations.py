@@ -8,8 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from flows.pipeline.analysis import Analysis, runs_table
+from flows.pipeline.analysis import Analysis
 from flows.pipeline.confirmation import Confirmation
+from flows.pipeline.files import runs_table
 from flows.pipeline.workspace import Workspace
 
 

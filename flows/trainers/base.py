@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flows.pipeline.workspace import Workspace
+from mixing.errors import MixlawError
 
 if TYPE_CHECKING:
     from flows.reports.progress import Board
@@ -56,3 +58,22 @@ class Setting:
 
 Open = Callable[[Setting], AbstractContextManager[Trainer]]
 """Opens a trainer. Raises MixlawError, naming the pip command, where a package that it needs is not installed."""
+
+PACKAGES = {"dask": ("distributed", "Dask"), "ray": ("ray", "Ray")}
+"""What a kind of runner needs beside mixlaw: the module, and its name for people."""
+
+
+def package_of(kind: str) -> Any:
+    """The module that runners of this kind need, imported; None where they need none.
+
+    Raises MixlawError, naming the pip command, where it is not installed.
+    """
+    if kind not in PACKAGES:
+        return None
+    module, title = PACKAGES[kind]
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise MixlawError(
+            f"runner: {kind}: {title} is not installed here", f"pip install 'mixlaw[{kind}]', on all machines"
+        ) from None

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.trainers.base import Setting
+from flows.trainers.base import Setting, package_of
 from flows.trainers.cluster import TRIES, ClusterRun, WorkerLost, follow, train
 from mixing.errors import MixlawError
 from proxies.runs import store
@@ -54,14 +54,9 @@ class DaskTrainer:
 def open_dask(setting: Setting) -> Iterator[DaskTrainer]:
     """Connect to the study's scheduler. Raises MixlawError where Dask is not installed, or it does not answer."""
     address = setting.workspace.study.runner.address
+    distributed = package_of("dask")
     try:
-        from distributed import Client
-    except ImportError:
-        raise MixlawError(
-            "runner: dask: Dask is not installed here", "pip install 'mixlaw[dask]', on all machines"
-        ) from None
-    try:
-        client: Any = Client(address, timeout=CONNECT_TIMEOUT, set_as_default=False)  # type: ignore[no-untyped-call]
+        client = distributed.Client(address, timeout=CONNECT_TIMEOUT, set_as_default=False)
     except (OSError, ValueError) as error:
         raise MixlawError(
             f"runner: dask: no scheduler answers at {address} ({str(error)[:120]})",

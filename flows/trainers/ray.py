@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.trainers.base import Setting
+from flows.trainers.base import Setting, package_of
 from flows.trainers.cluster import TRIES, ClusterRun, WorkerLost, follow, train
 from mixing.errors import MixlawError
 from proxies.runs import store
@@ -52,12 +52,7 @@ class RayTrainer:
 def open_ray(setting: Setting) -> Iterator[RayTrainer]:
     """Join the study's cluster. Raises MixlawError where Ray is not installed, or no cluster answers."""
     address = setting.workspace.study.runner.address
-    try:
-        import ray
-    except ImportError:
-        raise MixlawError(
-            "runner: ray: Ray is not installed here", "pip install 'mixlaw[ray]', on all machines"
-        ) from None
+    ray = package_of("ray")
     try:
         ray.init(address, logging_level=logging.ERROR, log_to_driver=False)
     except (ConnectionError, OSError, ValueError, RuntimeError) as error:

@@ -53,6 +53,7 @@ class Constraints:
             "supply": self.supply,
             "min_shares": self.min_shares,
             "max_shares": self.max_shares,
+            "max_epochs": self.max_epochs if isinstance(self.max_epochs, Mapping) else {},
         }
         for name, values in numbers.items():
             for domain, value in values.items():

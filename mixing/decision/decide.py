@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from mixing.arguments import amount, number, numbers_by_name, whole
 from mixing.decision.constraints import Constraints
 from mixing.decision.critical_ratio.decider import decide_ratio
 from mixing.decision.critical_ratio.ratio_runs import one_composition
@@ -25,8 +26,8 @@ def decide(
     target: Weights,
     general: Weights | None = None,
     tolerance: float | None = None,
-    tokens: float | None = None,
-    params: int | None = None,
+    tokens: float | str | None = None,
+    params: float | str | None = None,
     level: float = 0.9,
     confidence: float = 0.9,
     turning_point: TurningPoint = "require",
@@ -54,9 +55,9 @@ def decide(
         target: the validation sets to improve: a name, several, or {name: weight} (weights are normalised).
         general: those to protect, in the same form; may be left out with more than two sources.
         tolerance: how much the general loss may rise over the base model, nats; goes with `general`, default 0.
-        tokens: the continual-pre-training budget asked about (default: the table's; with more than two sources the
-            largest that almost all runs reach).
-        params: the model size asked about, non-embedding parameters (default: the table's largest).
+        tokens: the continual-pre-training budget asked about, a number or text such as "20B" (default: the table's;
+            with more than two sources the largest that almost all runs reach).
+        params: the model size asked about, non-embedding parameters, in the same form (default: the table's largest).
         level: confidence level of all intervals.
         confidence: probability with which `safe_ratio` keeps the tests that bind; it changes nothing else.
         turning_point: whether the general loss must have turned down at the budget (`require`), whether the test is
@@ -89,34 +90,35 @@ def decide(
         ('decided', ['general', 'target'])
     """
     table = read_runs(runs)
-    if general and tolerance is None:
-        tolerance = 0.0
     if tokens is None and len(table.domains) > 2:
         tokens = usual_budget(table)
     question = make_question(
         table,
-        weights_of(general),
-        weights_of(target),
-        _names(target_domains) or None,
-        tolerance=tolerance or 0.0,
-        tokens=None if tokens is None else round(tokens),
-        params=params,
-        level=level,
-        confidence=confidence,
+        weights_of(general, "general"),
+        weights_of(target, "target"),
+        _names(target_domains, "target_domains") or None,
+        tolerance=0.0 if tolerance is None else number(tolerance, "tolerance"),
+        tokens=None if tokens is None else amount(tokens, "tokens"),
+        params=None if params is None else amount(params, "params"),
+        level=number(level, "level"),
+        confidence=number(confidence, "confidence"),
         turning_point=turning_point,
     )
+    epochs_by_name = isinstance(max_epochs, Mapping)
     constraints = Constraints(
-        min_shares=dict(min_shares or {}),
-        max_shares=dict(max_shares or {}),
-        supply=dict(supply or {}),
-        max_epochs=max_epochs,
-        prior=dict(prior or {}),
-        kl=kl,
-        freeze=tuple(_names(group) for group in freeze or ()),
-        protect=dict(protect or {}),
+        min_shares=numbers_by_name(min_shares, "min_shares"),
+        max_shares=numbers_by_name(max_shares, "max_shares"),
+        supply=numbers_by_name(supply, "supply"),
+        max_epochs=numbers_by_name(max_epochs, "max_epochs")
+        if epochs_by_name
+        else number(max_epochs, "max_epochs"),
+        prior=numbers_by_name(prior, "prior"),
+        kl=number(kl, "kl"),
+        freeze=tuple(_names(group, "freeze") for group in _groups(freeze)),
+        protect=numbers_by_name(protect, "protect"),
         worst_case=worst_case,
     )
-    return answer_question(table, question, constraints, seed=seed, on_progress=on_progress)
+    return answer_question(table, question, constraints, seed=whole(seed, "seed"), on_progress=on_progress)
 
 
 def answer_question(
@@ -162,20 +164,34 @@ def single_ratio(table: RunTable, question: Question, constraints: Constraints |
     return one_composition(table, question.target_domains)
 
 
-def weights_of(named: Weights | None) -> dict[str, float]:
-    """Weights by validation set, not yet normalised, of one name, several, or {name: weight}."""
-    if named is None:
-        return {}
+def weights_of(named: Weights | None, role: str) -> dict[str, float]:
+    """Weights by validation set, not yet normalised, of one name, several, or {name: weight}.
+
+    Raises InputError, naming the argument `role`, for anything else.
+    """
     if isinstance(named, Mapping):
-        return {name: float(weight) for name, weight in named.items()}
-    names = _names(named)
+        return numbers_by_name(named, role)
+    names = _names(named, role)
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise InputError(f"{', '.join(repeated)} is named twice", "Name every validation set once")
     return dict.fromkeys(names, 1.0)
 
 
-def _names(named: str | Iterable[str] | None) -> tuple[str, ...]:
+def _groups(freeze: object) -> tuple[object, ...]:
+    if freeze is None:
+        return ()
+    if isinstance(freeze, str) or not isinstance(freeze, Iterable):
+        raise InputError(f"freeze {freeze!r}: not a list of groups", 'Give freeze=[["NAME", "NAME"], ...]')
+    return tuple(freeze)
+
+
+def _names(named: object, argument: str) -> tuple[str, ...]:
     if named is None:
         return ()
-    return (named,) if isinstance(named, str) else tuple(named)
+    if isinstance(named, str):
+        return (named,)
+    names = tuple(named) if isinstance(named, Iterable) else (named,)
+    if not all(isinstance(name, str) for name in names):
+        raise InputError(f"{argument} {named!r}: not a name or a list of names", f'Give {argument}="NAME"')
+    return names

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mixing.arguments import amount, number, numbers_by_name, whole
 from mixing.decision.critical_ratio.curves import interval_of
 from mixing.decision.critical_ratio.evidence import DRAWS, surface_generator
 from mixing.decision.critical_ratio.loss_surface import fit_surface
@@ -31,8 +32,8 @@ def predict(
     runs: object,
     shares: Mapping[str, float],
     *,
-    tokens: float | None = None,
-    params: int | None = None,
+    tokens: float | str | None = None,
+    params: float | str | None = None,
     level: float = 0.9,
     seed: int = 0,
 ) -> dict[str, Prediction]:
@@ -65,21 +66,22 @@ def predict(
         ['general', 'target']
     """
     table = in_order(read_runs(runs))
-    mixture = Mixture.of(shares, "shares")
+    mixture = Mixture.of(numbers_by_name(shares, "shares"), "shares")
+    size = None if params is None else amount(params, "params")
     unknown = [domain for domain in mixture.domains if domain not in table.domains]
     if unknown:
         raise InputError(
             f"shares {unknown[0]}: no such domain", f"The table's domains: {', '.join(table.domains)}"
         )
-    if not 0 < level < 1:
+    if not 0 < number(level, "level") < 1:
         raise InputError(f"level {level} is not between 0 and 1", "Give 0.9 for 90%")
-    budget = round(tokens) if tokens is not None else int(table.rows["tokens"].max() or 0)  # type: ignore[arg-type]
+    budget = amount(tokens, "tokens") if tokens is not None else int(table.rows["tokens"].max() or 0)  # type: ignore[arg-type]
     if budget <= 0:
         raise InputError(f"tokens {budget} is not a token budget", "Give the run's tokens, e.g. 20000000000")
     try:
         if len(table.domains) == 2 and table.base.height:
-            return _at_ratio(table, mixture, budget, params, level, seed)
-        return _at_mixture(table, mixture, budget, params, level, seed)
+            return _at_ratio(table, mixture, budget, size, level, whole(seed, "seed"))
+        return _at_mixture(table, mixture, budget, size, level, whole(seed, "seed"))
     except NotApplicable as error:
         raise MixlawError(
             f"no law fits these runs: {error}", "Train more mixtures, or more checkpoints of each"
@@ -93,16 +95,16 @@ def _at_ratio(
     second = table.domains[1]
     ratio = mixture.share(second)
     predictions = {}
-    for number, name in enumerate(table.evals):
+    for place, name in enumerate(table.evals):
         # The target loss of increments is the one that is predicted here; no other is needed.
         data = increments(table, {name: 1.0}, {name: 1.0}, (second,), params)
         inside = data.points.interior()
         points, losses_n = data.points.take(inside), data.general_n[inside]
         _check_reach(tokens, float(points.tokens_n.max()) if len(points) else float(tokens))
         surface = fit_surface(points, losses_n, tokens, surface_generator(seed))
-        curve = surface.curve(tokens, DRAWS, [seed, number, tokens])
+        curve = surface.curve(tokens, DRAWS, [seed, place, tokens])
         mean_n, draws_bn = curve.at(np.array([ratio]))
-        rng = np.random.default_rng([seed, number, PREDICT_STREAM])
+        rng = np.random.default_rng([seed, place, PREDICT_STREAM])
         low, high = interval_of(draws_bn[:, 0] + curve.scatter_b * rng.standard_normal(len(draws_bn)), level)
         increment, base = float(mean_n[0]), data.base["general"]
         interval: Interval = (base + min(low, increment), base + max(high, increment))

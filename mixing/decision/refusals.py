@@ -98,8 +98,13 @@ def too_few_at_a_size(runs: RatioRuns) -> Refusal:
     return _train_ratios(runs, "one of the sizes has too few mixtures for a law of its own", runs.ratios)
 
 
-def no_ratio(runs: RatioRuns, critical_ratio: float, low_cap: float) -> Refusal | None:
-    """No share within reach passes the tests, or leaves enough general text: `low_cap` is the least target share."""
+def no_ratio(
+    runs: RatioRuns, critical_ratio: float, low_cap: float, tolerated: float | None = None
+) -> Refusal | None:
+    """No share within reach passes the tests, or leaves enough general text: `low_cap` is the least target share.
+
+    `tolerated` is the largest share that the tolerance alone allows (default: `critical_ratio`).
+    """
     low, high = runs.reachable
     if low_cap > min(max(critical_ratio, low), high):
         # The scarce general text sets a least target share, which must be allowed and within reach of the runs.
@@ -115,10 +120,20 @@ def no_ratio(runs: RatioRuns, critical_ratio: float, low_cap: float) -> Refusal 
             [round(low_cap, 3)] if allowed and low_cap < 1 else [],
         )
     if critical_ratio < low:
+        fault = f"no trained target share keeps the general loss within {runs.question.tolerance:g} nats"
+        if tolerated is not None and tolerated >= low:
+            fault = (
+                f"the tolerance allows up to {tolerated:.3f}, but at no trained target share has the general loss "
+                "turned down at this budget"
+            )
+        remedy = (
+            "train lower shares, or allow more forgetting"
+            if tolerated is None or tolerated < low
+            else ("train longer or at lower shares, or do not require a turning point")
+        )
         return _train_ratios(
             runs,
-            f"no trained target share keeps the general loss within {runs.question.tolerance:g} nats; "
-            "train lower shares, or allow more forgetting",
+            f"{fault}; {remedy}",
             [round(runs.ratios[0] / 2, 3), round(runs.ratios[0] / 4, 3)],
         )
     return None

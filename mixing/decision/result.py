@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
+from mixing.arguments import amount, number
 from mixing.decision import notebook, wording
 from mixing.decision.question import Question, TurningPoint, check_levels
 from mixing.decision.record import DecisionRecord
@@ -65,13 +66,11 @@ class Decision(DecisionRecord):
                 "this decision has no fits to ask: it was read from a file, or nothing could be fitted",
                 "Call decide on its runs with the new question",
             )
-        changes = {
-            "tolerance": tolerance,
-            "level": level,
-            "confidence": confidence,
-            "turning_point": turning_point,
-        }
-        question = replace(self.question, **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+        levels = {"tolerance": tolerance, "level": level, "confidence": confidence}
+        changes: dict[str, Any] = {k: number(v, k) for k, v in levels.items() if v is not None}
+        if turning_point is not None:
+            changes["turning_point"] = turning_point
+        question = replace(self.question, **changes)
         check_levels(question)
         return evidence.answer(question)
 
@@ -101,14 +100,14 @@ class Decision(DecisionRecord):
                 return mixture(self)
             return increment_over_share(self, observed.with_columns(kind=pl.lit("swarm")))
 
-    def to_spec(self, name: str, *, total_tokens: float | None = None, seed: int = 0) -> MixSpec:
+    def to_spec(self, name: str, *, total_tokens: float | str | None = None, seed: int = 0) -> MixSpec:
         """The mix spec `name` of this decision, for a run of `total_tokens` (default: the budget that was asked about).
 
         It has shares but no token files: those come from a study. Raises MixlawError for a "not yet".
         """
         from mixing.spec.build import build_spec
 
-        tokens = None if total_tokens is None else round(total_tokens)
+        tokens = None if total_tokens is None else amount(total_tokens, "total_tokens")
         return build_spec(self, None, name=name, total_tokens=tokens, seed=seed)
 
     def remembering(self, evidence: Evidence) -> Decision:

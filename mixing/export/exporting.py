@@ -22,6 +22,7 @@ from mixing.export.rendering import absolute_prefix
 from mixing.export.target import RenderedFile, Target
 from mixing.spec.components import Shard
 from mixing.spec.model import MixSpec
+from mixing.spec.yaml_file import load_spec
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Export:
 
 
 def export(
-    spec: MixSpec,
+    spec: MixSpec | Path | str,
     to: str,
     out: Path | str | None = None,
     *,
@@ -78,6 +79,7 @@ def export(
     """Render `spec` for the target `to`, and write it where `out` is given.
 
     Args:
+        spec: a mix spec, or the path of one.
         to: name of the target, or an alias.
         out: a file, or a folder that gets the target's usual file name; a target without stages gets one file per
             stage, `NAME.stage-1.json` and so on. None: nothing is written.
@@ -94,6 +96,13 @@ def export(
         PosixPath('blend.json')
     """
     target = target_named(to)
+    if isinstance(spec, str | Path):
+        spec = load_spec(spec)
+    if not isinstance(spec, MixSpec):
+        raise InputError(
+            f"spec: a {type(spec).__name__}, not a mix spec",
+            "Give a MixSpec (decision.to_spec(NAME)) or its path",
+        )
     drawn = unit or target.units[0]
     if drawn not in target.units:
         raise InputError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from mixing.arguments import amount, numbers_by_name
 from mixing.arrays import Floats
 from mixing.errors import InputError
 from mixing.fitting.cross_validation import Kind, Score, score
@@ -34,8 +35,8 @@ def fit(
     evals: Evals,
     law: str = "auto",
     *,
-    tokens: int | None = None,
-    params: int | None = None,
+    tokens: float | str | None = None,
+    params: float | str | None = None,
     test: object = None,
     supply: Mapping[str, float] | None = None,
     target_domains: Sequence[str] | None = None,
@@ -80,13 +81,14 @@ def fit(
     """
     table = read_runs(runs)
     losses = losses_of(evals, table)
-    _check_law(law, params)
-    unique_d = _unique_tokens(table, supply or {})
+    size = None if params is None else amount(params, "params")
+    _check_law(law, size)
+    unique_d = _unique_tokens(table, numbers_by_name(supply, "supply"))
     request = _Request(
         table,
         law,
-        params,
-        tokens,
+        size,
+        None if tokens is None else amount(tokens, "tokens"),
         None if test is None else _of_the_same_domains(read_runs(test), table),
         None if target_domains is None else _known_domains(table, tuple(target_domains)),
         unique_d,
@@ -119,7 +121,10 @@ def losses_of(evals: Evals, table: RunTable) -> dict[str, dict[str, float]]:
     if isinstance(evals, str):
         return {evals: {evals: 1.0}}
     if not isinstance(evals, Mapping):
-        return {name: {name: 1.0} for name in evals}
+        names = list(evals) if isinstance(evals, Iterable) else [evals]
+        if not all(isinstance(name, str) for name in names):
+            raise InputError(f"evals {evals!r}: not names of validation sets", 'Give "NAME" or ["NAME", ...]')
+        return {name: {name: 1.0} for name in names}
     plain: dict[str, float] = {}
     losses: dict[str, dict[str, float]] = {}
     for name, weight in evals.items():

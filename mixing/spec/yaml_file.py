@@ -48,6 +48,8 @@ def load_spec(path: Path | str) -> MixSpec:
         >>> spec.stages[0].shares
         {'web': 0.7, 'code': 0.2, 'math': 0.1}
     """
+    if not isinstance(path, str | Path):
+        raise InputError(f"a {type(path).__name__} is no path of a mix spec", "Give the path of a mix spec")
     path = Path(path)
     try:
         with path.open("rb") as file:

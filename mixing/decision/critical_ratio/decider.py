@@ -121,7 +121,7 @@ class RatioFits:
         """The answer within its bounds, or the refusal; without curves over budgets."""
         runs, believed = replace(self.runs, question=question), self.evidence.at(question)
         bounds = RatioBounds.of(runs, self.constraints)
-        refusal = refusals.no_ratio(runs, believed.one, bounds.low)
+        refusal = refusals.no_ratio(runs, believed.one, bounds.low, believed.tolerance_one)
         if refusal is not None:
             decision = refusal.decision(question, runs.n_runs, list(self.warnings))
             return with_curves(decision, believed, runs.ratios)

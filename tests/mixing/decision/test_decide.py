@@ -86,7 +86,7 @@ def test_questions_without_a_meaning(runs: RunTable) -> None:
         with pytest.raises(InputError, match=next(iter(changes))):
             decide(runs, general="general", target="target", **changes)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="named twice"):
-        weights_of(["a", "a"])
+        weights_of(["a", "a"], "target")
 
 
 def test_the_safe_ratio_is_a_quantile_of_the_same_draws(runs: RunTable, decided: Decision) -> None:
