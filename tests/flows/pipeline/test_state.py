@@ -254,7 +254,7 @@ def test_yaml_is_read_safely() -> None:
                     where
                 )
                 read += 1
-    assert read >= 2
+    assert read == 1, "strict YAML is read in one place"
 
 
 def test_sql_takes_values_as_parameters_only() -> None:
