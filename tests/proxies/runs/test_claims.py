@@ -252,7 +252,7 @@ def test_slots_limit_what_runs_at_once_and_a_killed_process_frees_its_own(tmp_pa
 
 
 def test_the_limit_is_read_from_the_environment(tmp_path: Path) -> None:
-    from flows.settings.home import proxy_slots
+    from flows.settings.environment import proxy_slots
 
     assert proxy_slots(tmp_path, {}) is None
     assert proxy_slots(tmp_path, {"MIXLAW_MAX_PROXIES": "3"}) == Slots(tmp_path / "slots", 3)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from flows.settings import home as homes
+from flows.settings import locks
 from tests.scenarios.chaos.kills import LONGEST, WORKS, client_of
 from tests.scenarios.chaos.tally import DoneWatch, Reference, Tally, events, log_size, settle
 from tests.scenarios.stack.services import Service, Stack
@@ -50,7 +51,7 @@ def workers_killed(
             last = _last(stack)
             if last and last["state_type"] == "COMPLETED" and last["state_name"] != "Skipped":
                 break
-            if homes.owner(homes.StudyFolder.of("tiny", stack.home)) is not None:
+            if locks.owner(homes.StudyFolder.of("tiny", stack.home)) is not None:
                 unowned = now
             elif now - unowned >= SCHEDULE and not (
                 last and last["state_type"] in ("SCHEDULED", "PENDING") and now - unowned < 6 * SCHEDULE

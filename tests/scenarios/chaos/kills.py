@@ -17,6 +17,7 @@ import numpy as np
 
 from flows.orchestration.crashed_runs import study_tag
 from flows.settings import home as homes
+from flows.settings import locks
 from tests.scenarios.chaos.tally import DoneWatch, Pot, Reference, Tally, events, eventually, log_size, settle
 from tests.scenarios.stack.services import Stack
 from tests.scenarios.tiny_study import environment, workers, write_study
@@ -184,7 +185,7 @@ def _kill(tally: Tally, what: str, home: Path, run: Started) -> threading.Thread
 
 
 def _owner(home: Path) -> int | None:
-    found = homes.owner(homes.StudyFolder.of("tiny", home))
+    found = locks.owner(homes.StudyFolder.of("tiny", home))
     return found.pid if found else None
 
 
