@@ -79,8 +79,8 @@ def test_the_check_sees_an_import(tmp_path: Path) -> None:
 
 ROOMS = {
     "mixing": (
-        "errors amounts arguments atomic versions arrays strict_yaml mixture corpora runs laws fitting test_problems design "
-        "decision spec export plots mixing"
+        "errors amounts arguments atomic versions arrays strict_yaml mixture corpora runs laws fitting "
+        "test_problems design decision spec export plots mixing"
     ),
     "proxies": "progress spec schedules models data runs checkpoint evaluate train proxies",
     "flows": (
