@@ -147,6 +147,24 @@ def original(finished: Finished, session_folder: Path) -> Iterator[Finished]:
         yield printed_by(session_folder / "finished")
 
 
+@pytest.fixture(scope="session")
+def empty_database(session_folder: Path) -> Path:
+    """An SQLite database of MLflow with its tables, which take seconds to make, and nothing in them."""
+    from flows.tracking.sqlite import create_database
+
+    path = session_folder / "empty.db"
+    with one_worker(session_folder / "empty.lock"):
+        create_database(path)
+    return path
+
+
+@pytest.fixture
+def mlflow_uri(empty_database: Path, tmp_path: Path) -> str:
+    """The address of an MLflow of this test's own."""
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    return f"sqlite:///{tmp_path}/mlflow.db"
+
+
 @pytest.fixture
 def sources(tmp_path: Path) -> list[Source]:
     """Two small corpora, `docs` and `code`."""

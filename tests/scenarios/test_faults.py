@@ -69,7 +69,7 @@ FAST = {"inside a proxy": 0, "publishing": 5}
 """The moments that fast tests have, and how many runs after the base are done before."""
 
 
-def begun(finished: Finished, folder: Path, runs_done: int) -> tuple[Path, Path]:
+def begun(finished: Finished, database: Path, folder: Path, runs_done: int) -> tuple[Path, Path]:
     """The study with its base and so many of the later runs, and nothing that follows from them; and its home."""
     shutil.copytree(finished.study.parent, folder)
     home = folder / "home"
@@ -82,7 +82,7 @@ def begun(finished: Finished, folder: Path, runs_done: int) -> tuple[Path, Path]
         (home / "tiny" / name).unlink()
     for place in ("tiny/figures", "mlartifacts"):
         shutil.rmtree(home / place)
-    (home / "mlflow.db").unlink()
+    shutil.copy(database, home / "mlflow.db")
     (home / "tiny" / "runs" / "answered.json").unlink()
     assert finished_runs(home / "tiny").keys() == {base.name, *(run.name for run in later[:runs_done])}
     return folder / "study.yaml", home
@@ -92,9 +92,9 @@ def begun(finished: Finished, folder: Path, runs_done: int) -> tuple[Path, Path]
     "moment",
     [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in MOMENTS],
 )
-def test_killed_and_run_again(moment: str, finished: Finished, tmp_path: Path) -> None:
+def test_killed_and_run_again(moment: str, finished: Finished, empty_database: Path, tmp_path: Path) -> None:
     if moment in FAST:
-        study, home = begun(finished, tmp_path / "copy", FAST[moment])
+        study, home = begun(finished, empty_database, tmp_path / "copy", FAST[moment])
     else:
         study, home = write_study(tmp_path), tmp_path / "home"
     assert signal_when(home, study, MOMENTS[moment]) == -signal.SIGKILL
@@ -120,11 +120,11 @@ def decision(folder: Path) -> dict[str, object]:
 
 
 def test_a_killed_flow_is_reaped_and_a_killed_worker_started_again(
-    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Finished, empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With its own embedded Prefect, as a user has it."""
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
-    study, home = begun(finished, tmp_path / "copy", 2)
+    study, home = begun(finished, empty_database, tmp_path / "copy", 2)
     assert signal_when(home, study, lambda folder: run_states(folder)[1] >= 1) == -signal.SIGKILL
     time.sleep(1.5)
     assert not open_files_below(home)
@@ -352,7 +352,7 @@ def test_a_home_that_cannot_be_made(tmp_path: Path) -> None:
     assert "MIXLAW_HOME" in one_line(done.stderr)
 
 
-def test_mlflow_unreachable_and_back(copied: Finished, tmp_path: Path) -> None:
+def test_mlflow_unreachable_and_back(copied: Finished, mlflow_uri: str, tmp_path: Path) -> None:
     """Everything is kept, the mix spec too, and running again sends it."""
     (copied.folder / "mixspec.yaml").unlink()
     uri = "http://127.0.0.1:9"
@@ -363,10 +363,9 @@ def test_mlflow_unreachable_and_back(copied: Finished, tmp_path: Path) -> None:
     assert "mixlaw run" in line
     assert (copied.folder / "mixspec.yaml").exists()
     assert len(finished_runs(copied.folder)) == 6
-    back = f"sqlite:///{tmp_path}/back.db"
-    again = mixlaw(copied.home, "run", str(copied.study), "--json", MLFLOW_TRACKING_URI=back)
+    again = mixlaw(copied.home, "run", str(copied.study), "--json", MLFLOW_TRACKING_URI=mlflow_uri)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["runs"]["trained_now"] == 0
-    with sqlite3.connect(tmp_path / "back.db") as database:
+    with sqlite3.connect(tmp_path / "mlflow.db") as database:
         assert database.execute("select count(*) from model_versions").fetchone() == (1,)
     assert os.path.getsize(copied.folder / "mixspec.yaml") > 0

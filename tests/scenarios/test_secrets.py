@@ -45,16 +45,18 @@ def test_the_search_finds_a_password(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["published", "mlflow-away"])
-def test_a_run_with_passwords(study: Path, prefect_folder: Path, tmp_path: Path, fails: bool) -> None:
+def test_a_run_with_passwords(
+    study: Path, prefect_folder: Path, mlflow_uri: str, tmp_path: Path, fails: bool
+) -> None:
     """A run that publishes, and one whose MLflow (with a login in its address) is away: the worst of logs."""
     away = f"http://me:{PASSWORDS['address']}@127.0.0.1:9"
-    more = {**LOGINS, "MLFLOW_TRACKING_URI": away if fails else f"sqlite:///{tmp_path}/copy/other.db"}
+    more = {**LOGINS, "MLFLOW_TRACKING_URI": away if fails else mlflow_uri}
     done = mixlaw(study.parent / "home", "run", str(study), "--debug", **more)
     assert done.returncode == (1 if fails else 0), done.stderr
     said = (done.stdout + done.stderr).encode()
     assert (b"did not take the results" in said) == fails
     assert not [needle for needle in needles() if needle in said]
-    assert not found_in(tmp_path / "copy")
+    assert not found_in(tmp_path)
     # The server's database, with flow runs, artifacts and events; what is logged is there too.
     assert not found_in(prefect_folder)
 

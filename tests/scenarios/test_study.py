@@ -186,22 +186,16 @@ def decision_of(folder: Path) -> dict[str, object]:
     return json.loads((folder / "decision.json").read_text())
 
 
-def test_a_changed_question_keeps_the_runs(finished: Finished, tmp_path: Path) -> None:
+def test_a_changed_question_keeps_the_runs(finished: Finished, mlflow_uri: str, tmp_path: Path) -> None:
     """Another tolerance trains only its confirmation run, and is a new version of the mix."""
     shutil.copytree(finished.study.parent, tmp_path / "copy")
     study = tmp_path / "copy" / "study.yaml"
     study.write_text(STUDY.replace("tolerance: 0.3", "tolerance: 0.2"))
-    done = mixlaw(
-        tmp_path / "copy" / "home", "run", str(study), "--json", MLFLOW_TRACKING_URI=local(tmp_path)
-    )
+    done = mixlaw(tmp_path / "copy" / "home", "run", str(study), "--json", MLFLOW_TRACKING_URI=mlflow_uri)
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert answer["runs"]["trained_now"] == 1
     assert answer["critical_ratio"] < decision_of(finished.folder)["critical_ratio"]
-
-
-def local(folder: Path) -> str:
-    return f"sqlite:///{folder}/other.db"
 
 
 def test_the_run_store_gives_the_study_s_own_answer(finished: Finished) -> None:
@@ -215,13 +209,11 @@ def test_the_run_store_gives_the_study_s_own_answer(finished: Finished) -> None:
     assert any("left out 1 run" in warning for warning in found["warnings"])
 
 
-def test_another_cap_trains_nothing(finished: Finished, tmp_path: Path) -> None:
+def test_another_cap_trains_nothing(finished: Finished, mlflow_uri: str, tmp_path: Path) -> None:
     shutil.copytree(finished.study.parent, tmp_path / "copy")
     study = tmp_path / "copy" / "study.yaml"
     study.write_text(STUDY.replace("paths: corpora/code}", "paths: corpora/code, max_epochs: 8}"))
-    done = mixlaw(
-        tmp_path / "copy" / "home", "run", str(study), "--json", MLFLOW_TRACKING_URI=local(tmp_path)
-    )
+    done = mixlaw(tmp_path / "copy" / "home", "run", str(study), "--json", MLFLOW_TRACKING_URI=mlflow_uri)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["runs"]["trained_now"] == 0
 

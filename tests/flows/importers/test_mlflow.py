@@ -24,14 +24,13 @@ CHECKPOINTS = (1000, 2000, 4000, 8000)
 
 
 @pytest.fixture
-def uri(tmp_path: Path) -> Iterator[str]:
+def uri(mlflow_uri: str, tmp_path: Path) -> Iterator[str]:
     """A user's own MLflow, reached with MLflow's fluent calls."""
-    address = f"sqlite:///{tmp_path}/user.db"
     with mock.patch.dict(os.environ):
-        mlflow.set_tracking_uri(address)
+        mlflow.set_tracking_uri(mlflow_uri)
         mlflow.create_experiment("cpt", (tmp_path / "artifacts").as_uri())
         mlflow.set_experiment("cpt")
-        yield address
+        yield mlflow_uri
         while mlflow.active_run():
             mlflow.end_run()
         mlflow.set_tracking_uri(None)
@@ -124,21 +123,20 @@ def test_what_cannot_be_read_is_said(uri: str, tmp_path: Path) -> None:
         load_experiment("mlflow:cpt", "http://127.0.0.1:9")
 
 
-def test_only_the_newest_question_of_a_study(tmp_path: Path) -> None:
+def test_only_the_newest_question_of_a_study(mlflow_uri: str, tmp_path: Path) -> None:
     """Another question trains other proxies under another parent; only its own are its answer's."""
     from dataclasses import replace
 
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
     study, _ = study_record(tmp_path)
-    tracker = Tracker(uri, tmp_path, "code")
+    tracker = Tracker(mlflow_uri, tmp_path, "code")
     tracker.publish(study, RUNS, None, "")
     confirmation = replace(RUNS[1], run="run9", name="confirmation target=0.5", kind="confirmation")
     tracker.publish(replace(study, identity="other"), [RUNS[0], confirmation], None, "")
-    table = load_experiment("mlflow:code", uri)
+    table = load_experiment("mlflow:code", mlflow_uri)
     assert set(table.mixtures()) == {"proxy target=0.25 seed=0"}
     assert len(table.warnings) == 2
     tracker.publish(study, RUNS, None, "")
-    assert len(load_experiment("mlflow:code", uri).mixtures()) == 2
+    assert len(load_experiment("mlflow:code", mlflow_uri).mixtures()) == 2
 
 
 def test_a_study_answers_from_mlflow_as_from_its_files(finished: Finished) -> None:

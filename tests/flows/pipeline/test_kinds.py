@@ -44,14 +44,13 @@ print(json.dumps({
 
 
 def test_another_name_changes_neither_mlflow_nor_status_nor_cost_nor_planning(
-    finished: Finished, tmp_path: Path
+    finished: Finished, mlflow_uri: str, tmp_path: Path
 ) -> None:
     shutil.copytree(finished.study.parent, tmp_path / "copy")
     study, home = tmp_path / "copy" / "study.yaml", tmp_path / "copy" / "home"
-    database = tmp_path / "renamed.db"
     done = subprocess.run(
         [sys.executable, "-c", RENAMED, str(study), str(home)],
-        env=environment(home, MLFLOW_TRACKING_URI=f"sqlite:///{database}"),
+        env=environment(home, MLFLOW_TRACKING_URI=mlflow_uri),
         capture_output=True,
         text=True,
     )
@@ -64,7 +63,7 @@ def test_another_name_changes_neither_mlflow_nor_status_nor_cost_nor_planning(
     # 30 s for what is not training: no run is left.
     assert said["cost"] == [30.0, 6]
     assert said["next"] == [0.25, 0.5, 0.75, 0.9]
-    with sqlite3.connect(database) as mlflow:
+    with sqlite3.connect(tmp_path / "mlflow.db") as mlflow:
         kinds = mlflow.execute("select value, count(*) from tags where key = 'mixlaw.kind' group by value")
         assert dict(kinds.fetchall()) == {"study": 1, "base": 1, "proxy": 4, "confirmation": 1}
         names = {name for (name,) in mlflow.execute("select name from runs")}

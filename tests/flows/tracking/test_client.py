@@ -86,10 +86,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "server"])
-def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "server":
-        return str(request.getfixturevalue("server"))
-    return f"sqlite:///{tmp_path}/mlflow.db"
+def uri(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue("server" if request.param == "server" else "mlflow_uri"))
 
 
 def test_publishing_again_changes_nothing(uri: str, tmp_path: Path) -> None:
@@ -134,23 +132,22 @@ def test_publishing_again_changes_nothing(uri: str, tmp_path: Path) -> None:
     assert sum(run.data.tags.get("mlflow.parentRunId") == third.run for run in runs) == len(RUNS)
 
 
-def test_champion_from_another_process(tmp_path: Path) -> None:
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+def test_champion_from_another_process(mlflow_uri: str, tmp_path: Path) -> None:
     study, spec = study_record(tmp_path)
-    Tracker(uri, tmp_path, "code").publish(study, RUNS, spec, "digest")
+    Tracker(mlflow_uri, tmp_path, "code").publish(study, RUNS, spec, "digest")
     code = (
         "import mlflow, os; d = mlflow.artifacts.download_artifacts('models:/code@champion');"
         "print(open(os.path.join(d, 'mixspec.yaml')).read())"
     )
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": uri}
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": mlflow_uri}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == spec.read_text() + "\n"
 
 
-def test_failed_run_is_shown_as_failed(tmp_path: Path) -> None:
+def test_failed_run_is_shown_as_failed(mlflow_uri: str, tmp_path: Path) -> None:
     study, _ = study_record(tmp_path)
-    tracker = Tracker(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, "code")
+    tracker = Tracker(mlflow_uri, tmp_path, "code")
     published = tracker.publish(
         study, [replace(RUNS[0], failure="loss is NaN at step 7", points=[])], None, ""
     )
@@ -216,8 +213,8 @@ def test_a_login_that_may_not_read_a_mix(tmp_path: Path) -> None:
     server.shutdown()
 
 
-def test_a_refusal_is_not_an_outage(tmp_path: Path) -> None:
-    tracker = Tracker(f"sqlite:///{tmp_path}/mlflow.db", tmp_path, "code")
+def test_a_refusal_is_not_an_outage(mlflow_uri: str, tmp_path: Path) -> None:
+    tracker = Tracker(mlflow_uri, tmp_path, "code")
     study, _ = study_record(tmp_path)
     wrong = replace(RUNS[0], params={"share.docs@": 1})
     with pytest.raises(MixlawError, match="refused the results") as caught:

@@ -125,10 +125,9 @@ def record(folder: Path, ratio: float) -> StudyRecord:
 
 
 @pytest.fixture
-def published(tmp_path: Path) -> str:
+def published(mlflow_uri: str, tmp_path: Path) -> str:
     """Three versions: the second a challenger, the third for certain different. Their MLflow's address."""
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    tracker = Tracker(uri, tmp_path, "example")
+    tracker = Tracker(mlflow_uri, tmp_path, "example")
     ranks = []
     for math, interval in ((0.1, (0.08, 0.12)), (0.11, (0.09, 0.13)), (0.2, (0.15, 0.25))):
         new, path = spec(math, interval), tmp_path / "mixspec.yaml"
@@ -144,7 +143,7 @@ def published(tmp_path: Path) -> str:
         again = tracker.publish(record(tmp_path, math), [], path, f"digest-{math}", rule)
         assert (again.version, again.new_version, again.alias) == (done.version, False, done.alias)
     assert ranks == [("1", "champion"), ("2", "challenger"), ("3", "champion")]
-    return uri
+    return mlflow_uri
 
 
 def test_history_is_kept_and_rolled_back(published: str) -> None:
