@@ -46,7 +46,7 @@ class ProxySpec(BaseModel):
     warmup_steps: int = Field(ge=0)
     weight_decay: float = Field(ge=0, allow_inf_nan=False)
     seed: int = Field(ge=0)
-    """Of this replicate: the initial weights of a base, and with `study_seed` the training stream."""
+    """The replicate. It decides the initial weights of a base, and with `study_seed` the training stream."""
     study_seed: int = Field(ge=0)
     """Mixtures of one study seed and seed share slots, uniforms and candidate windows; all runs of a study
     seed are evaluated on the same held-out windows."""

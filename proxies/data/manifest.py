@@ -16,7 +16,7 @@ from proxies.data.shards import Shard
 VERSION = 1
 MANIFEST = "manifest.json"
 PREFIX = r"[A-Za-z0-9_-]{1,73}/(train|heldout)-[0-9]{5,}"
-"""Of a shard: it lies in the folder of its domain, and nowhere else."""
+"""The path of a shard: in the folder of its domain, and nowhere else."""
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class ClaimLost(MixlawError):
 
 @cache
 def machine_id() -> str:
-    """Of the running kernel: what shares it shares file locks too."""
+    """Identity of the running kernel: what shares it shares file locks too."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -187,16 +187,16 @@ def holder(lock: Path) -> Holder | None:
     """Who works on it now, for people to read: one on another machine is believed for EXPIRY by file times."""
     locked = lock_state(lock)
     number = _newest(lock.parent)
-    found = _parse(_content(lock.parent, number))
+    current = _parse(_content(lock.parent, number))
     if locked == "held":
-        return found or Holder("", machine_id(), 0)
-    if found is None or found.released or (found.here and locked == "free"):
+        return current or Holder("", machine_id(), 0)
+    if current is None or current.released or (current.here and locked == "free"):
         return None
     try:
         age = time.time() - (lock.parent / f"claim.{number}").stat().st_mtime
     except OSError:
         return None
-    return found if abs(age) < EXPIRY else None
+    return current if abs(age) < EXPIRY else None
 
 
 def wait_while_held(
@@ -204,15 +204,15 @@ def wait_while_held(
 ) -> None:
     """Return when `over()`, or when nobody holds the claim (any more) as far as can be told.
 
-    `on_wait` is told now and then who does.
+    `on_wait` is called now and then with who does.
     """
     watch = Watch(lock)
     while not over():
-        free, found = watch.look(lock_state(lock))
+        free, current = watch.look(lock_state(lock))
         if free:
             return
         if on_wait is not None:
-            on_wait(found)
+            on_wait(current)
         time.sleep(POLL)
 
 

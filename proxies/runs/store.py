@@ -88,8 +88,8 @@ def done(run_dir: Path) -> dict[str, Any] | None:
 
 def failure(run_dir: Path) -> str | None:
     """Why the run failed, in a sentence; None if it has not."""
-    found = read_failure(run_dir)
-    return found.reason if found else None
+    earlier = read_failure(run_dir)
+    return earlier.reason if earlier else None
 
 
 def read_failure(run_dir: Path) -> Failure | None:
@@ -177,11 +177,11 @@ def finish(run_dir: Path, spec: ProxySpec, files: Mapping[str, bytes], facts: Ma
             (run_dir / name).unlink(missing_ok=True)
 
 
-def record_failure(run_dir: Path, spec: ProxySpec, found: Failure) -> None:
+def record_failure(run_dir: Path, spec: ProxySpec, failure: Failure) -> None:
     """Say why a run failed. A diverged run also loses its checkpoint: nothing good continues from it."""
-    record = {"version": VERSION, "run": spec.run_id, "mixture": spec.mixture, **asdict(found)}
+    record = {"version": VERSION, "run": spec.run_id, "mixture": spec.mixture, **asdict(failure)}
     replace_files({run_dir / FAILED: _json_bytes(record)})
-    if found.kind == "divergence":
+    if failure.kind == "divergence":
         (run_dir / CHECKPOINT).unlink(missing_ok=True)
 
 
