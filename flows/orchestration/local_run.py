@@ -78,7 +78,6 @@ def _prepare_meanwhile(workspace: Workspace) -> None:
     """What takes seconds and needs no Prefect server, done while it starts on another core."""
     import mlflow  # noqa: F401
 
-    import proxies.train  # noqa: F401
     from flows.tracking.client import Tracker
 
     uri = tracking_uri(workspace.root)

@@ -20,6 +20,7 @@ from tests.conftest import Finished
 from tests.scenarios.tiny_study import (
     STUDY,
     finished_runs,
+    in_process,
     mixlaw,
     open_files_below,
     running,
@@ -44,7 +45,7 @@ def leftovers(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.name.endswith((".partial", ".tmp"))]
 
 
-def in_process(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]:
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)
     return int(ended.value.code or 0), capsys.readouterr().err
@@ -231,7 +232,7 @@ def test_a_share_row_that_does_not_sum_to_1(
     path = tmp_path / "runs.csv"
     path.write_text(table(share=0.85))
     options = ("--eval", "docs") if command == "fit" else DECIDE
-    status, err = in_process(capsys, command, str(path), *options)
+    status, err = printed(capsys, command, str(path), *options)
     assert status == 2
     assert "shares of run 'odd' sum to 1.1, not 1" in one_line(err)
 
@@ -248,7 +249,7 @@ def test_losses_that_are_not_numbers_are_left_out_and_said(
     assert any("odd" in warning for warning in answer["warnings"])
     only = [line for line in path.read_text().splitlines() if line.startswith(("run,", "odd"))]
     path.write_text("\n".join(only) + "\n")
-    status, err = in_process(capsys, "decide", str(path), *DECIDE)
+    status, err = printed(capsys, "decide", str(path), *DECIDE)
     assert status == 2
     assert "no finite loss" in one_line(err)
 
@@ -315,7 +316,7 @@ def test_a_diverged_proxy_does_not_sink_the_study(copied: Finished) -> None:
     assert done.returncode == 0, done.stderr
     assert "failed: proxy target=0.9 seed=0: training loss is nan" in done.stdout
     assert decision(copied.folder)["n_runs"] == 3
-    status = json.loads(mixlaw(copied.home, "status", str(copied.study), "--json").stdout)
+    status = json.loads(in_process(copied.home, "status", str(copied.study), "--json").stdout)
     assert status["failed"] == 1
 
 

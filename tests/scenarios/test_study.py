@@ -20,7 +20,7 @@ from flows.settings.home import StudyFolder
 from flows.settings.locks import exclusive, owner
 from mixing.errors import MixlawError
 from tests.conftest import Finished
-from tests.scenarios.tiny_study import STUDY, environment, finished_runs, mixlaw, write_study
+from tests.scenarios.tiny_study import STUDY, environment, finished_runs, in_process, mixlaw, write_study
 
 
 def test_closing_screen(finished: Finished) -> None:
@@ -96,7 +96,7 @@ def test_mlflow_has_it_once(finished: Finished) -> None:
 
 def test_export_of_the_champion(finished: Finished, tmp_path: Path) -> None:
     out = tmp_path / "blend.json"
-    done = mixlaw(finished.home, "export", "models:/tiny@champion", "--to", "megatron", "--out", str(out))
+    done = in_process(finished.home, "export", "models:/tiny@champion", "--to", "megatron", "--out", str(out))
     assert done.returncode == 0, done.stderr
     train = json.loads(out.read_text())["train"]
     assert {Path(part).parent.name for part in train[1::2]} == {"docs", "code"}
@@ -104,13 +104,13 @@ def test_export_of_the_champion(finished: Finished, tmp_path: Path) -> None:
 
 
 def test_looking_at_a_finished_study(finished: Finished) -> None:
-    status = mixlaw(finished.home, "status", str(finished.study), "--json")
+    status = in_process(finished.home, "status", str(finished.study), "--json")
     counts = json.loads(status.stdout)
     assert (counts["done"], counts["failed"], counts["left"], counts["process"]) == (6, 0, 0, None)
-    plan = json.loads(mixlaw(finished.home, "plan", str(finished.study), "--json").stdout)
+    plan = json.loads(in_process(finished.home, "plan", str(finished.study), "--json").stdout)
     assert plan["runs_done"] == 6
     assert not plan["supply_estimated"]
-    catalog = json.loads(mixlaw(finished.home, "catalog", str(finished.study), "--json").stdout)
+    catalog = json.loads(in_process(finished.home, "catalog", str(finished.study), "--json").stdout)
     assert [domain["documents"] for domain in catalog["domains"]] == [500, 500]
 
 
@@ -128,7 +128,7 @@ def test_a_new_answer_drops_the_confirmation_of_an_earlier_one(tmp_path: Path) -
 
 def test_an_answer_to_an_earlier_question_is_called_that(finished: Finished) -> None:
     def asked(study: Path) -> dict[str, object]:
-        return json.loads(mixlaw(finished.home, "status", str(study), "--json").stdout)
+        return json.loads(in_process(finished.home, "status", str(study), "--json").stdout)
 
     assert asked(finished.study)["answer"] == "decided"
     wider = finished.study.with_name("wider.yaml")
@@ -201,7 +201,7 @@ def test_a_changed_question_keeps_the_runs(finished: Finished, mlflow_uri: str, 
 def test_the_run_store_gives_the_study_s_own_answer(finished: Finished) -> None:
     """The confirmation lies there too, and must not be fitted on."""
     asked = ("--general", "docs", "--target", "code", "--tolerance", "0.3", "--json")
-    done = mixlaw(finished.home, "decide", str(finished.folder / "runs"), *asked)
+    done = in_process(finished.home, "decide", str(finished.folder / "runs"), *asked)
     assert done.returncode == 0, done.stderr
     found, own = json.loads(done.stdout), decision_of(finished.folder)
     for key in ("critical_ratio", "interval", "n_runs", "law", "shares", "binding"):

@@ -17,7 +17,7 @@ from flows.pipeline.prepare import catalogue, token_store
 from flows.pipeline.workspace import Workspace
 from flows.tracking.sqlite import create_database
 from tests.conftest import Finished
-from tests.scenarios.tiny_study import ROOT, finished_runs, mixlaw, write_study
+from tests.scenarios.tiny_study import ROOT, finished_runs, in_process, mixlaw, write_study
 
 GOLDEN = ROOT / "tests" / "golden" / "version-0.1.0"
 PLACEHOLDER = b"@STUDY@"
@@ -60,21 +60,21 @@ def test_no_path_of_a_machine_is_in_the_golden_files() -> None:
 
 
 def test_status_and_plan(old: Finished) -> None:
-    status = json.loads(mixlaw(old.home, "status", str(old.study), "--json").stdout)
+    status = json.loads(in_process(old.home, "status", str(old.study), "--json").stdout)
     assert (status["done"], status["left"], status["answer"]) == (6, 0, "decided")
     assert [run["kind"] for run in status["runs"]] == ["base", *["proxy"] * 4, "confirmation"]
-    further = json.loads(mixlaw(old.home, "plan", str(old.study), "--next", "2", "--json").stdout)
+    further = json.loads(in_process(old.home, "plan", str(old.study), "--next", "2", "--json").stdout)
     assert further["trained"] == [0.25, 0.5, 0.75, 0.9]
     assert further["critical_ratio"] == recorded(old)["critical_ratio"]
 
 
 def test_fit_and_decide_on_its_run_store(old: Finished) -> None:
     runs = str(old.folder / "runs")
-    fitted = mixlaw(old.home, "fit", runs, "--eval", "docs", "--json")
+    fitted = in_process(old.home, "fit", runs, "--eval", "docs", "--json")
     assert fitted.returncode == 0, fitted.stderr
     assert {law["n_runs"] for law in json.loads(fitted.stdout)["laws"]} == {4}
     asked = ("--general", "docs", "--target", "code", "--target-domain", "code", "--tolerance", "0.3")
-    decided = mixlaw(old.home, "decide", runs, *asked, "--tokens", "15872", "--json")
+    decided = in_process(old.home, "decide", runs, *asked, "--tokens", "15872", "--json")
     assert decided.returncode == 0, decided.stderr
     answer, before = json.loads(decided.stdout), recorded(old)
     assert answer["critical_ratio"] == before["critical_ratio"]
@@ -84,13 +84,13 @@ def test_fit_and_decide_on_its_run_store(old: Finished) -> None:
 @pytest.mark.parametrize("spec", ["mixspec.yaml", "models:/tiny@champion"])
 def test_its_mix_specs(spec: str, old: Finished) -> None:
     address = spec if spec.startswith("models:") else str(old.folder / spec)
-    exported = mixlaw(old.home, "export", address, "--to", "json")
+    exported = in_process(old.home, "export", address, "--to", "json")
     assert exported.returncode == 0, exported.stderr
     assert json.loads(exported.stdout)
-    shown = mixlaw(old.home, "spec", "show", address)
+    shown = in_process(old.home, "spec", "show", address)
     assert shown.returncode == 0, shown.stderr
     assert "0.536" in shown.stdout
-    history = json.loads(mixlaw(old.home, "promote", "tiny", "--history", "--json").stdout)
+    history = json.loads(in_process(old.home, "promote", "tiny", "--history", "--json").stdout)
     assert (history["champion"], history["history"][0]["by"]) == ("1", "first")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import json
 import os
 import signal
@@ -13,6 +14,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
+from unittest import mock
+
+import pytest
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
@@ -85,6 +89,21 @@ def mixlaw(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProc
         text=True,
         timeout=600,
     )
+
+
+def in_process(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """`mixlaw(...)` without a process of its own and its seconds of imports: for commands that train nothing."""
+    from flows.cli import main as cli
+
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, environment(home, **more), clear=True),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        pytest.raises(SystemExit) as ended,
+    ):
+        cli.main(arguments)
+    return subprocess.CompletedProcess(arguments, int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
 @contextlib.contextmanager

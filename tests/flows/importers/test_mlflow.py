@@ -17,7 +17,7 @@ from mixing.errors import InputError, MixlawError
 from mixing.runs.table import RunTable
 from tests.conftest import Finished
 from tests.flows.tracking.test_client import RUNS, study_record
-from tests.scenarios.tiny_study import mixlaw
+from tests.scenarios.tiny_study import in_process
 
 SHARES = (0.2, 0.4, 0.6, 0.8)
 CHECKPOINTS = (1000, 2000, 4000, 8000)
@@ -141,7 +141,7 @@ def test_only_the_newest_question_of_a_study(mlflow_uri: str, tmp_path: Path) ->
 
 def test_a_study_answers_from_mlflow_as_from_its_files(finished: Finished) -> None:
     asked = ("--general", "docs", "--target", "code", "--tolerance", "0.3", "--json")
-    done = mixlaw(finished.home, "decide", "mlflow:tiny", *asked)
+    done = in_process(finished.home, "decide", "mlflow:tiny", *asked)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     own = json.loads((finished.folder / "decision.json").read_text())
@@ -151,6 +151,6 @@ def test_a_study_answers_from_mlflow_as_from_its_files(finished: Finished) -> No
         "mlflow:tiny: 1 run(s) left out: a study's confirmation, which its answer is not fitted on",
         *own["warnings"],
     ]
-    fitted = mixlaw(finished.home, "fit", "mlflow:tiny", "--eval", "docs", "--json")
+    fitted = in_process(finished.home, "fit", "mlflow:tiny", "--eval", "docs", "--json")
     assert fitted.returncode == 0, fitted.stderr
     assert {law["n_runs"] for law in json.loads(fitted.stdout)["laws"]} == {4}

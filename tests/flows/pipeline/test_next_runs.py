@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 from tests.conftest import Finished
-from tests.scenarios.tiny_study import mixlaw, write_study
+from tests.scenarios.tiny_study import in_process, mixlaw, write_study
 
 
 def test_of_a_finished_study(finished: Finished) -> None:
-    done = mixlaw(finished.home, "plan", str(finished.study), "--next", "2", "--json")
+    done = in_process(finished.home, "plan", str(finished.study), "--next", "2", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["status"] == "decided"
@@ -18,7 +18,7 @@ def test_of_a_finished_study(finished: Finished) -> None:
     assert all(0 < share < 1 for share in found["target_shares"])
     assert found["trained"] == [0.25, 0.5, 0.75, 0.9]
     assert found["next_runs"][0]["code"] == found["target_shares"][0]
-    screen = mixlaw(finished.home, "plan", str(finished.study), "--next", "2").stdout
+    screen = in_process(finished.home, "plan", str(finished.study), "--next", "2").stdout
     assert "train these next" in screen
     assert "target_shares: [" in screen
 

@@ -26,7 +26,7 @@ from mixing.spec.model import MixSpec
 from mixing.spec.yaml_file import save_spec
 from tests.conftest import Finished
 from tests.mixing.spec.examples import example_decision, example_spec
-from tests.scenarios.tiny_study import environment, mixlaw
+from tests.scenarios.tiny_study import environment, in_process
 
 
 def spec(math: float = 0.1, interval: tuple[float, float] | None = (0.08, 0.12), **changes: Any) -> MixSpec:
@@ -178,15 +178,15 @@ def test_history_is_kept_and_rolled_back(published: str) -> None:
 
 def test_promote_by_command(published: str, tmp_path: Path) -> None:
     def promote(*arguments: str) -> dict[str, Any]:
-        done = mixlaw(tmp_path, "promote", "example", *arguments, "--json", MLFLOW_TRACKING_URI=published)
+        done = in_process(tmp_path, "promote", "example", *arguments, "--json", MLFLOW_TRACKING_URI=published)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     assert promote("--back")["champion"] == "1"
     assert promote("2")["history"][-1]["before"] == "1"
-    done = mixlaw(tmp_path, "promote", "example", "2", MLFLOW_TRACKING_URI=published)
+    done = in_process(tmp_path, "promote", "example", "2", MLFLOW_TRACKING_URI=published)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    shown = mixlaw(tmp_path, "promote", "example", "--history", MLFLOW_TRACKING_URI=published).stdout
+    shown = in_process(tmp_path, "promote", "example", "--history", MLFLOW_TRACKING_URI=published).stdout
     assert "rolled back from 3" in shown
 
 
@@ -239,7 +239,7 @@ def test_compare(tmp_path: Path) -> None:
     save_spec(spec(0.1), tmp_path / "a.yaml")
     other = replace_data(spec(0.2, (0.15, 0.25)))
     save_spec(other, tmp_path / "b.yaml")
-    done = mixlaw(tmp_path, "compare", str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml"), "--json")
+    done = in_process(tmp_path, "compare", str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml"), "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["moved"] == pytest.approx(0.1)
@@ -247,10 +247,10 @@ def test_compare(tmp_path: Path) -> None:
     assert found["different_data"] == ["web: other text (401,000 and 401,000 tokens)"]
     assert found["different_question"] == []
     assert (found["a"]["target_share"], found["b"]["interval"]) == (pytest.approx(0.1), [0.15, 0.25])
-    shown = mixlaw(tmp_path, "compare", str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")).stdout
+    shown = in_process(tmp_path, "compare", str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")).stdout
     for text in ("share of math", "+0.100", "[0.150, 0.250]", "general loss", "epochs of math", "take over"):
         assert text in shown
-    missing = mixlaw(tmp_path, "compare", str(tmp_path / "a.yaml"), str(tmp_path / "none.yaml"))
+    missing = in_process(tmp_path, "compare", str(tmp_path / "a.yaml"), str(tmp_path / "none.yaml"))
     assert (missing.returncode, missing.stderr.count("\n")) == (2, 1)
 
 
