@@ -134,6 +134,11 @@ class Watch:
         self._since = clock()
         self.changed = False
 
+    @property
+    def number(self) -> int:
+        """The claim that was looked at last, 0 for none."""
+        return 0 if self._seen is None else self._seen[0]
+
     def look(self, locked: Lock) -> tuple[bool, Holder | None]:
         """Whether the claim is void as far as can be told, given who has the lock now; and who holds it."""
         number = _newest(self._lock.parent)
@@ -234,7 +239,8 @@ def _acquire(lock: Path, descriptor: int, watch: Watch) -> Held | None:
         _unlock(descriptor)
         return None
     folder = lock.parent
-    number = _newest(folder) + 1
+    # One more than what was found void: what is newest by now may be another machine's, at work.
+    number = watch.number + 1
     mine = Holder(socket.gethostname()[:200], machine_id(), os.getpid())
     path = folder / f"claim.{number}"
     try:
@@ -245,6 +251,12 @@ def _acquire(lock: Path, descriptor: int, watch: Watch) -> Held | None:
         return None
     except OSError as error:
         raise _unwritable(path, error) from error
+    if _newest(folder) > number:
+        # It had been made and cleared away since.
+        with contextlib.suppress(OSError):
+            path.unlink()
+        _unlock(descriptor)
+        return None
     for older in range(max(1, number - 8), number):
         with contextlib.suppress(OSError):
             (folder / f"claim.{older}").unlink(missing_ok=True)

@@ -205,6 +205,7 @@ def test_jobs_of_the_kubernetes_pool_are_valid(
 def rendered_job(template: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     import prefect_kubernetes.worker
     from prefect.client.schemas.objects import FlowRun
+    from prefect.settings import PREFECT_API_AUTH_STRING, temporary_settings
     from prefect.utilities.templating import apply_values, find_placeholders
     from prefect_kubernetes.worker import KubernetesWorkerJobConfiguration
 
@@ -214,7 +215,11 @@ def rendered_job(template: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> d
     given = {"env": properties["env"]["default"] | variables}
     values = {name: variable["default"] for name, variable in properties.items()} | given
     configuration = KubernetesWorkerJobConfiguration(**apply_values(template["job_configuration"], values))
-    configuration.prepare_for_flow_run(FlowRun(id=uuid4(), flow_id=uuid4(), name="proxy target=0.5 seed=0"))
+    # The settings of a server that other tests started would hide the environment's.
+    with temporary_settings({PREFECT_API_AUTH_STRING: f"me:{SECRET}"}):
+        configuration.prepare_for_flow_run(
+            FlowRun(id=uuid4(), flow_id=uuid4(), name="proxy target=0.5 seed=0")
+        )
     created: list[dict[str, Any]] = []
 
     class Cluster:
