@@ -276,7 +276,7 @@ def _doubts(
     elif not first <= ratio <= last:
         warnings.append(f"the critical ratio {ratio:.3f} lies outside the trained shares: extrapolated")
         next_ratios = [round(ratio, 3)]
-    levels_r = believed.surfaces["general"].levels(min(runs.question.tokens, runs.largest_budget))
+    levels_r = believed.surfaces["general"].levels(min(runs.question.tokens, runs.largest_budget)).levels_r
     scatter, moved = believed.now["general"].scatter(), float(np.abs(levels_r).max())
     if moved < SIGNAL * scatter:
         warnings.append(

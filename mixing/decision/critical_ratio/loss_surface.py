@@ -12,6 +12,7 @@ import numpy as np
 
 from mixing.arrays import Floats
 from mixing.decision.critical_ratio.feasibility import GRID
+from mixing.decision.critical_ratio.levels import Levels, levels_at
 from mixing.decision.critical_ratio.posterior import LossPosterior, ShareBasis, loss_posterior, share_basis
 from mixing.decision.critical_ratio.run_noise import Noise, estimate
 from mixing.fitting.engine import Solution, fit, refit, solve
@@ -21,8 +22,6 @@ from mixing.laws.cmr import CMR_STEADY, Cmr
 from mixing.runs.points import Points
 
 REPLICATES = 400
-NEAR = 0.5
-"""Residuals within about this distance in log tokens (a factor of 1.6) tell a run's level at a budget."""
 MIN_RATIOS = 3
 """A ratio law has three parameters."""
 MAX_FOLDS = 5
@@ -35,7 +34,8 @@ class Surface:
     `smooth` follows the checkpoints as they lie, for levels at trained budgets. `fit` and its `replicates` (refits
     to noise drawn by run) tell slopes and what comes after the last checkpoint, with exponents of tokens that are
     held near the usual ones. `drift` is how far, per unit of log tokens, a law of this form went astray past the first
-    part of the budgets.
+    part of the budgets. `rising` says whether the loss is expected to rise with the target share (the general loss) or to
+    fall (the target's).
     """
 
     law: Cmr
@@ -47,26 +47,21 @@ class Surface:
     replicates: Solution
     drift: float
     basis: ShareBasis
+    rising: bool = True
 
-    def levels(self, tokens: float) -> Floats:
-        """Each run's loss at a budget, levels_r: the surface there, and how the run differs from it near there."""
-        runs_r, first_r = np.unique(self.points.run_n, return_index=True)
-        at = self.points.at(self.points.target_n[first_r], np.full(len(runs_r), float(tokens)))
-        residual_n = self.losses_n - self.smooth.predict(self.points)[0]
-        distance_n = np.abs(np.log(self.points.tokens_n / tokens))
-        levels_r = self.smooth.predict(at)[0]
-        for r, run in enumerate(runs_r):
-            rows = self.points.run_n == run
-            weight_n = np.exp(-(distance_n[rows] - distance_n[rows].min()) / NEAR)
-            levels_r[r] += (weight_n * residual_n[rows]).sum() / weight_n.sum()
-        return np.asarray(levels_r)
+    def levels(self, tokens: float) -> Levels:
+        """Each run's loss at a budget."""
+        return levels_at(self.points, self.losses_n, self.smooth, tokens)
 
     def curve(self, tokens: float, count: int, seed: list[int]) -> LossPosterior:
         """What is believed of the loss over target share at a budget; past the trained ones, as the surface moves."""
         last = float(self.points.tokens_n.max())
         rng = np.random.default_rng(seed)
-        inner = self.noise.checkpoint if self.law.token_powers else 0.0
-        posterior = loss_posterior(self.basis, self.levels(min(tokens, last)), inner, count, rng)
+        levels = self.levels(min(tokens, last))
+        within = levels.within if self.law.token_powers else 0.0
+        posterior = loss_posterior(self.basis, levels.levels_r, within, count, rng)
+        posterior = posterior.plus(np.zeros(len(GRID)), levels.common_error(GRID, count, rng))
+        posterior = posterior.monotone(self.rising)
         if tokens <= last * 1.001 or not self.law.token_powers:
             return posterior
         now, then = (self.points.at(GRID, np.full(len(GRID), t)) for t in (last, float(tokens)))
@@ -135,14 +130,14 @@ def _left_out(points: Points, losses_vn: Floats, fits: list[Solution]) -> Floats
 
 
 def levels_only(
-    points: Points, losses_n: Floats, smooth: Solution, basis: ShareBasis | None = None
+    points: Points, losses_n: Floats, smooth: Solution, basis: ShareBasis | None = None, rising: bool = True
 ) -> Surface:
     """A surface that answers at trained budgets: without replicates or what comes later."""
     law = smooth.law
     assert isinstance(law, Cmr)
     residual_n = losses_n - smooth.predict(points)[0]
     noise = estimate(residual_n, points.run_n, points.tokens_n, MIN_RATIOS, law.token_powers)
-    return Surface(law, points, losses_n, smooth, smooth, noise, smooth, 0.0, basis or run_basis(points))
+    return Surface(law, points, losses_n, smooth, smooth, noise, smooth, 0.0, basis or run_basis(points), rising)
 
 
 def run_basis(points: Points) -> ShareBasis:
@@ -161,7 +156,9 @@ def ratio_points(points: Points, losses_n: Floats, tokens: float) -> tuple[Point
     return points.take(at_budget), losses_n[at_budget]
 
 
-def fit_surface(points: Points, losses_n: Floats, tokens: float, rng: np.random.Generator) -> Surface:
+def fit_surface(
+    points: Points, losses_n: Floats, tokens: float, rng: np.random.Generator, rising: bool
+) -> Surface:
     """Choose the form for one loss, fit it and replicate it; the ratio law where checkpoints are too few."""
     try:
         ((smooth, law),) = select_forms(points, losses_n[None, :])
@@ -172,7 +169,7 @@ def fit_surface(points: Points, losses_n: Floats, tokens: float, rng: np.random.
     solution = smooth if later is law else fit(later, points, losses_n[None, :])[0]
     if law is CMR and _turns_up(solution, points, tokens):
         later, solution = CMR_MONOTONE, fit(CMR_MONOTONE, points, losses_n[None, :])[0]
-    plain = levels_only(points, losses_n, smooth)
+    plain = levels_only(points, losses_n, smooth, rising=rising)
     draws_bn = plain.noise.draw(points.run_n, points.tokens_n, REPLICATES, rng)
     replicates = refit(solution, points, solution.predict(points)[0] + draws_bn)
     beyond = tokens > 1.001 * float(points.tokens_n.max()) and law.token_powers
