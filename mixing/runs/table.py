@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 
 import numpy as np
@@ -26,12 +26,13 @@ class RunTable:
     `rows` has the columns run, share.<domain> (null in base rows), params, tokens, seed, eval, loss (nats per
     token, or any metric where lower is better), stderr (of the evaluation, in the loss's unit; null where a table
     names none). Rows with `tokens` 0 are the base model before continual pre-training. `warnings` say what was
-    repaired on reading.
+    repaired on reading; `ended_without_loss` names the runs at whose last checkpoint no loss was finite.
     """
 
     rows: pl.DataFrame
     source: str
     warnings: list[str] = field(default_factory=list)
+    ended_without_loss: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"RunTable({self.source}: {self._summary()})"
@@ -124,7 +125,7 @@ class RunTable:
     def without(self, runs: set[str]) -> RunTable:
         """The same table without some runs (base rows stay)."""
         rows = self.rows.filter((pl.col("tokens") == 0) | ~pl.col("run").is_in(list(runs)))
-        return RunTable(rows, self.source, self.warnings)
+        return replace(self, rows=rows)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -152,11 +153,12 @@ def make_table(frame: pl.DataFrame, source: str, notes: Sequence[str] = ()) -> R
     frame, defaults = _with_every_column(frame, shares, source)
     frame = _typed(frame, shares, source)
     _refuse_impossible_cells(frame, source)
+    ended = _ended_without_loss(frame)
     frame, dropped = _finite_losses(frame, source)
     _refuse_huge_losses(frame, source)
     frame, repaired = _on_simplex(frame, shares, source)
     frame, repeated = _distinct(frame, source)
-    return RunTable(frame, source, [*notes, *defaults, *dropped, *repaired, *repeated])
+    return RunTable(frame, source, [*notes, *defaults, *dropped, *repaired, *repeated], ended)
 
 
 def _with_every_column(frame: pl.DataFrame, shares: list[str], source: str) -> tuple[pl.DataFrame, list[str]]:
@@ -231,6 +233,15 @@ def _distinct(frame: pl.DataFrame, source: str) -> tuple[pl.DataFrame, list[str]
     return unique, (
         [f"{source}: {repeated} repeated rows dropped, the first of each kept"] if repeated else []
     )
+
+
+def _ended_without_loss(frame: pl.DataFrame) -> tuple[str, ...]:
+    """Runs that diverged: at their last checkpoint every loss is NaN or infinite. An empty cell is none of them."""
+    trained = frame.filter(pl.col("tokens") > 0)
+    last = trained.filter(pl.col("tokens") == pl.col("tokens").max().over("run", "seed"))
+    broken = ~pl.col("loss").is_finite() & pl.col("loss").is_not_null()
+    ended = last.group_by("run", "seed", maintain_order=True).agg(broken.all().alias("broken"))
+    return tuple(ended.filter("broken")["run"].unique().sort())
 
 
 def _finite_losses(frame: pl.DataFrame, source: str) -> tuple[pl.DataFrame, list[str]]:
