@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import polars as pl
 
-from mixing.arrays import Floats
+from mixing.arrays import Floats, Ints
 from mixing.errors import InputError
 from mixing.runs.points import Points, known_standard_errors, make_points
-from mixing.runs.table import SHARE, RunTable, left_out
+from mixing.runs.table import SHARE, STANDARD_ERRORS, RunTable, left_out
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,11 @@ class Increments:
 
     `target_points` are `points` with the target loss's standard errors for the general loss's; `runs_n` names the
     run of each row; `base` holds the two base losses.
+
+    `general_sampling_n` and `target_sampling_n` are the standard errors of the increments over the held-out sample
+    (nats; None where the table names none): the paired ones, or where a row has only its loss's own, that, which is
+    larger as long as run and base find the same windows hard. Rows of one code of `sample_n` (None: all rows) were
+    measured on the same sample and share this error; it moves their increments together.
     """
 
     points: Points
@@ -28,6 +34,9 @@ class Increments:
     runs_n: tuple[str, ...]
     base: dict[str, float]
     warnings: tuple[str, ...] = ()
+    general_sampling_n: Floats | None = None
+    target_sampling_n: Floats | None = None
+    sample_n: Ints | None = None
 
     def ratios(self) -> list[float]:
         """The different target shares that were trained."""
@@ -74,7 +83,23 @@ def increments(
         tuple(both["run"]),
         base,
         (*left_out(table, general | target), *warnings),
+        _sampling_errors(both, ""),
+        _sampling_errors(both, "_target"),
+        _samples(both["heldout"]),
     )
+
+
+def _sampling_errors(both: pl.DataFrame, suffix: str) -> Floats | None:
+    paired, marginal = both["increment_stderr" + suffix], both["stderr" + suffix]
+    return known_standard_errors(paired.zip_with(paired.is_not_null(), marginal))
+
+
+def _samples(heldout: pl.Series) -> Ints | None:
+    """A code from 0 by held-out sample, 0 the one without a name; None where all rows share one."""
+    names = [None, *sorted(heldout.drop_nulls().unique())]
+    if heldout.n_unique() < 2:
+        return None
+    return np.array([names.index(name) for name in heldout], dtype=np.int64)
 
 
 def _of_one_size(table: RunTable, params: int | None) -> tuple[RunTable, list[str]]:
@@ -107,11 +132,12 @@ def _base_loss(losses: pl.DataFrame, name: str, source: str) -> float:
 
 def _joined(general: pl.DataFrame, target: pl.DataFrame, source: str) -> pl.DataFrame:
     """The checkpoints that have both losses, in an order that does not depend on the table's."""
+    keys = ["run", "tokens", "seed", "heldout"]
     both = (
         general.filter(pl.col("tokens") > 0)
         .join(
-            target.select("run", "tokens", "seed", pl.col("loss").alias("target"), "stderr"),
-            on=["run", "tokens", "seed"],
+            target.select(*keys, pl.col("loss").alias("target"), *STANDARD_ERRORS),
+            on=keys,
             nulls_equal=True,
             suffix="_target",
         )

@@ -15,6 +15,7 @@ from mixing.errors import InputError
 from mixing.mixture import SUM_TOLERANCE, Mixture
 
 SHARE = "share."
+STANDARD_ERRORS = ("stderr", "increment_stderr")
 LARGEST_LOSS = 1e60
 """Squares of larger losses, and their products, leave the range of floating point."""
 
@@ -25,8 +26,11 @@ class RunTable:
 
     `rows` has the columns run, share.<domain> (null in base rows), params, tokens, seed, eval, loss (nats per
     token, or any metric where lower is better), stderr (of the evaluation, in the loss's unit; null where a table
-    names none). Rows with `tokens` 0 are the base model before continual pre-training. `warnings` say what was
-    repaired on reading; `ended_without_loss` names the runs at whose last checkpoint no loss was finite.
+    names none), increment_stderr (of the loss less the base model's, paired over the held-out windows of both; null
+    where not known), heldout (names the held-out sample of a row's increment: rows of one sample share its error;
+    null for the sample that all other rows share). Rows with `tokens` 0 are the base model before continual
+    pre-training. `warnings` say what was repaired on reading; `ended_without_loss` names the runs at whose last
+    checkpoint no loss was finite.
     """
 
     rows: pl.DataFrame
@@ -84,10 +88,11 @@ class RunTable:
         }
 
     def weighted(self, weights: dict[str, float]) -> pl.DataFrame:
-        """The weighted mean over validation sets: run, share.*, params, tokens, seed, loss, stderr.
+        """The weighted mean over validation sets: run, share.*, params, tokens, seed, heldout and what is of a loss.
 
-        Sets are taken to err apart from each other; stderr is null where one of theirs is. Checkpoints that lack one
-        of the sets are left out. Raises InputError for a set that the table lacks.
+        That is loss, stderr and increment_stderr. Sets are taken to err apart from each other; a standard error is
+        null where one of the sets' is. Checkpoints that lack one of the sets are left out. Raises InputError for a
+        set that the table lacks.
         """
         missing = [name for name in weights if name not in self.evals]
         if missing:
@@ -101,19 +106,17 @@ class RunTable:
                 f"{self.source}: the weights of {', '.join(weights)} sum to {total:g}", "Give weights above 0"
             )
         table = pl.DataFrame({"eval": list(weights), "weight": [w / total for w in weights.values()]})
-        keys = ["run", *(SHARE + d for d in self.domains), "params", "tokens", "seed"]
+        keys = ["run", *(SHARE + d for d in self.domains), "params", "tokens", "seed", "heldout"]
         return (
             self.rows.join(table, on="eval", how="inner")
             .group_by(keys, maintain_order=True)
             .agg(
                 (pl.col("loss") * pl.col("weight")).sum().alias("loss"),
-                (pl.col("stderr") * pl.col("weight")).pow(2).sum().sqrt().alias("stderr"),
-                pl.col("stderr").count().alias("known"),
+                *(_of_sets_apart(column) for column in STANDARD_ERRORS),
                 pl.len().alias("n"),
             )
             .filter(pl.col("n") == len(weights))
-            .with_columns(pl.when(pl.col("known") == pl.col("n")).then("stderr"))
-            .drop("n", "known")
+            .drop("n")
         )
 
     def lacking(self, weights: dict[str, float]) -> list[str]:
@@ -126,6 +129,12 @@ class RunTable:
         """The same table without some runs (base rows stay)."""
         rows = self.rows.filter((pl.col("tokens") == 0) | ~pl.col("run").is_in(list(runs)))
         return replace(self, rows=rows)
+
+
+def _of_sets_apart(column: str) -> pl.Expr:
+    """The standard error of a weighted mean over sets that err apart; null where one set's is not known."""
+    error = (pl.col(column) * pl.col("weight")).pow(2).sum().sqrt()
+    return pl.when(pl.col(column).count() == pl.len()).then(error).alias(column)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -176,9 +185,9 @@ def _with_every_column(frame: pl.DataFrame, shares: list[str], source: str) -> t
     if "tokens" not in frame.columns:
         frame = frame.with_columns(tokens=pl.lit(1))
         warnings.append(f"{source}: no tokens column, so every run counts as one checkpoint")
-    for column in ("params", "seed", "stderr"):
+    for column in ("params", "seed", *STANDARD_ERRORS, "heldout"):
         if column not in frame.columns:
-            frame = frame.with_columns(pl.lit(None, dtype=pl.Float64).alias(column))
+            frame = frame.with_columns(pl.lit(None).alias(column))
     return frame, warnings
 
 
@@ -191,12 +200,13 @@ def _typed(frame: pl.DataFrame, shares: list[str], source: str) -> pl.DataFrame:
             *whole,
             pl.col("eval").cast(pl.String),
             pl.col("loss").cast(pl.Float64),
-            pl.col("stderr").cast(pl.Float64),
+            *(pl.col(c).cast(pl.Float64) for c in STANDARD_ERRORS),
+            pl.col("heldout").cast(pl.String),
         )
     except pl.exceptions.PolarsError as error:
         raise InputError(
             f"{source}: a column holds something that is not a number ({str(error).splitlines()[0]})",
-            "Correct it: shares, params, tokens, seed, loss and stderr are numbers",
+            "Correct it: shares, params, tokens, seed, loss and standard errors are numbers",
         ) from error
 
 
@@ -208,14 +218,14 @@ def _refuse_impossible_cells(frame: pl.DataFrame, source: str) -> None:
         raise InputError(
             f"{source}: column 'tokens' has negative values", "Tokens count from 0, the base model"
         )
-    wrong = frame.filter(
-        pl.col("stderr").is_not_null() & ~(pl.col("stderr").is_finite() & (pl.col("stderr") >= 0))
-    )
-    if wrong.height:
-        raise InputError(
-            f"{source}: run {wrong['run'][0]!r} has a stderr of {wrong['stderr'][0]}",
-            "A standard error is a number from 0; leave the cell empty where it is not known",
-        )
+    for column in STANDARD_ERRORS:
+        error = pl.col(column)
+        wrong = frame.filter(error.is_not_null() & ~(error.is_finite() & (error >= 0)))
+        if wrong.height:
+            raise InputError(
+                f"{source}: {column} of run {wrong['run'][0]!r} is {wrong[column][0]}",
+                "A standard error is a number from 0; leave the cell empty where it is not known",
+            )
 
 
 def _refuse_huge_losses(frame: pl.DataFrame, source: str) -> None:

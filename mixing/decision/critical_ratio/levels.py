@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mixing.arrays import Floats
+from mixing.arrays import Floats, Ints
 from mixing.fitting.engine import Solution
 from mixing.runs.points import Points
 
@@ -54,7 +54,7 @@ def levels_at(points: Points, losses_n: Floats, smooth: Solution, tokens: float)
     nearest_r = np.full(len(run_r), np.inf)
     np.minimum.at(nearest_r, at_n, distance_n)
     weight_n = np.exp(-(distance_n - nearest_r[at_n]) / NEAR)
-    weight_n /= np.bincount(at_n, weight_n)[at_n]
+    weight_n = weight_n / np.bincount(at_n, weight_n)[at_n]
     planes = _planes(points, residual_n, share_r)
     if planes is None:
         inner = _within(residual_n, at_n, 0)
@@ -62,8 +62,7 @@ def levels_at(points: Points, losses_n: Floats, smooth: Solution, tokens: float)
     left_n = residual_n - planes.values_n
     within = _within(left_n, at_n, planes.spent)
     coefficients_2, sd_2 = planes.at(tokens, within, weight_n)
-    offset_r = np.bincount(at_n, weight_n * left_n)
-    offset_r += planes.columns(share_r) @ coefficients_2
+    offset_r = np.bincount(at_n, weight_n * left_n) + planes.columns(share_r) @ coefficients_2
     return Levels(share_r, level_r + offset_r, within, (float(sd_2[0]), float(sd_2[1])))
 
 
@@ -71,7 +70,7 @@ def levels_at(points: Points, losses_n: Floats, smooth: Solution, tokens: float)
 class _Planes:
     """What all runs have in common at each of t budgets: coefficient_t2 of an offset and a tilt over the shares.
 
-    `values_n` are the planes at each row, `spent` how many coefficients they took, `runs_t` the runs of each budget.
+    `values_n` are the planes at each row, `budget_n` the row's budget (-1: none), `spent` how many coefficients they took, `runs_t` the runs of each budget.
     """
 
     middle: float
@@ -80,7 +79,7 @@ class _Planes:
     coefficient_t2: Floats
     runs_t: Floats
     values_n: Floats
-    row_t: Floats
+    budget_n: Ints
     spent: int
 
     def columns(self, share_n: Floats) -> Floats:
@@ -89,9 +88,9 @@ class _Planes:
     def at(self, tokens: float, within: float, weight_n: Floats) -> tuple[Floats, Floats]:
         """The coefficients at a budget and their standard deviations: smoothed over budgets like the runs' own
         residuals, and followed away from that as far as the scatter of checkpoints doesn't explain it."""
-        known_n = self.row_t >= 0
-        weight_t = np.bincount(self.row_t[known_n].astype(int), weight_n[known_n], len(self.budget_t))
-        weight_t /= weight_t.sum()
+        known_n = self.budget_n >= 0
+        summed_t = np.bincount(self.budget_n[known_n], weight_n[known_n], len(self.budget_t))
+        weight_t = summed_t / summed_t.sum()
         smoothed_2 = weight_t @ self.coefficient_t2
         log_t = np.log(self.budget_t)
         own_2 = np.array([np.interp(np.log(tokens), log_t, column_t) for column_t in self.coefficient_t2.T])
@@ -112,8 +111,10 @@ def _planes(points: Points, residual_n: Floats, share_r: Floats) -> _Planes | No
     if spread <= 0 or group_n.max() == 0:
         return None
     middle = float(share_r.mean())
-    budgets, coefficients, runs = [], [], []
-    values_n, row_t = np.zeros(len(residual_n)), np.full(len(residual_n), -1.0)
+    budgets: list[float] = []
+    coefficients: list[Floats] = []
+    runs: list[float] = []
+    values_n, budget_n = np.zeros(len(residual_n)), np.full(len(residual_n), -1)
     for group in range(int(group_n.max()) + 1):
         rows = np.flatnonzero(group_n == group)
         columns_n2 = np.stack([np.ones(len(rows)), (points.target_n[rows] - middle) / spread], 1)
@@ -121,7 +122,7 @@ def _planes(points: Points, residual_n: Floats, share_r: Floats) -> _Planes | No
             continue
         found_2 = np.linalg.lstsq(columns_n2, residual_n[rows], rcond=None)[0]
         values_n[rows] = columns_n2 @ found_2
-        row_t[rows] = len(budgets)
+        budget_n[rows] = len(budgets)
         budgets.append(float(np.exp(np.log(points.tokens_n[rows]).mean())))
         coefficients.append(found_2)
         runs.append(float(len(rows)))
@@ -129,7 +130,7 @@ def _planes(points: Points, residual_n: Floats, share_r: Floats) -> _Planes | No
         return None
     spent = 2 * (len(budgets) - 1)
     found = np.array(coefficients)
-    return _Planes(middle, spread, np.array(budgets), found, np.array(runs), values_n, row_t, spent)
+    return _Planes(middle, spread, np.array(budgets), found, np.array(runs), values_n, budget_n, spent)
 
 
 def _within(left_n: Floats, at_n: Floats, spent: int) -> float:

@@ -8,12 +8,14 @@ import polars as pl
 
 from mixing.runs.readers.layout import Source
 
-LOSS, STDERR = "loss.", "stderr."
+LOSS = "loss."
+ERRORS = ("stderr", "increment_stderr")
+"""Standard errors, as columns `stderr.<eval>` and `increment_stderr.<eval>`."""
 
 
 @dataclass(frozen=True)
 class Wide:
-    """`share.<domain>` and `loss.<eval>` columns, and `stderr.<eval>` where standard errors are known."""
+    """`share.<domain>` and `loss.<eval>` columns, and those of `ERRORS` where standard errors are known."""
 
     name: str = "wide"
 
@@ -25,17 +27,19 @@ class Wide:
 
 
 def long(frame: pl.DataFrame) -> pl.DataFrame:
-    """Columns `loss.<eval>` and `stderr.<eval>` as rows of (eval, loss, stderr)."""
-    losses = _unpivoted(frame, "loss", [c for c in frame.columns if c.startswith(LOSS)])
-    errors = _unpivoted(frame, "stderr", [c for c in frame.columns if c.startswith(STDERR)])
-    return losses.join(
-        errors.select("_row", "eval", "stderr"), on=["_row", "eval"], how="left", maintain_order="left"
-    ).drop("_row")
+    """Columns `loss.<eval>` and standard errors as rows of (eval, loss, stderr, increment_stderr)."""
+    rows = _unpivoted(frame, "loss")
+    for column in ERRORS:
+        errors = _unpivoted(frame, column).select("_row", "eval", column)
+        rows = rows.join(errors, on=["_row", "eval"], how="left", maintain_order="left")
+    return rows.drop("_row")
 
 
-def _unpivoted(frame: pl.DataFrame, value: str, columns: list[str]) -> pl.DataFrame:
+def _unpivoted(frame: pl.DataFrame, value: str) -> pl.DataFrame:
     """Columns `VALUE.<eval>` as rows of (eval, VALUE); `_row` is the wide table's row."""
-    others = [c for c in frame.columns if not c.startswith((LOSS, STDERR))]
+    prefixes = (LOSS, *(f"{error}." for error in ERRORS))
+    others = [c for c in frame.columns if not c.startswith(prefixes)]
+    columns = [c for c in frame.columns if c.startswith(f"{value}.")]
     rows = frame.with_row_index("_row").unpivot(
         on=columns, index=["_row", *others], variable_name="eval", value_name=value
     )

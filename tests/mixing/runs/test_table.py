@@ -167,7 +167,7 @@ def test_standard_errors_of_evaluations() -> None:
     assert make_table(frame(rows()), "t.csv").weighted({"web": 1})["stderr"].is_null().all()
     for bad in (-0.1, math.inf, math.nan):
         found[-1]["stderr"] = bad
-        with pytest.raises(InputError, match="'b' has a stderr"):
+        with pytest.raises(InputError, match="stderr of run 'b' is"):
             make_table(frame(found), "t.csv")
 
 
@@ -184,3 +184,14 @@ def test_runs_that_lack_a_set_are_named() -> None:
     (warning,) = left_out(table, {"web": 1.0, "code": 1.0})
     assert "without losses on web, code: b; evaluate" in warning
     assert left_out(table, {"web": 1.0}) == []
+
+
+def test_standard_errors_of_increments_combine_apart_and_are_checked() -> None:
+    found = [{**row, "increment_stderr": 0.04 if row["eval"] == "code" else 0.03} for row in rows()]
+    assert make_table(frame(rows()), "t.csv").weighted({"web": 1})["increment_stderr"].is_null().all()
+    both = make_table(frame(found), "t.csv").weighted({"web": 1, "code": 1})
+    assert both["increment_stderr"].to_list() == pytest.approx([0.025] * both.height)
+    assert both["stderr"].is_null().all()
+    found[-1]["increment_stderr"] = -0.1
+    with pytest.raises(InputError, match="increment_stderr of run 'b' is"):
+        make_table(frame(found), "t.csv")

@@ -212,3 +212,15 @@ def test_standard_errors_of_a_wide_table(tmp_path: Path) -> None:
         ("y", "a", 3.0, None),
         ("y", "b", 4.0, 0.2),
     ]
+
+
+def test_wide_tables_may_have_standard_errors_of_increments(tmp_path: Path) -> None:
+    path = tmp_path / "wide.csv"
+    path.write_text(
+        "run,share.a,share.b,tokens,loss.a,loss.b,stderr.b,increment_stderr.a,increment_stderr.b\n"
+        "x,0.5,0.5,10,1,2,0.1,0.01,0.02\n"
+    )
+    assert sorted(read_runs(path).rows.select("eval", "loss", "stderr", "increment_stderr").rows()) == [
+        ("a", 1.0, None, 0.01),
+        ("b", 2.0, 0.1, 0.02),
+    ]
