@@ -51,7 +51,7 @@ def row(landscape: MixtureLandscape, runs: int, studies: int, seed: int) -> str:
     )
     for v in steps:
         decision = decided(landscape, runs, 10_000 * seed + v)
-        if decision.status != "decided":
+        if not decision.has_answer:
             continue
         spans = [decision.share_intervals[d] for d in landscape.domains]
         shares = [low <= best <= high for (low, high), best in zip(spans, best_d, strict=True)]

@@ -135,7 +135,7 @@ def train_and_decide(
 def answer_state(result: StudyResult) -> State[Any]:
     """The final state of a flow run: the recommended mix and its version in MLflow, or that there is no answer yet."""
     decision = result.analysis.decision
-    if decision.status != "decided":
+    if not decision.has_answer:
         return Completed(name=NOT_YET, message="These runs cannot support a ratio: see the decision")
     line = f"mix: {shares(decision.shares)}; target share {ratio_line(decision)}"
     publication = result.publication

@@ -56,7 +56,7 @@ class StudyTasks:
                 self.workspace, plan, store, [base, *proxies], analysis, base.run, note=self.note
             )
             self._confirm(result, training)
-        if analysis.decision.status == "decided":
+        if analysis.decision.has_answer:
             result.spec = run_task("mix spec", lambda: self._write_spec(result))
         result.trained = training.trained
         self._publish(result)

@@ -47,7 +47,7 @@ def confirmation_run(
 ) -> PlannedRun | None:
     """The run at the recommended share; None where none is recommended or no confirmation is wanted."""
     planned = next(iter(plan.of_kind("confirmation")), None)
-    if planned is None or decision.critical_ratio is None or decision.status != "decided":
+    if planned is None or decision.critical_ratio is None or not decision.has_answer:
         return None
     share = round(decision.critical_ratio, CONFIRMED_DECIMALS)
     shares = mixture(workspace.study, supply, share)

@@ -59,9 +59,9 @@ class RunStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """`owner` runs the study now (None: nobody does). `answer` is decided, not_yet, earlier (there is one, of other
-    runs than the study now has), or empty. `elsewhere` is what Prefect and MLflow say where the home holds
-    nothing of the study.
+    """`owner` runs the study now (None: nobody does). `answer` is decided, bound, not_yet, earlier (there is one,
+    of other runs than the study now has), or empty. `elsewhere` is what Prefect and MLflow say where the home
+    holds nothing of the study.
     """
 
     study: str

@@ -24,7 +24,7 @@ def print_decision(decision: Decision, console: Console) -> None:
     print_conclusion(conclude(decision), console)
     if decision.share_intervals:
         print_mixture(decision, console)
-    if decision.status == "decided":
+    if decision.has_answer:
         print_baselines(decision, console)
     print_front(decision, console)
 

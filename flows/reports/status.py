@@ -20,7 +20,11 @@ STYLES: dict[State, str] = {
     "partial": "yellow",
     "left": "dim",
 }
-ANSWERS = {"decided": "decided", "earlier": "only to an earlier question; run the study for this one"}
+ANSWERS = {
+    "decided": "decided",
+    "bound": "a bound: every trained share keeps the tolerance",
+    "earlier": "only to an earlier question; run the study for this one",
+}
 
 
 def print_status(status: Status, console: Console) -> None:

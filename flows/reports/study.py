@@ -35,7 +35,7 @@ def closing(result: StudyResult, console: Console) -> None:
         console.print(Text(f"failed: {name}: {reason}", style="red"))
     _runs(result, console)
     print_laws(result.analysis.fits, console, most=4)
-    if decision.status == "decided":
+    if decision.has_answer:
         _confirmation(result, console)
         print_baselines(decision, console)
     _places(result, console)

@@ -21,27 +21,46 @@ class Prediction:
     interval: Interval
     increment: float
 
+    @property
+    def increment_interval(self) -> Interval:
+        """The interval of the increment over the base model, nats."""
+        base = self.loss - self.increment
+        return self.interval[0] - base, self.interval[1] - base
+
     def to_dict(self) -> dict[str, Any]:
-        return {"loss": self.loss, "interval": list(self.interval), "increment": self.increment}
+        return {
+            "loss": self.loss,
+            "interval": list(self.interval),
+            "increment": self.increment,
+            "increment_interval": list(self.increment_interval),
+        }
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """A mix that people commonly take, scored by the same law. `predicted` is keyed `general` and `target`."""
+    """A mix that people commonly take, scored by the same law. `predicted` is keyed `general` and `target`.
+
+    `within` is the probability that every tolerance holds at this mix (None: unknown).
+    """
 
     name: str
     shares: dict[str, float]
     predicted: dict[str, Prediction]
+    within: float | None = None
 
 
 @dataclass(frozen=True)
 class Test:
-    """One of the two feasibility tests: the largest target share that passes it at the asked budget."""
+    """One of the two feasibility tests: the largest target share that passes it at the asked budget.
+
+    `binds` says whether it counts for the answer, or is only shown.
+    """
 
     name: Literal["tolerance", "turning_point"]
     critical_ratio: float | None
     interval: Interval | None
     note: str = ""
+    binds: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,12 +86,16 @@ class FrontPoint:
 class DecisionRecord:
     """The fields of `mixing.decision.result.Decision`, which adds how it shows itself.
 
-    `status` is `decided` or `not_yet`; then `reason` says why, and `next_runs` are the mixtures to train first.
-    `critical_ratio` is the best estimate of the largest target share, with its `interval` at `question.level`.
-    `safe_ratio` is the share that the critical ratio reaches with probability `question.confidence` (None with more
-    than two sources). `binding` is what keeps the answer from going further, `law` the general loss's law.
+    `status` is `decided`; `bound`: every trained share keeps the tolerance, so that `critical_ratio` is the largest of
+    them and a lower bound; or `not_yet`: then `reason` says why, and `next_runs` are the mixtures to train first.
+    `next_run_gains` has a sentence on what each of the `next_runs` buys (empty: unknown).
 
-    `predicted` is keyed `general` and `target`, and by a validation set's own name where it alone is a role's loss.
+    `critical_ratio` is the best estimate of the largest target share, with its `interval` at `question.level`, and
+    `estimate_shares` the mixture there. `safe_ratio` is the share that the critical ratio reaches with probability
+    `question.confidence` (None with more than two sources): it is what is recommended, and `shares` is the mixture to
+    train with. `binding` is what keeps the answer from going further, `law` the general loss's law.
+
+    `predicted` is keyed `general` and `target`, and by the name of each validation set whose own loss is predicted.
     Curves are for figures: `ratio_curves[role]` is the increment of that loss (nats) over target share at the asked
     budget; `cmr_curve` the critical ratio over tokens. `critical_times` maps a trained target share to the tokens at
     which its objective turns down (None: never); `cmr_law` is the law through three or more of those times.
@@ -82,7 +105,7 @@ class DecisionRecord:
     """
 
     question: Question
-    status: Literal["decided", "not_yet"]
+    status: Literal["decided", "bound", "not_yet"]
     shares: dict[str, float]
     critical_ratio: float | None
     interval: Interval | None
@@ -104,6 +127,13 @@ class DecisionRecord:
     regret: float | None = None
     reason: str | None = None
     safe_ratio: float | None = None
+    estimate_shares: dict[str, float] = field(default_factory=dict)
+    next_run_gains: list[str] = field(default_factory=list)
+
+    @property
+    def has_answer(self) -> bool:
+        """Whether there is a mixture to train with: decided, or a bound."""
+        return self.status != "not_yet"
 
     @property
     def by_role(self) -> dict[str, Prediction]:
@@ -119,6 +149,7 @@ class DecisionRecord:
             "critical_ratio": self.critical_ratio,
             "interval": list(self.interval) if self.interval else None,
             "safe_ratio": self.safe_ratio,
+            "estimate_shares": self.estimate_shares,
             "level": self.question.level,
             "confidence": self.question.confidence,
             "binding": self.binding,
@@ -130,6 +161,7 @@ class DecisionRecord:
                     "name": b.name,
                     "shares": b.shares,
                     "predicted": {n: p.to_dict() for n, p in b.predicted.items()},
+                    "within": b.within,
                 }
                 for b in self.baselines
             ],
@@ -137,6 +169,7 @@ class DecisionRecord:
             "critical_times": [{"target_share": r, "tokens": t} for r, t in self.critical_times.items()],
             "cmr_law": None if self.cmr_law is None else self.cmr_law.to_dict(self.question.tokens),
             "next_runs": self.next_runs,
+            "next_run_gains": self.next_run_gains,
             "warnings": self.warnings,
             "tokens": self.question.tokens,
             "share_intervals": {d: list(i) for d, i in self.share_intervals.items()},

@@ -64,7 +64,7 @@ def build_spec(
 
     Raises MixlawError for a "not yet" decision, InputError where decision and domains do not fit together.
     """
-    if decision.status != "decided" or not decision.shares:
+    if not decision.has_answer or not decision.shares:
         raise MixlawError(
             "the decision is 'not yet': there is no mix to write down",
             "Train the runs it asks for, then decide again",
@@ -140,6 +140,9 @@ def _spec_decision(decision: DecisionRecord, warnings: list[str]) -> SpecDecisio
         critical_ratio=decision.critical_ratio,
         interval=decision.interval,
         level=decision.question.level,
+        status="bound" if decision.status == "bound" else "decided",
+        safe_ratio=decision.safe_ratio,
+        confidence=None if decision.safe_ratio is None else decision.question.confidence,
         binding=decision.binding,
         tolerance=decision.question.tolerance,
         general=dict(decision.question.general),

@@ -64,17 +64,23 @@ class PredictedLoss(SpecComponent):
 
 
 class SpecBaseline(SpecComponent):
-    """A common mix that the decision was compared with; `predicted` is keyed `general` and `target`."""
+    """A common mix that the decision was compared with; `predicted` is keyed `general` and `target`.
+
+    `within` is the probability that every tolerance holds there (null: unknown).
+    """
 
     name: str
     shares: dict[str, float]
     predicted: dict[str, PredictedLoss]
+    within: float | None = None
 
 
 class SpecDecision(SpecComponent):
     """How the shares were chosen: the question, at `tokens`, and the answer that `mixlaw decide` printed.
 
-    `tokens` is the budget that was asked about: the proxies' own, where the spec is for a longer run.
+    `tokens` is the budget that was asked about: the proxies' own, where the spec is for a longer run. The spec's shares
+    are those of `safe_ratio`, which keeps the tolerance with probability `confidence`, where there is one; beside it
+    `critical_ratio` is the best estimate. `status` is `bound` where that is only a lower bound: the largest trained.
     """
 
     law: str
@@ -82,6 +88,9 @@ class SpecDecision(SpecComponent):
     critical_ratio: float | None
     interval: Interval | None
     level: float
+    status: Literal["decided", "bound"] = "decided"
+    safe_ratio: float | None = None
+    confidence: float | None = None
     binding: Binding
     tolerance: float
     general: dict[str, float]
