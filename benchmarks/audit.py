@@ -167,14 +167,18 @@ def process(shares_r: Floats, losses_r: Floats) -> tuple[float, float, float]:
     kernel = ConstantKernel(1.0, (1e-2, 1e2)) * RBF(0.3, (0.05, 3)) + WhiteKernel(1e-2, (1e-6, 1.0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0).fit(shares_r[:, None], losses_r)
+        model = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0).fit(
+            shares_r[:, None], losses_r
+        )
         mean_g, covariance = model.predict(grid_g[:, None], return_cov=True)
     scale = float(model._y_train_std) ** 2
     noise = scale * float(model.kernel_.k2.noise_level)
     values, vectors = np.linalg.eigh(covariance - noise * np.eye(len(grid_g)))
-    draws = mean_g + np.random.default_rng(0).standard_normal((500, len(grid_g))) @ (
-        vectors * np.sqrt(np.maximum(values, 0))
-    ).T
+    draws = (
+        mean_g
+        + np.random.default_rng(0).standard_normal((500, len(grid_g)))
+        @ (vectors * np.sqrt(np.maximum(values, 0))).T
+    )
     return _crossings(mean_g, draws, grid_g, shares_r)
 
 
@@ -190,7 +194,9 @@ def interpolation(shares_r: Floats, losses_r: Floats, scatter: float) -> tuple[f
     return _crossings(np.interp(grid_g, at_r, mean_r), draws, grid_g, shares_r)
 
 
-def _crossings(mean_g: Floats, draws_bg: Floats, grid_g: Floats, shares_r: Floats) -> tuple[float, float, float]:
+def _crossings(
+    mean_g: Floats, draws_bg: Floats, grid_g: Floats, shares_r: Floats
+) -> tuple[float, float, float]:
     from mixing.decision.critical_ratio.feasibility import largest_passing
 
     top = (1 + float(shares_r.max())) / 2
@@ -206,7 +212,9 @@ def line(name: str, outcomes: list[Outcome]) -> str:
         return f"{name:<14}{len(outcomes):>7}{0:>9}"
     truth = np.array([o.truth for o in answered])
     low, high = np.array([o.low for o in answered]), np.array([o.high for o in answered])
-    scores = _scores(truth, np.array([o.ratio for o in answered]), low, high, [o.both_sides for o in answered])
+    scores = _scores(
+        truth, np.array([o.ratio for o in answered]), low, high, [o.both_sides for o in answered]
+    )
     kept = np.mean([o.kept for o in answered])
     cells = [
         f"{len(outcomes)}",
@@ -255,9 +263,26 @@ def main() -> None:
         outcomes = [run(item) for item in track(work, "studies", console=console, transient=True)]
     else:
         with ProcessPoolExecutor(arguments.jobs) as pool:
-            outcomes = list(track(pool.map(run, work, chunksize=4), "studies", len(work), console=console, transient=True))
-    print("tuned on" if arguments.developed else "never tuned on", f"{arguments.studies} studies each", sep=", ")
-    header = ["studies", "answers", "covered", "far", "median", "width", "score", "rmse", "kept", "given up", "general", "target"]
+            outcomes = list(
+                track(pool.map(run, work, chunksize=4), "studies", len(work), console=console, transient=True)
+            )
+    print(
+        "tuned on" if arguments.developed else "never tuned on", f"{arguments.studies} studies each", sep=", "
+    )
+    header = [
+        "studies",
+        "answers",
+        "covered",
+        "far",
+        "median",
+        "width",
+        "score",
+        "rmse",
+        "kept",
+        "given up",
+        "general",
+        "target",
+    ]
     print(f"{'':<14}" + "".join(f"{cell:>9}" for cell in header))
     for name in names:
         print(line(name, [o for o in outcomes if o.landscape == name]))

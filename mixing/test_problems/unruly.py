@@ -56,13 +56,17 @@ DEVELOPED_ON = (
     _landscape("onset 8", lambda r: 0.15 * _logistic(r, 8, 0.65) - 0.05, _growing),
     _landscape("onset 17", lambda r: 0.15 * _logistic(r, 17, 0.6) - 0.05, _relearning),
     _landscape("kink", lambda r: np.where(r < 0.55, 0.02, 0.6) * (r - 0.55) - 0.01, _growing),
-    _landscape("soft hinge", lambda r: 0.025 * np.logaddexp(0, 20 * (r - 0.5)) - 0.03 + 0.01 * r, _decaying_rate),
+    _landscape(
+        "soft hinge", lambda r: 0.025 * np.logaddexp(0, 20 * (r - 0.5)) - 0.03 + 0.01 * r, _decaying_rate
+    ),
     _landscape("cliff", lambda r: 0.05 * r + 0.3 * np.clip((r - 0.7) / 0.06, 0, 1) - 0.06, _growing),
     _landscape("last replay", lambda r: -0.06 * np.log(1.03 - r) - 0.05, _creeping),
     _landscape("dip", lambda r: 0.25 * (r - 0.15) ** 2 - 0.05, _relearning),
     _landscape("wavy", lambda r: 0.25 * r**2 - 0.06 + 0.006 * np.sin(9 * r), _waving),
     _landscape("square root", lambda r: 0.15 * np.sqrt(r) - 0.1, _creeping),
-    _landscape("two steps", lambda r: 0.06 * _logistic(r, 25, 0.25) + 0.1 * _logistic(r, 20, 0.75) - 0.08, _growing),
+    _landscape(
+        "two steps", lambda r: 0.06 * _logistic(r, 25, 0.25) + 0.1 * _logistic(r, 20, 0.75) - 0.08, _growing
+    ),
 )
 NEVER_TUNED_ON = (
     _landscape("tanh", lambda r: 0.1 * np.tanh(6 * (r - 0.55)) + 0.02 * r, _relearning),

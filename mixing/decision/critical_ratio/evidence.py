@@ -140,7 +140,9 @@ def fit_surfaces(runs: RatioRuns, rng: np.random.Generator) -> dict[str, Surface
     data = runs.increments
     losses = {"general": (data.points, data.general_n), "target": (data.target_points, data.target_n)}
     return {
-        name: fit_surface(points.take(runs.inside), losses_n[runs.inside], runs.question.tokens, rng, name == "general")
+        name: fit_surface(
+            points.take(runs.inside), losses_n[runs.inside], runs.question.tokens, rng, name == "general"
+        )
         for name, (points, losses_n) in losses.items()
     }
 

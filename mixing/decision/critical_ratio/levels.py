@@ -124,7 +124,7 @@ def _planes(points: Points, residual_n: Floats, share_r: Floats) -> _Planes | No
         values_n[rows] = columns_n2 @ found_2
         budget_n[rows] = len(budgets)
         budgets.append(float(np.exp(np.log(points.tokens_n[rows]).mean())))
-        coefficients.append(found_2)
+        coefficients.append(np.asarray(found_2, dtype=float))
         runs.append(float(len(rows)))
     if len(budgets) < 2:
         return None
@@ -133,7 +133,7 @@ def _planes(points: Points, residual_n: Floats, share_r: Floats) -> _Planes | No
     return _Planes(middle, spread, np.array(budgets), found, np.array(runs), values_n, budget_n, spent)
 
 
-def _within(left_n: Floats, at_n: Floats, spent: int) -> float:
+def _within(left_n: Floats, at_n: Ints, spent: int) -> float:
     """The scatter of checkpoints within runs, of which `spent` were needed for what runs have in common."""
     count_r = np.bincount(at_n)
     if len(left_n) == len(count_r):

@@ -35,7 +35,7 @@ class Surface:
     to noise drawn by run) tell slopes and what comes after the last checkpoint, with exponents of tokens that are
     held near the usual ones. `drift` is how far, per unit of log tokens, a law of this form went astray past the first
     part of the budgets. `rising` says whether the loss is expected to rise with the target share (the general loss) or to
-    fall (the target's).
+    fall (the target's); None if nobody knows.
     """
 
     law: Cmr
@@ -47,7 +47,7 @@ class Surface:
     replicates: Solution
     drift: float
     basis: ShareBasis
-    rising: bool = True
+    rising: bool | None = True
 
     def levels(self, tokens: float) -> Levels:
         """Each run's loss at a budget."""
@@ -61,7 +61,8 @@ class Surface:
         within = levels.within if self.law.token_powers else 0.0
         posterior = loss_posterior(self.basis, levels.levels_r, within, count, rng)
         posterior = posterior.plus(np.zeros(len(GRID)), levels.common_error(GRID, count, rng))
-        posterior = posterior.monotone(self.rising)
+        if self.rising is not None:
+            posterior = posterior.monotone(self.rising)
         if tokens <= last * 1.001 or not self.law.token_powers:
             return posterior
         now, then = (self.points.at(GRID, np.full(len(GRID), t)) for t in (last, float(tokens)))
@@ -130,14 +131,20 @@ def _left_out(points: Points, losses_vn: Floats, fits: list[Solution]) -> Floats
 
 
 def levels_only(
-    points: Points, losses_n: Floats, smooth: Solution, basis: ShareBasis | None = None, rising: bool = True
+    points: Points,
+    losses_n: Floats,
+    smooth: Solution,
+    basis: ShareBasis | None = None,
+    rising: bool | None = True,
 ) -> Surface:
     """A surface that answers at trained budgets: without replicates or what comes later."""
     law = smooth.law
     assert isinstance(law, Cmr)
     residual_n = losses_n - smooth.predict(points)[0]
     noise = estimate(residual_n, points.run_n, points.tokens_n, MIN_RATIOS, law.token_powers)
-    return Surface(law, points, losses_n, smooth, smooth, noise, smooth, 0.0, basis or run_basis(points), rising)
+    return Surface(
+        law, points, losses_n, smooth, smooth, noise, smooth, 0.0, basis or run_basis(points), rising
+    )
 
 
 def run_basis(points: Points) -> ShareBasis:
@@ -157,7 +164,7 @@ def ratio_points(points: Points, losses_n: Floats, tokens: float) -> tuple[Point
 
 
 def fit_surface(
-    points: Points, losses_n: Floats, tokens: float, rng: np.random.Generator, rising: bool
+    points: Points, losses_n: Floats, tokens: float, rng: np.random.Generator, rising: bool | None = None
 ) -> Surface:
     """Choose the form for one loss, fit it and replicate it; the ratio law where checkpoints are too few."""
     try:

@@ -171,7 +171,9 @@ def _component(
     features = vectors[:, kept_m] * np.sqrt(values_m[kept_m])
     features_rm, features_gm = root_r[:, None] * features[:count], features[count:]
     misfit_rr, misfit_gr = features_rm @ features_rm.T, features_gm @ features_rm.T
-    trained_cr2 = np.stack([np.broadcast_to(root_r, (cells, count)), (root_r[:, None] * columns.trained_rc).T], 2)
+    trained_cr2 = np.stack(
+        [np.broadcast_to(root_r, (cells, count)), (root_r[:, None] * columns.trained_rc).T], 2
+    )
     grid_cg2 = np.stack([np.ones_like(columns.grid_gc.T), columns.grid_gc.T], 2)
     rest_crj = np.linalg.qr(trained_cr2, mode="complete")[0][:, :, 2:]
     reach_cj, turn_cjj = np.linalg.eigh(rest_crj.transpose(0, 2, 1) @ misfit_rr @ rest_crj)
