@@ -15,9 +15,9 @@ from mixing.errors import InputError
 from mixing.fitting.cross_validation import Kind, Score, score
 from mixing.fitting.engine import Solution, identifiability
 from mixing.fitting.regressors.repetition import Repeated
-from mixing.fitting.report import FitReport, HeldOut, LawFit
+from mixing.fitting.report import Chosen, FitReport, HeldOut, LawFit
 from mixing.fitting.rows import rows_to_fit
-from mixing.fitting.selection import BLEND, MODELS, Candidate, candidates, select_law
+from mixing.fitting.selection import BLEND, MODELS, Candidate, Choice, candidates, choose
 from mixing.laws import CONSTANT
 from mixing.laws.base import LawOrRegressor, NotApplicable, Regressor
 from mixing.runs.points import Points, make_points
@@ -58,12 +58,13 @@ def fit(
         supply: unique tokens of domains that runs have read more than once; every formula then competes in effective
             tokens too (Muennighoff et al. 2023, arXiv 2305.16264).
         target_domains: the share columns that add up to a loss's target share R; by default the domain of the
-            loss's name, or the second of two.
+            loss's name, or that of two with which the loss falls.
         on_progress: called with the fits done and the fits in all.
 
     Returns:
         Every fit with its scores (errors in the unit of the losses, nats per token as a rule), and the law chosen
-        for each loss: the least held-out error, ties within one standard error going to the simpler law.
+        for each loss: the least held-out error, ties within one standard error going to the simpler law, and the
+        constant where luck alone would look as dependent on the mixture. Domains are in the order of their names.
 
     Raises:
         InputError: for names that the table or `mixing.fitting.selection.MODELS` lacks, and for a named law that
@@ -110,7 +111,8 @@ def fit(
         {name: loss.chosen for name, loss in fitted.items()},
         list(dict.fromkeys(warnings)),
         {name: loss.held_out for name, loss in fitted.items() if loss.held_out is not None},
-        table.domains,
+        tuple(sorted(table.domains)),
+        {name: loss.choice for name, loss in fitted.items() if loss.choice is not None},
     )
 
 
@@ -159,6 +161,7 @@ class _LossFits:
 
     laws: list[LawFit]
     chosen: str
+    choice: Chosen | None
     held_out: HeldOut | None
     warnings: list[str]
 
@@ -207,7 +210,7 @@ def _unique_tokens(table: RunTable, supply: Mapping[str, float]) -> tuple[float,
     }
     if not any(most[d] > tokens for d, tokens in supply.items()):
         return None
-    return tuple(float(supply.get(d, np.inf)) for d in table.domains)
+    return tuple(float(supply.get(d, np.inf)) for d in sorted(table.domains))
 
 
 def _fit_loss(
@@ -215,9 +218,11 @@ def _fit_loss(
 ) -> _LossFits:
     """Fit, score and choose for one loss; `step` is called with the number of models after each of them."""
     rows = rows_to_fit(request.table, weights, request.params, request.tokens)
-    targets = _targets(request.table, name, request.target_domains)
-    shares = [SHARE + d for d in request.table.domains]
-    points, losses_n = make_points(rows.frame, shares, targets), rows.frame["loss"].to_numpy()
+    # The order of columns is an accident, and starts and folds must not depend on it.
+    shares = [SHARE + d for d in sorted(request.table.domains)]
+    losses_n = rows.frame["loss"].to_numpy()
+    targets = _targets(request, name, rows.frame)
+    points = make_points(rows.frame, shares, targets)
     trained_sizes = points.params_n
     other_size = (
         request.params is not None and trained_sizes is not None and request.params not in trained_sizes
@@ -247,17 +252,36 @@ def _fit_loss(
         )
         for one in fitted
     ]
-    chosen, doubts = request.law, list[str]()
+    doubts = [] if test is None else _not_comparable(name, test, points, laws)
+    pick = None
     if request.law == "auto":
-        chosen, doubts = _chosen(name, fitted, points, losses_n, other_size)
-    return _LossFits(laws, chosen, _held_out(chosen, fitted, points, losses_n), [*rows.warnings, *doubts])
+        pick = choose(fitted, points, losses_n, rows.kind, formula_in_size=other_size)
+        doubts += _doubts(name, pick, points)
+    chosen = request.law if request.law != "auto" else pick.candidate.name if pick else CONSTANT.name
+    return _LossFits(
+        laws,
+        chosen,
+        None if pick is None else Chosen(chosen, pick.by_luck, pick.cv, pick.mixture_matters),
+        _held_out(chosen, fitted, points, losses_n),
+        [*rows.warnings, *doubts],
+    )
 
 
-def _targets(table: RunTable, name: str, target_domains: tuple[str, ...] | None) -> tuple[str, ...]:
-    if target_domains is not None:
-        return target_domains
-    own = tuple(d for d in table.domains if d.casefold() == name.casefold())
-    return table.domains[1:] if len(table.domains) == 2 else own
+def _targets(request: _Request, name: str, frame: pl.DataFrame) -> tuple[str, ...]:
+    """The domains of the target share R: those asked for, or the loss's own: the one of its name; of two, the one with
+    which it falls."""
+    if request.target_domains is not None:
+        return request.target_domains
+    domains = sorted(request.table.domains)
+    if len(domains) != 2:
+        return tuple(d for d in domains if d.casefold() == name.casefold())
+    # At every budget by itself: tokens lower a loss too.
+    deviations = frame.select(
+        (pl.col(column) - pl.col(column).mean().over("params", "tokens")).alias(column)
+        for column in (SHARE + domains[1], "loss")
+    )
+    slope = float((deviations[:, 0] * deviations[:, 1]).sum())
+    return (domains[1] if slope <= 0 else domains[0],)
 
 
 def _models(request: _Request, targets: tuple[str, ...], other_size: bool) -> list[LawOrRegressor]:
@@ -268,7 +292,7 @@ def _models(request: _Request, targets: tuple[str, ...], other_size: bool) -> li
         models = [m for m in models if not isinstance(m, Regressor)]
     if request.unique_d is None:
         return models
-    columns = tuple(request.table.domains.index(d) for d in targets)
+    columns = tuple(sorted(request.table.domains).index(d) for d in targets)
     # Rows repeated to different degrees would each be a budget of their own.
     laws = [m for m in models if not (isinstance(m, Regressor) or m.per_budget or m.one_budget)]
     return [*models, *(Repeated(m, request.unique_d, columns) for m in laws)]
@@ -333,36 +357,34 @@ def _identifiability(solution: Solution, points: Points) -> tuple[float, tuple[s
     return identifiability(solution, points.take(solution.law.usable(points)))
 
 
-def _chosen(
-    name: str, fitted: list[Candidate], points: Points, losses_n: Floats, other_size: bool
-) -> tuple[str, list[str]]:
-    """The law chosen for a loss, and what to doubt about it."""
-    pick = select_law(fitted, points, losses_n, formula_in_size=other_size)
-    if pick is None:
-        return CONSTANT.name, [
+def _doubts(name: str, choice: Choice | None, points: Points) -> list[str]:
+    """What to doubt about the law chosen for a loss."""
+    if choice is None:
+        return [
             f"{name}: too few mixtures to cross-validate; the constant is all that can be said: "
             "train at least 4 different ones"
         ]
-    if not isinstance(pick.fitted, Solution):
-        return pick.name, []
     warnings = []
-    if not pick.fitted.law.ranks_mixtures:
+    fitted, law = choice.candidate.fitted, choice.candidate.name
+    if not choice.mixture_matters:
+        warnings.append(no_effect(name, choice.by_luck))
+    elif not choice.candidate.ranks_mixtures:
         warnings.append(
             f"{name}: no law beats the constant on held-out mixtures: train mixtures further apart, or longer"
         )
-    if not pick.fitted.law.baseline:
-        condition, at_bounds = _identifiability(pick.fitted, points)
-        if at_bounds:
-            warnings.append(
-                f"{name}: {pick.name} ended with {', '.join(at_bounds[:5])} on a bound: read its predictions, not its "
-                "parameters"
-            )
-        if condition > ILL_CONDITIONED:
-            warnings.append(
-                f"{name}: the parameters of {pick.name} are not identified one by one (condition {condition:.1g}); its "
-                "predictions among the trained mixtures are"
-            )
-    return pick.name, warnings
+    if not isinstance(fitted, Solution) or fitted.law.baseline:
+        return warnings
+    condition, at_bounds = _identifiability(fitted, points)
+    if at_bounds:
+        warnings.append(
+            f"{name}: {law} ended with {', '.join(at_bounds[:5])} on a bound: read its predictions, not its parameters"
+        )
+    if condition > ILL_CONDITIONED:
+        warnings.append(
+            f"{name}: the parameters of {law} are not identified one by one (condition {condition:.1g}); its "
+            "predictions among the trained mixtures are"
+        )
+    return warnings
 
 
 def _held_out(name: str, fitted: list[Candidate], points: Points, losses_n: Floats) -> HeldOut | None:
