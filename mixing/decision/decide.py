@@ -68,7 +68,8 @@ def decide(
         supply: available tokens by domain; a share is capped where the budget would read them more than `max_epochs`
             times.
         max_epochs: how often text may be repeated: one number, or one per domain.
-        prior: natural shares (default: those of the supply): a baseline, and what `kl` pulls towards.
+        prior: natural shares of all domains, of any sum: numbers of tokens will do (default: those of the supply). A
+            baseline, and what `kl` pulls towards.
         kl: weight of the divergence from the prior, nats.
         freeze: groups of domains that keep the prior's proportions.
         worst_case: the worst target counts, not the weighted mean.

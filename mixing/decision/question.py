@@ -82,6 +82,7 @@ def make_question(
     check_levels(question)
     if params is not None and params < 1:
         raise InputError(f"params {params}: not a model size", "Give non-embedding parameters, e.g. 70000000")
+    table.check_has_sizes(params)
     if question.tokens <= 0:
         raise InputError(
             f"tokens {tokens} is not a token budget", "Give the budget asked about, e.g. 20000000000"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from mixing.decision.binding import Binding
 from mixing.decision.critical_ratio.cmr_law import CmrLaw
 from mixing.decision.question import Question
+from mixing.errors import InputError
 
 Interval = tuple[float, float]
 ROLES = ("general", "target")
@@ -34,6 +35,13 @@ class Prediction:
             "increment": self.increment,
             "increment_interval": list(self.increment_interval),
         }
+
+
+class Predictions(dict[str, Prediction]):
+    """Predictions by name; one that is not there is an error that lists those that are."""
+
+    def __missing__(self, name: str) -> Prediction:
+        raise InputError(f"nothing is predicted of {name!r}", f"Predicted are: {', '.join(self) or 'none'}")
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,9 @@ class DecisionRecord:
     safe_ratio: float | None = None
     estimate_shares: dict[str, float] = field(default_factory=dict)
     next_run_gains: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "predicted", Predictions(self.predicted))
 
     @property
     def has_answer(self) -> bool:

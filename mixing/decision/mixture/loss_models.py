@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import polars as pl
 
+from mixing.arguments import law_hint
 from mixing.arrays import Floats, Ints
 from mixing.decision.mixture.objective import LossModel, numeric_gradients
 from mixing.decision.question import Question
@@ -310,7 +311,7 @@ def fit_losses(
     Raises NotApplicable where the runs carry no law.
     """
     if law != "auto" and law not in LAWS:
-        raise InputError(f"no law {law!r}", f"Choose among: auto, {', '.join(LAWS)}")
+        raise InputError(f"no law {law!r}", law_hint(law, LAWS))
     runs = data.n_runs
     fits: list[tuple[list[Solution], Score | None, Points]] = []
     residual_vn, dof_v = np.zeros_like(data.losses_vn), np.zeros(len(data.names))

@@ -209,3 +209,32 @@ def test_names_are_escaped_in_notebooks(few_replicates: None) -> None:
     page = decide(table, **ROLES)._repr_html_()
     assert "<b>code</b>" not in page
     assert "&lt;b&gt;code&lt;/b&gt;" in page
+
+
+def test_a_size_asked_of_a_table_without_sizes_is_refused(runs: RunTable) -> None:
+    with pytest.raises(InputError, match=r"params 7: .* names no model sizes"):
+        decide(runs, **ROLES, params=7)
+
+
+def test_what_is_not_predicted_is_named(decided: Decision) -> None:
+    with pytest.raises(InputError, match=r"nothing is predicted of 'nope'\. Predicted are: general, target"):
+        decided.predicted["nope"]
+    assert decided.predicted.get("nope") is None
+
+
+def test_a_mix_spec_has_a_name(decided: Decision) -> None:
+    for name in ("", "  "):
+        with pytest.raises(InputError, match="the mix spec has no name"):
+            decided.to_spec(name)
+
+
+def test_natural_shares_may_be_numbers_of_tokens(runs: RunTable) -> None:
+    def natural(prior: dict[str, float]) -> dict[str, float]:
+        answer = decide(runs, **ROLES, tolerance=TOLERANCE, prior=prior)
+        return next(b.shares for b in answer.baselines if b.name == "natural shares")
+
+    assert natural({"general": 3e9, "target": 1e9}) == natural({"general": 0.75, "target": 0.25})
+    with pytest.raises(InputError, match="prior: no share of target"):
+        decide(runs, **ROLES, prior={"general": 1.0})
+    with pytest.raises(InputError, match=r"max_shares target=1\.2: not a share"):
+        decide(runs, **ROLES, max_shares={"target": 1.2})

@@ -85,7 +85,7 @@ def test_a_prior_pulls() -> None:
 
 
 def test_without_base_rows_the_reference_is_the_prior_mixture() -> None:
-    found = decide(swarm(corners()), Constraints(prior={"web": 0.8, "code": 0.2}))
+    found = decide(swarm(corners()), Constraints(prior={"web": 0.8, "code": 0.2, "books": 0.0}))
     assert found.critical_ratio is None
     assert found.interval is None
     assert any("no base rows" in w for w in found.warnings)
