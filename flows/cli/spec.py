@@ -13,6 +13,7 @@ from flows.cli.mix_spec import load_mix
 from flows.cli.options import Json, Spec, token_count
 from flows.reports.tables import console, print_json, table
 from mixing.amounts import format_amount
+from mixing.decision.wording import LIMITED_BY
 from mixing.errors import InputError
 from mixing.export.exporting import export
 from mixing.export.importing import import_spec
@@ -27,6 +28,7 @@ from mixing.spec.yaml_file import dump_spec, save_spec
 app = typer.Typer(
     help="Show, compare, validate or import mix specs.",
     no_args_is_help=True,
+    add_completion=False,
 )
 
 
@@ -87,7 +89,7 @@ def _decision(decision: SpecDecision) -> list[str]:
         low, high = decision.interval or (None, None)
         interval = "" if low is None else f" [{low:.3f}, {high:.3f}] at level {decision.level:g}"
         lines.append(f"  critical ratio {decision.critical_ratio:.3f}{interval}")
-    lines.append(f"  limited by {decision.binding}, tolerance {decision.tolerance:g} nats")
+    lines.append(f"  limited by: {LIMITED_BY[decision.binding]}; tolerance {decision.tolerance:g} nats")
     for name, value in decision.predicted.items():
         low, high = value.interval
         # Rounded first: a mix at its tolerance of 0 has an increment of -0.0000.
@@ -97,7 +99,7 @@ def _decision(decision: SpecDecision) -> list[str]:
         )
     for baseline in decision.baselines:
         losses = ", ".join(f"{name} {value.loss:.4f}" for name, value in baseline.predicted.items())
-        lines.append(f"  beside {baseline.name}: {losses}")
+        lines.append(f"  compared with {baseline.name}: loss on {losses}")
     return lines + [f"  warning: {warning}" for warning in decision.warnings]
 
 

@@ -16,6 +16,15 @@ LIMITED_BY: dict[Binding, str] = {
 }
 """What keeps the answer from going further, after "limited by: "."""
 
+LIMITS: dict[str, str] = {
+    "tolerance": "the tolerance",
+    "turning_point": "the turning point",
+    "bound": "a bound on shares",
+    "repetition": "repetition",
+    "none": "nothing",
+}
+"""The same in a word or two, for tables."""
+
 TESTS = {"tolerance": "within the tolerance", "turning_point": "past the turning point"}
 SMALL = 0.005
 """Shares below this are left out where only the main ones are named."""
