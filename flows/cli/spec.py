@@ -88,7 +88,11 @@ def _decision(decision: SpecDecision) -> list[str]:
     if decision.critical_ratio is not None:
         low, high = decision.interval or (None, None)
         interval = "" if low is None else f" [{low:.3f}, {high:.3f}] at level {decision.level:g}"
-        lines.append(f"  critical ratio {decision.critical_ratio:.3f}{interval}")
+        least = "at least " if decision.status == "bound" else ""
+        safe = (
+            f"; safe at {decision.confidence:.0%}: {decision.safe_ratio:.3f}" if decision.safe_ratio else ""
+        )
+        lines.append(f"  critical ratio {least}{decision.critical_ratio:.3f}{interval}{safe}")
     lines.append(f"  limited by: {LIMITED_BY[decision.binding]}; tolerance {decision.tolerance:g} nats")
     for name, value in decision.predicted.items():
         low, high = value.interval

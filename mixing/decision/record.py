@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -101,7 +102,8 @@ class DecisionRecord:
     `critical_ratio` is the best estimate of the largest target share, with its `interval` at `question.level`, and
     `estimate_shares` the mixture there. `safe_ratio` is the share that the critical ratio reaches with probability
     `question.confidence` (None with more than two sources): it is what is recommended, and `shares` is the mixture to
-    train with. `binding` is what keeps the answer from going further, `law` the general loss's law.
+    train with, `within` the probability that every tolerance holds there (None: unknown). `binding` is what keeps the
+    answer from going further, `law` the general loss's law.
 
     `predicted` is keyed `general` and `target`, and by the name of each validation set whose own loss is predicted.
     Curves are for figures: `ratio_curves[role]` is the increment of that loss (nats) over target share at the asked
@@ -137,6 +139,7 @@ class DecisionRecord:
     safe_ratio: float | None = None
     estimate_shares: dict[str, float] = field(default_factory=dict)
     next_run_gains: list[str] = field(default_factory=list)
+    within: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "predicted", Predictions(self.predicted))
@@ -145,6 +148,14 @@ class DecisionRecord:
     def has_answer(self) -> bool:
         """Whether there is a mixture to train with: decided, or a bound."""
         return self.status != "not_yet"
+
+    @property
+    def target_share(self) -> float | None:
+        """The share of target text in the recommended mixture; None where nothing is recommended or has that role."""
+        domains = self.question.target_domains
+        if not self.shares or not domains:
+            return None
+        return math.fsum(self.shares.get(domain, 0.0) for domain in domains)
 
     @property
     def by_role(self) -> dict[str, Prediction]:
@@ -161,6 +172,7 @@ class DecisionRecord:
             "interval": list(self.interval) if self.interval else None,
             "safe_ratio": self.safe_ratio,
             "estimate_shares": self.estimate_shares,
+            "within": self.within,
             "level": self.question.level,
             "confidence": self.question.confidence,
             "binding": self.binding,
