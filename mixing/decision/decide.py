@@ -9,7 +9,7 @@ from mixing.decision.constraints import Constraints
 from mixing.decision.critical_ratio.decider import decide_ratio
 from mixing.decision.critical_ratio.ratio_runs import one_composition
 from mixing.decision.mixture.decider import decide_mixture
-from mixing.decision.mixture.loss_models import usual_budget
+from mixing.decision.mixture.slices import usual_budget
 from mixing.decision.question import Question, TurningPoint, make_question
 from mixing.decision.result import Decision
 from mixing.errors import InputError

@@ -11,9 +11,10 @@ from mixing.decision.critical_ratio.curves import interval_of
 from mixing.decision.critical_ratio.evidence import DRAWS, surface_generator
 from mixing.decision.critical_ratio.loss_surface import fit_surface
 from mixing.decision.critical_ratio.ratio_runs import in_order
-from mixing.decision.mixture.loss_models import fit_losses, slice_runs
+from mixing.decision.mixture.loss_models import fit_losses
 from mixing.decision.mixture.predictions import widened
 from mixing.decision.mixture.problem import outside_hull
+from mixing.decision.mixture.slices import slice_runs
 from mixing.decision.question import REFUSE_BEYOND, Question
 from mixing.decision.record import Interval, Prediction, Predictions
 from mixing.decision.refusals import FAR_OUTSIDE

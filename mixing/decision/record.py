@@ -111,7 +111,9 @@ class DecisionRecord:
     which its objective turns down (None: never); `cmr_law` is the law through three or more of those times.
 
     With more than two sources: `share_intervals` by domain; `limits`, the active constraints, in words; `front`, the
-    best target loss for every general loss; `regret`, what a better known optimum could still gain, in nats.
+    best target loss for every general loss; `regret`, what a better known optimum could still gain, in nats. `within`
+    is the probability that every tolerance holds at `shares` (None: nothing is protected), `given_up` the target loss
+    (nats) by which `estimate_shares`, to which `share_intervals` belong, are better.
     """
 
     question: Question
@@ -140,6 +142,7 @@ class DecisionRecord:
     estimate_shares: dict[str, float] = field(default_factory=dict)
     next_run_gains: list[str] = field(default_factory=list)
     within: float | None = None
+    given_up: float | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "predicted", Predictions(self.predicted))
@@ -173,6 +176,7 @@ class DecisionRecord:
             "safe_ratio": self.safe_ratio,
             "estimate_shares": self.estimate_shares,
             "within": self.within,
+            "given_up": self.given_up,
             "level": self.question.level,
             "confidence": self.question.confidence,
             "binding": self.binding,

@@ -11,11 +11,12 @@ from mixing.decision.binding import Binding
 from mixing.decision.critical_ratio.loss_surface import MIN_RATIOS
 from mixing.decision.critical_ratio.ratio_runs import RatioRuns
 from mixing.decision.mixture.bounds import by_domain, make_region
-from mixing.decision.mixture.loss_models import FittedLosses, Slice
+from mixing.decision.mixture.loss_models import FittedLosses
 from mixing.decision.mixture.next_mixtures import NEXT_RUNS, spread
 from mixing.decision.mixture.objective import Problem
-from mixing.decision.mixture.optimiser import Candidates, Optimum, least_violation
+from mixing.decision.mixture.optimiser import FEASIBLE, Candidates, Optimum, least_violation
 from mixing.decision.mixture.problem import active_constraints
+from mixing.decision.mixture.slices import Slice
 from mixing.decision.question import REFUSE_BEYOND, Question
 from mixing.decision.record import Test
 from mixing.decision.result import Decision
@@ -194,6 +195,23 @@ def far_outside(data: Slice, fitted: FittedLosses, answer: Optimum, outside: flo
     return Refusal(
         f"{outside:.0%} of the best mixture lies outside all mixtures of trained ones; train it first",
         [by_domain(data.domains, answer.shares_d)],
+        law=fitted.law,
+    )
+
+
+def no_mixture_safe(
+    question: Question, data: Slice, problem: Problem, candidates: Candidates, fitted: FittedLosses
+) -> Refusal:
+    """A mixture keeps its tolerances by the best estimate, but none as probably as was asked."""
+    part_m = (candidates.violation_bm[1:] <= FEASIBLE).mean(0)
+    at = int(part_m.argmax())
+    shares_d = problem.region.shares(candidates.q_mq[[at]])[0]
+    names = ", ".join(c.name for c in problem.loss_constraints)
+    return Refusal(
+        f"no mixture keeps the tolerance ({names}) with {question.confidence:.0%} confidence; the safest within reach "
+        f"does with {part_m[at]:.0%}. Train it next, allow more, or ask for less confidence",
+        [by_domain(data.domains, shares_d.round(3))],
+        binding="tolerance",
         law=fitted.law,
     )
 

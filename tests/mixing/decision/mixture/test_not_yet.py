@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import polars as pl
@@ -67,7 +68,8 @@ def test_no_mixture_within_the_tolerance_tells_the_least_increment() -> None:
     assert found.status == "not_yet"
     # At code 0.5, web 0.5: 3.2 against 2.95.
     assert found.reason
-    assert "+0.25" in found.reason
+    # Runs scatter by 1e-4.
+    assert re.search(r"general \+0\.(25|2499|2501) nats", found.reason)
     assert "least increments" in found.reason
     assert found.tests[0].note.startswith("the least increment is +0.2")
     assert found.next_runs[0]["web"] == pytest.approx(0.5, abs=1e-3)
