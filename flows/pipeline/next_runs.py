@@ -53,7 +53,8 @@ def plan_next(workspace: Workspace, count: int) -> NextPlan:
 
     Raises InputError where no proxy is done yet, and as `mixing.decision` does.
     """
-    from mixing.decision.critical_ratio.next_ratios import APART, next_ratios, trained_ratios
+    from mixing.decision.critical_ratio.next_ratios import next_ratios, trained_ratios
+    from mixing.decision.critical_ratio.telling_ratios import APART
     from proxies.data.token_store import TokenStore
 
     study = workspace.study

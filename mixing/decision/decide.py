@@ -30,7 +30,7 @@ def decide(
     params: float | str | None = None,
     level: float = 0.9,
     confidence: float = 0.9,
-    turning_point: TurningPoint = "require",
+    turning_point: TurningPoint = "report",
     target_domains: str | Iterable[str] | None = None,
     protect: Mapping[str, float] | None = None,
     max_shares: Mapping[str, float] | None = None,

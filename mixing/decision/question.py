@@ -39,7 +39,7 @@ class Question:
     params: int | None = None
     level: float = 0.9
     confidence: float = 0.9
-    turning_point: TurningPoint = "require"
+    turning_point: TurningPoint = "report"
 
     def increments(self, table: RunTable) -> Increments:
         """The increments of the losses that it is about; raises InputError as `mixing.runs.increments` does."""
@@ -57,7 +57,7 @@ def make_question(
     params: int | None = None,
     level: float = 0.9,
     confidence: float = 0.9,
-    turning_point: TurningPoint = "require",
+    turning_point: TurningPoint = "report",
 ) -> Question:
     """Check a question against its table and fill what it leaves open.
 

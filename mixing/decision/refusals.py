@@ -25,6 +25,8 @@ from mixing.laws.base import NotApplicable
 
 FAR_OUTSIDE = 0.3
 """Share of a mixture (total variation) outside the hull of the trained ones above which it is refused."""
+WIDEST = 0.5
+"""An interval of a share that is wider than this decides nothing."""
 FIRST_RATIOS = (0.25, 0.5, 0.75, 0.9)
 """Target shares that let a ratio law be fitted, where none or few were trained."""
 
@@ -136,6 +138,30 @@ def no_ratio(
             runs,
             f"{fault}; {remedy}",
             [round(runs.ratios[0] / 2, 3), round(runs.ratios[0] / 4, 3)],
+        )
+    return None
+
+
+def unsure(
+    runs: RatioRuns, ratio: float, safe: float, interval: tuple[float, float], low_cap: float
+) -> Refusal | None:
+    """An interval that says nothing, or no share that is safe with the asked confidence."""
+    question, width = runs.question, interval[1] - interval[0]
+    if width > WIDEST:
+        edges = [round(float(edge), 3) for edge in np.linspace(*interval, 4)[1:3]]
+        return _train_ratios(
+            runs,
+            f"the best estimate is {ratio:.3f}, but its {question.level:.0%} interval "
+            f"[{interval[0]:.3f}, {interval[1]:.3f}] is too wide to decide anything; train the mixtures of next_runs",
+            edges,
+        )
+    if safe < max(low_cap, runs.reachable[0]):
+        return _train_ratios(
+            runs,
+            f"the best estimate is {ratio:.3f}, but no share within reach keeps the general loss within "
+            f"{question.tolerance:g} nats with {question.confidence:.0%} confidence; train lower shares, or ask for "
+            "less confidence",
+            [round(runs.ratios[0] / 2, 3), round(ratio, 3)],
         )
     return None
 
