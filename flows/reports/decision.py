@@ -128,19 +128,21 @@ def _score(score: Score | None) -> tuple[str, str, str]:
 
 
 def print_mixture(decision: Decision, console: Console) -> None:
-    """The best mixture with an interval per share, beside the natural one."""
-    natural = decision.baselines[0]
+    """The recommended mixture beside the best estimate, with an interval per share, and the natural one."""
+    natural, estimate = decision.baselines[0], decision.estimate_shares
     shown = sorted((d for d in decision.shares if _counts(decision, d)), key=lambda d: -decision.shares[d])
     rows = [
         (
             domain,
             f"{decision.shares[domain]:.3f}",
+            *([f"{estimate.get(domain, 0.0):.3f}"] if estimate else []),
             _share_span(decision, domain),
             f"{natural.shares.get(domain, 0.0):.3f}",
         )
         for domain in shown
     ]
-    header = ("domain", "share", f"{decision.question.level:.0%} interval", natural.name)
+    level = f"{decision.question.level:.0%} interval"
+    header = ("domain", "share", *(["best estimate"] if estimate else []), level, natural.name)
     console.print(table("Best mixture of training tokens", header, rows))
     small = [d for d in decision.shares if d not in shown]
     if small:
@@ -149,7 +151,9 @@ def print_mixture(decision: Decision, console: Console) -> None:
 
 def _share_span(decision: Decision, domain: str) -> str:
     low, high = decision.share_intervals[domain]
-    at_limit = high - low < 5e-4 and decision.shares[domain] > 5e-4
+    # The interval is of the best estimate, which a safer mixture may leave.
+    share = (decision.estimate_shares or decision.shares).get(domain, 0.0)
+    at_limit = high - low < wording.SAME and share > wording.SAME
     return "at its limit" if at_limit else wording.span(low, high)
 
 

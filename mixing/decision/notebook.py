@@ -31,16 +31,25 @@ def decision_html(decision: DecisionRecord) -> str:
 
 
 def _mixture(decision: DecisionRecord) -> str:
-    level = f"{decision.question.level:.0%} interval"
-    intervals = decision.share_intervals
+    intervals, estimate = decision.share_intervals, decision.estimate_shares
     ordered = sorted(decision.shares, key=lambda domain: -decision.shares[domain])
     rows = [
-        (d, f"{decision.shares[d]:.3f}", *((wording.span(*intervals[d]),) if intervals else ()))
-        for d in ordered
+        (
+            domain,
+            f"{decision.shares[domain]:.3f}",
+            *([f"{estimate.get(domain, 0.0):.3f}"] if estimate else []),
+            *([wording.span(*intervals[domain])] if intervals else []),
+        )
+        for domain in ordered
     ]
-    return _table(
-        "Recommended mix (token shares)", ("domain", "share", *((level,) if intervals else ())), rows
+    level = f"{decision.question.level:.0%} interval"
+    header = (
+        "domain",
+        "share",
+        *(["best estimate"] if estimate else []),
+        *([level] if intervals else []),
     )
+    return _table("Recommended mix (token shares)", header, rows)
 
 
 def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:

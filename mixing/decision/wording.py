@@ -82,7 +82,8 @@ def answer_line(decision: DecisionRecord) -> str:
         less = f"; train with at most {share:.3f} {safe}" if share < ratio - SAME else ""
         return f"At least {ratio:.3f} of {text}: every trained share keeps the tolerance{less}"
     if decision.safe_ratio is None or abs(decision.safe_ratio - share) > SAME:
-        return f"Train with {share:.3f} of {text}; critical ratio {ratio_line(decision)}"
+        other = "" if decision.safe_ratio is None else f"; {decision.safe_ratio:.3f} {safe}"
+        return f"Train with {share:.3f} of {text}; critical ratio {ratio_line(decision)}{other}"
     return f"Train with at most {share:.3f} of {text} {safe}; best estimate {ratio_line(decision)}"
 
 

@@ -208,4 +208,12 @@ def test_a_mixture_of_many_is_its_largest_shares() -> None:
         "  limited by: general loss at its tolerance",
     ]
     assert "knowing the losses exactly would gain about 0.0012 nats more" in screen
+    estimate = {"web": 0.5, "code": 0.4, "books": 0.1}
+    safer = screen_of(dataclasses.replace(decision, estimate_shares=estimate, within=0.93))
+    assert safer.splitlines()[:2] == [
+        "Best mixture web 0.6, code 0.3, books 0.1 (safe at 90%)",
+        "  best estimate: web 0.5, code 0.4, books 0.1",
+    ]
+    assert "every tolerance holds with 93% probability" in safer
+    assert "code 0.300 0.400 [0.250, 0.350]" in " ".join(safer.split())
     assert screen.index("Why") < screen.index("Best mixture of training tokens")
