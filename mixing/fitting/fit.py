@@ -14,6 +14,7 @@ from mixing.arrays import Floats
 from mixing.errors import InputError
 from mixing.fitting.cross_validation import Kind, Score, score
 from mixing.fitting.engine import Solution, identifiability
+from mixing.fitting.mixture_effect import no_effect
 from mixing.fitting.regressors.repetition import Repeated
 from mixing.fitting.report import Chosen, FitReport, HeldOut, LawFit
 from mixing.fitting.rows import rows_to_fit
@@ -58,7 +59,7 @@ def fit(
         supply: unique tokens of domains that runs have read more than once; every formula then competes in effective
             tokens too (Muennighoff et al. 2023, arXiv 2305.16264).
         target_domains: the share columns that add up to a loss's target share R; by default the domain of the
-            loss's name, or that of two with which the loss falls.
+            loss's name; of two, that which alone is named like a validation set, or the second by name.
         on_progress: called with the fits done and the fits in all.
 
     Returns:
@@ -222,7 +223,7 @@ def _fit_loss(
     # The order of columns is an accident, and starts and folds must not depend on it.
     shares = [SHARE + d for d in sorted(request.table.domains)]
     losses_n = rows.frame["loss"].to_numpy()
-    targets = _targets(request, name, rows.frame)
+    targets = _targets(request, name)
     points = make_points(rows.frame, shares, targets)
     trained_sizes = points.params_n
     other_size = (
@@ -253,36 +254,48 @@ def _fit_loss(
         )
         for one in fitted
     ]
-    doubts = [] if test is None else _not_comparable(name, test, points, laws)
-    pick = None
+    doubts = [] if test is None else _not_comparable(name, test.points, points)
+    pick, chosen = None, request.law
     if request.law == "auto":
         pick = choose(fitted, points, losses_n, rows.kind, formula_in_size=other_size)
+        chosen = CONSTANT.name if pick is None else pick.candidate.name
         doubts += _doubts(name, pick, points)
-    chosen = request.law if request.law != "auto" else pick.candidate.name if pick else CONSTANT.name
     return _LossFits(
         laws,
         chosen,
-        None if pick is None else Chosen(chosen, pick.by_luck, pick.cv, pick.mixture_matters),
+        None if pick is None else Chosen(chosen, pick.by_luck, pick.mixture_matters, pick.cv),
         _held_out(chosen, fitted, points, losses_n),
         [*rows.warnings, *doubts],
     )
 
 
-def _targets(request: _Request, name: str, frame: pl.DataFrame) -> tuple[str, ...]:
-    """The domains of the target share R: those asked for, or the loss's own: the one of its name; of two, the one with
-    which it falls."""
+def _not_comparable(name: str, test: Points, points: Points) -> list[str]:
+    """A warning where the test runs are of other sizes: losses of another size lie on another level."""
+    if test.params_n is None or points.params_n is None:
+        return []
+    other_p = np.setdiff1d(test.params_n, points.params_n)
+    other_p = other_p[np.isfinite(other_p)]
+    if not len(other_p):
+        return []
+    sizes, fitted = (
+        ", ".join(f"{int(size):,}" for size in sizes_p) for sizes_p in (other_p, np.unique(points.params_n))
+    )
+    return [
+        f"{name}: test runs of {sizes} parameters, laws fitted to {fitted}: only ranks (Spearman) are comparable "
+        "across sizes, not errors"
+    ]
+
+
+def _targets(request: _Request, name: str) -> tuple[str, ...]:
+    """The domains of the target share R of a loss."""
     if request.target_domains is not None:
         return request.target_domains
     domains = sorted(request.table.domains)
     if len(domains) != 2:
         return tuple(d for d in domains if d.casefold() == name.casefold())
-    # At every budget by itself: tokens lower a loss too.
-    deviations = frame.select(
-        (pl.col(column) - pl.col(column).mean().over("params", "tokens")).alias(column)
-        for column in (SHARE + domains[1], "loss")
-    )
-    slope = float((deviations[:, 0] * deviations[:, 1]).sum())
-    return (domains[1] if slope <= 0 else domains[0],)
+    evals = {one.casefold() for one in request.table.evals}
+    named = [d for d in domains if d.casefold() in evals]
+    return (named[0] if len(named) == 1 else domains[1],)
 
 
 def _models(request: _Request, targets: tuple[str, ...], other_size: bool) -> list[LawOrRegressor]:

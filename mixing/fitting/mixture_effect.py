@@ -30,7 +30,7 @@ POWERS, LEAST = (1.0, 0.3, 0.0), 0.02
 """Shares enter as they are and as what losses follow near 0: a power, and (0) the logarithm of the share + LEAST."""
 NOISES, LENGTHS = (3e-4, 3e-3, 0.03, 0.3), (1.0, 2.0)
 """Variance of luck as a part of the effect's, and lengths in units of what two mixtures are apart."""
-FAR = 5.0
+FAR = 3.5
 """Deviations beyond this many robust standard deviations count as so many: one diverged run hides no effect."""
 
 
@@ -59,15 +59,25 @@ def luck_alone(points: Points, losses_n: Floats) -> float | None:
     count_m = np.bincount(runs.mixture_r)
     drawn_rb = rng.standard_normal((len(runs.value_r), DRAWS))
     both_rb = np.concatenate([runs.value_r[:, None], drawn_rb], axis=1)
-    mean_mb = np.stack(
-        [np.bincount(runs.mixture_r, weights=column_r) for column_r in both_rb.T], axis=1
-    ) / count_m[:, None]
+    mean_mb = (
+        np.stack([np.bincount(runs.mixture_r, weights=column_r) for column_r in both_rb.T], axis=1)
+        / count_m[:, None]
+    )
     if np.ptp(runs.value_r) <= 1e-12 * (np.abs(losses_n).max() + 1e-300):
         return 1.0
     evidence_b = _evidence(_bounded(mean_mb), runs.shares_md)
     smooth = float((1 + (evidence_b[1:] >= evidence_b[0]).sum()) / (1 + DRAWS))
     repeated = _between_against_within(runs)
     return smooth if repeated is None else min(1.0, 2 * min(smooth, repeated))
+
+
+def no_effect(name: str, by_luck: float | None) -> str:
+    """What to tell of a loss that shows no effect of the mixture."""
+    chance = "" if by_luck is None else f" (luck alone would look as dependent in {by_luck:.0%} of tables)"
+    return (
+        f"{name}: these runs do not show that it depends on the mixture{chance}, so the constant is all that can be "
+        "said: train mixtures further apart, or longer"
+    )
 
 
 def _deviations(points: Points, losses_n: Floats) -> _Runs | None:
@@ -83,9 +93,7 @@ def _deviations(points: Points, losses_n: Floats) -> _Runs | None:
                 deviation_n[at_n] = losses_n[at_n] - losses_n[at_n].mean()
     if not used_n.any():
         return None
-    run_r, row_n = np.unique(
-        np.stack([points.run_n[used_n], size_n[used_n]], 1), axis=0, return_inverse=True
-    )
+    run_r, row_n = np.unique(np.stack([points.run_n[used_n], size_n[used_n]], 1), axis=0, return_inverse=True)
     first_r = np.array([np.flatnonzero(row_n == r)[0] for r in range(len(run_r))])
     value_r = np.bincount(row_n, weights=deviation_n[used_n]) / np.bincount(row_n)
     _, place_m, mixture_r = np.unique(
@@ -131,7 +139,9 @@ def _kernels(shares_md: Floats) -> list[Floats]:
             continue
         square_mm = np.diag(gram_mm)[:, None] + np.diag(gram_mm)[None, :] - 2 * gram_mm
         curves = [np.exp(-square_mm / (length**2 * square_mm.mean())) for length in LENGTHS]
-        found += [centring_mm @ kernel @ centring_mm for kernel in (gram_mm * count / np.trace(gram_mm), *curves)]
+        found += [
+            centring_mm @ kernel @ centring_mm for kernel in (gram_mm * count / np.trace(gram_mm), *curves)
+        ]
     return found
 
 

@@ -123,29 +123,34 @@ def choose(
     """The least held-out error; within one standard error of it (paired by mixture) the simplest. None: no scores.
 
     On mixtures left out the constant is taken where luck alone would look as dependent on the mixture: among many laws
-    one always finds something in luck. All are compared on the rows that all have predicted; a model that predicts less than half of
-    what others do (a law of one budget among laws of all) does not compete. With `formula_in_size` only laws with a
-    term in N do: at a size that was not trained, trees, processes and their blends only repeat the largest one.
+    one always finds something in luck. All are compared on the rows that all have predicted; a model that predicts less
+    than half of what others do (a law of one budget among laws of all) does not compete. With `formula_in_size` only
+    laws with a term in N do: at a size that was not trained, trees, processes and their blends only repeat the largest.
     """
     scored = _comparable(fitted, formula_in_size)
     if not scored:
         return None
     by_luck = luck_alone(points, losses_n)
-    every_n, splits = np.ones(len(points), dtype=bool), folds(points, kind)
-    if kind != "leave-mixture-out":
+
+    def pick(rows_n: NDArray[np.bool_], luck: float | None) -> Candidate:
         # Past the trained budgets, or sizes, a law may be right about these where the mixture does nothing.
-        return Choice(_pick(scored, points, losses_n, every_n, None), by_luck, None)
-    pick = _pick(scored, points, losses_n, every_n, by_luck)
+        return _pick(scored, points, losses_n, rows_n, luck if kind == "leave-mixture-out" else None)
+
+    chosen = pick(np.ones(len(points), dtype=bool), by_luck)
     predicted_n = np.full(len(points), np.nan)
-    for split in splits:
-        others = ~split
-        luck = luck_alone(points.take(others), losses_n[others])
-        chosen = _pick(scored, points, losses_n, others, luck)
-        assert chosen.held_out_n is not None
-        predicted_n[split] = chosen.held_out_n[split]
+    for part_n in folds(points, "leave-mixture-out"):
+        others_n = ~part_n
+        if not (others_n & _known_by_all(scored)).any():
+            continue
+        luck = luck_alone(points.take(others_n), losses_n[others_n]) if kind == "leave-mixture-out" else None
+        nested = pick(others_n, luck)
+        assert nested.held_out_n is not None
+        predicted_n[part_n] = nested.held_out_n[part_n]
     known_n = np.isfinite(predicted_n)
+    if not known_n.any():
+        return Choice(chosen, by_luck, None)
     cv = score(predicted_n[known_n], losses_n[known_n], points.take(known_n))
-    return Choice(pick, by_luck, cv if pick.ranks_mixtures else _unranked(cv))
+    return Choice(chosen, by_luck, cv if chosen.ranks_mixtures else _unranked(cv))
 
 
 def _unranked(cv: Score) -> Score:
