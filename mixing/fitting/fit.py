@@ -18,7 +18,7 @@ from mixing.fitting.mixture_effect import no_effect
 from mixing.fitting.regressors.repetition import Repeated
 from mixing.fitting.report import Chosen, FitReport, HeldOut, LawFit
 from mixing.fitting.rows import rows_to_fit
-from mixing.fitting.selection import BLEND, MODELS, Candidate, Choice, candidates, choose
+from mixing.fitting.selection import BLEND, MODELS, Candidate, Choice, candidates, choose, polished
 from mixing.laws import CONSTANT
 from mixing.laws.base import LawOrRegressor, NotApplicable, Regressor
 from mixing.runs.points import Points, make_points
@@ -246,6 +246,11 @@ def _fit_loss(
         refused=refuse,
         step=lambda: step(len(models)),
     )
+    pick, chosen, doubts = None, request.law, list[str]()
+    if request.law == "auto":
+        pick = choose(fitted, points, losses_n, rows.kind, formula_in_size=other_size)
+        chosen = CONSTANT.name if pick is None else pick.candidate.name
+    fitted = [polished(one, points, losses_n) if one.name == chosen else one for one in fitted]
     test = _TestRows.of(request.test, weights, shares, targets, points.token_unit)
     usable = {model.name: model for model in models}
     laws = [
@@ -254,11 +259,10 @@ def _fit_loss(
         )
         for one in fitted
     ]
-    doubts = [] if test is None else _not_comparable(name, test.points, points)
-    pick, chosen = None, request.law
+    doubts += [text for one in fitted if one.name == chosen for text in _unfinished(name, one)]
+    if test is not None:
+        doubts += _not_comparable(name, test.points, points)
     if request.law == "auto":
-        pick = choose(fitted, points, losses_n, rows.kind, formula_in_size=other_size)
-        chosen = CONSTANT.name if pick is None else pick.candidate.name
         doubts += _doubts(name, pick, points)
     return _LossFits(
         laws,
@@ -363,6 +367,7 @@ def _law_fit(fitted: Candidate, name: str, points: Points, kind: Kind, test: Sco
         cv_kind=kind,
         test=test,
         seconds=fitted.seconds,
+        optimum=fitted.optimum,
         **identified,
     )
 
@@ -399,6 +404,16 @@ def _doubts(name: str, choice: Choice | None, points: Points) -> list[str]:
             "predictions among the trained mixtures are"
         )
     return warnings
+
+
+def _unfinished(name: str, chosen: Candidate) -> list[str]:
+    """A warning where SciPy ran out of steps at the published fit."""
+    if chosen.optimum is None or chosen.optimum.status > 0:
+        return []
+    return [
+        f"{name}: the fit of {chosen.name} had not converged after {chosen.optimum.evaluations} evaluations "
+        f"(optimality {chosen.optimum.optimality:.1g}): read its predictions, not its parameters"
+    ]
 
 
 def _held_out(name: str, fitted: list[Candidate], points: Points, losses_n: Floats) -> HeldOut | None:

@@ -13,6 +13,7 @@ import polars as pl
 from mixing.arrays import Floats
 from mixing.errors import InputError
 from mixing.fitting.cross_validation import Kind, Score
+from mixing.fitting.polish import Optimum
 from mixing.laws import BASELINES
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class LawFit:
 
     `train` is on the rows it was fitted on, `cv` on rows left out, `test` on a table no fit saw. `condition` is the
     condition number of a law's standardised columns (None for models without a formula), `at_bounds` names
-    parameters that ended on a bound.
+    parameters that ended on a bound. `optimum` is what SciPy reports of the chosen law's fit.
     """
 
     law: str
@@ -44,6 +45,7 @@ class LawFit:
     seconds: float
     condition: float | None = None
     at_bounds: tuple[str, ...] = ()
+    optimum: Optimum | None = None
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,8 @@ class FitReport:
 
 
 SCORES = ("mae", "mre", "spearman")
+COVARIANCE_UP_TO = 100
+"""Parameters up to which JSON holds their covariance; standard errors it always does."""
 
 
 def _scores(of: str, score: Score | None) -> dict[str, float | None]:
@@ -227,10 +231,25 @@ def _law_json(fit: LawFit) -> dict[str, Any]:
         out["test"] = {
             name: getattr(fit.test, name) for name in ("mae", "mre", "spearman", "pearson", "mse", "regret")
         }
+    if fit.optimum is not None:
+        out["least_squares"] = _optimum_json(fit.optimum)
     return {
         **out,
         "seconds": fit.seconds,
         "identifiability": {"condition": _finite(fit.condition), "at_bounds": list(fit.at_bounds)},
+    }
+
+
+def _optimum_json(optimum: Optimum) -> dict[str, Any]:
+    few = len(optimum.parameters) <= COVARIANCE_UP_TO
+    return {
+        "status": optimum.status,
+        "message": optimum.message,
+        "optimality": optimum.optimality,
+        "cost": optimum.cost,
+        "evaluations": optimum.evaluations,
+        "standard_errors": optimum.standard_errors,
+        "covariance": [list(row) for row in optimum.covariance] if few else None,
     }
 
 

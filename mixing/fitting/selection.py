@@ -14,7 +14,9 @@ from mixing.fitting.blend import Blend, blend_weights, cross_fitted
 from mixing.fitting.cross_validation import Kind, Score, folds, held_out_predictions, score
 from mixing.fitting.engine import Solution, fit_model
 from mixing.fitting.mixture_effect import BY_LUCK, luck_alone
+from mixing.fitting.polish import Optimum, polish
 from mixing.fitting.regressors import REGRESSORS
+from mixing.fitting.regressors.repetition import FittedRepetition
 from mixing.laws import BASELINES, LAWS
 from mixing.laws.base import Fitted, LawOrRegressor, NotApplicable
 from mixing.runs.points import Points
@@ -28,7 +30,7 @@ BLEND = "blend"
 class Candidate:
     """A fitted model of one loss. `held_out_n` are its predictions of rows its fits had not seen (NaN: none), over the
     same rows as the losses; `cv` scores them. `rows` is how many rows it was fitted on, `runs` how many runs, `budgets`
-    how many checkpoints have parameters of their own (1: they share them)."""
+    how many checkpoints have parameters of their own (1: they share them). `optimum` is there once it is polished."""
 
     name: str
     fitted: Fitted
@@ -39,6 +41,7 @@ class Candidate:
     runs: int
     seconds: float
     budgets: int = 1
+    optimum: Optimum | None = None
 
     @property
     def ranks_mixtures(self) -> bool:
@@ -199,11 +202,30 @@ def _pick(
     return min((c for c in scored if c is best or ties(c)), key=lambda c: c.complexity)
 
 
+def rows_of(model: LawOrRegressor, points: Points) -> NDArray[np.bool_]:
+    """The rows that a model is fitted on."""
+    use_n = model.usable(points)
+    return use_n & (points.tokens_n == points.tokens_n.max()) if model.one_budget else use_n
+
+
+def polished(candidate: Candidate, points: Points, losses_n: Floats) -> Candidate:
+    """The candidate with its law's parameters polished by SciPy; as it is where it has no formula of its own."""
+    fitted = candidate.fitted
+    law = fitted.law if isinstance(fitted, FittedRepetition) else fitted
+    if not isinstance(law, Solution):
+        return candidate
+    places = fitted.places(points) if isinstance(fitted, FittedRepetition) else points
+    use_n = rows_of(law.law, places)
+    used, y_n = points.take(use_n), losses_n[use_n]
+    better, optimum = polish(law, places.take(use_n), y_n)
+    refined: Fitted = replace(fitted, law=better) if isinstance(fitted, FittedRepetition) else better
+    train = score(refined.predict(used)[0], y_n, used)
+    return replace(candidate, fitted=refined, train=train, optimum=optimum)
+
+
 def _candidate(model: LawOrRegressor, points: Points, losses_n: Floats, kind: Kind) -> Candidate:
     start = time.perf_counter()
-    use_n = model.usable(points)
-    if model.one_budget:
-        use_n &= points.tokens_n == points.tokens_n.max()
+    use_n = rows_of(model, points)
     if not use_n.any():
         raise NotApplicable("no usable rows")
     used, y_n = points.take(use_n), losses_n[use_n]
