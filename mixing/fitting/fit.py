@@ -19,6 +19,7 @@ from mixing.fitting.regressors.repetition import Repeated
 from mixing.fitting.report import Chosen, FitReport, HeldOut, LawFit
 from mixing.fitting.rows import rows_to_fit
 from mixing.fitting.selection import BLEND, MODELS, Candidate, Choice, candidates, choose, polished
+from mixing.fitting.thinning import rows_to_search
 from mixing.laws import CONSTANT
 from mixing.laws.base import LawOrRegressor, NotApplicable, Regressor
 from mixing.runs.points import Points, make_points
@@ -53,8 +54,8 @@ def fit(
             beside the baselines.
         tokens: the budget that will be asked about. Past the trained budgets laws are chosen by how they predict
             later checkpoints from earlier ones.
-        params: the model size that will be asked about, non-embedding parameters; by default the table's largest.
-            For one that was not trained, laws are fitted to all sizes.
+        params: the model size that will be asked about, non-embedding parameters; by default the table's largest
+            with at least half as many mixtures as any. For one that was not trained, laws are fitted to all sizes.
         test: runs of the same domains that no fit and no choice sees, to score on.
         supply: unique tokens of domains that runs have read more than once; every formula then competes in effective
             tokens too (Muennighoff et al. 2023, arXiv 2305.16264).
@@ -237,18 +238,20 @@ def _fit_loss(
                 f"law {model.name!r} cannot be fitted to {name!r}: {error}", "Try law auto"
             ) from None
 
+    searched_n = rows_to_search(points, rows.kind)
+    searched, known_n = points.take(searched_n), losses_n[searched_n]
     fitted = candidates(
-        points,
-        losses_n,
+        searched,
+        known_n,
         rows.kind,
         models,
         blend=request.law == "auto" and not other_size,
         refused=refuse,
         step=lambda: step(len(models)),
     )
-    pick, chosen, doubts = None, request.law, list[str]()
+    pick, chosen, doubts = None, request.law, _searched(name, searched_n)
     if request.law == "auto":
-        pick = choose(fitted, points, losses_n, rows.kind, formula_in_size=other_size)
+        pick = choose(fitted, searched, known_n, rows.kind, formula_in_size=other_size)
         chosen = CONSTANT.name if pick is None else pick.candidate.name
     fitted = [polished(one, points, losses_n) if one.name == chosen else one for one in fitted]
     test = _TestRows.of(request.test, weights, shares, targets, points.token_unit)
@@ -268,9 +271,19 @@ def _fit_loss(
         laws,
         chosen,
         None if pick is None else Chosen(chosen, pick.by_luck, pick.mixture_matters, pick.cv),
-        _held_out(chosen, fitted, points, losses_n),
+        _held_out(chosen, fitted, searched, known_n),
         [*rows.warnings, *doubts],
     )
+
+
+def _searched(name: str, searched_n: np.ndarray) -> list[str]:
+    """A note where a large table was not searched whole."""
+    if searched_n.all():
+        return []
+    return [
+        f"{name}: laws were compared on {searched_n.sum():,} of {len(searched_n):,} rows; the chosen formula is fitted "
+        "to all"
+    ]
 
 
 def _not_comparable(name: str, test: Points, points: Points) -> list[str]:

@@ -67,9 +67,9 @@ def polish(
         jac=problem.jacobian,
         bounds=(low_p, high_p),
         x_scale="jac",
-        ftol=1e-12,
-        xtol=1e-12,
-        gtol=1e-12,
+        ftol=1e-9,
+        xtol=1e-9,
+        gtol=1e-10,
         max_nfev=EVALUATIONS,
     )
     # SciPy moves a start off its bounds, and may end a rounding above it.

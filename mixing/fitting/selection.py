@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from mixing.arrays import Floats
 from mixing.fitting.blend import Blend, blend_weights, cross_fitted
 from mixing.fitting.cross_validation import Kind, Score, folds, held_out_predictions, score
-from mixing.fitting.engine import Solution, fit_model
+from mixing.fitting.engine import Solution, fit_model, refit
+from mixing.fitting.engine import fit as engine_fit
 from mixing.fitting.mixture_effect import BY_LUCK, luck_alone
 from mixing.fitting.polish import Optimum, polish
 from mixing.fitting.regressors import REGRESSORS
@@ -209,18 +210,35 @@ def rows_of(model: LawOrRegressor, points: Points) -> NDArray[np.bool_]:
 
 
 def polished(candidate: Candidate, points: Points, losses_n: Floats) -> Candidate:
-    """The candidate with its law's parameters polished by SciPy; as it is where it has no formula of its own."""
+    """The candidate with its law's parameters polished by SciPy on all rows, of which it may have seen some.
+
+    What has no formula stays as it is; of a blend the laws are fitted to all rows.
+    """
     fitted = candidate.fitted
+    # A law of some rows, such as those of one budget, saw all that it may.
+    fewer = candidate.rows < len(points) and candidate.runs < len(np.unique(points.run_n))
+    if isinstance(fitted, Blend) and fewer:
+        members = [
+            refit(one, points, losses_n[None, :]) if isinstance(one, Solution) else one
+            for one in fitted.members
+        ]
+        return replace(candidate, fitted=replace(fitted, members=members))
     law = fitted.law if isinstance(fitted, FittedRepetition) else fitted
     if not isinstance(law, Solution):
         return candidate
     places = fitted.places(points) if isinstance(fitted, FittedRepetition) else points
     use_n = rows_of(law.law, places)
     used, y_n = points.take(use_n), losses_n[use_n]
+    if law.law.per_budget:
+        # It has parameters of checkpoints that it may not have seen.
+        law = engine_fit(law.law, used, y_n[None, :])[0]
+    elif fewer:
+        law = refit(law, places.take(use_n), y_n[None, :])
     better, optimum = polish(law, places.take(use_n), y_n)
     refined: Fitted = replace(fitted, law=better) if isinstance(fitted, FittedRepetition) else better
     train = score(refined.predict(used)[0], y_n, used)
-    return replace(candidate, fitted=refined, train=train, optimum=optimum)
+    runs = len(np.unique(used.run_n))
+    return replace(candidate, fitted=refined, train=train, optimum=optimum, rows=len(used), runs=runs)
 
 
 def _candidate(model: LawOrRegressor, points: Points, losses_n: Floats, kind: Kind) -> Candidate:
