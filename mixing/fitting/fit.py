@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,13 @@ import polars as pl
 from mixing.arguments import amount, law_hint, numbers_by_name
 from mixing.arrays import Floats
 from mixing.errors import InputError
+from mixing.fitting.carrying import carried
 from mixing.fitting.cross_validation import Kind, Score, score
-from mixing.fitting.engine import Solution, identifiability
-from mixing.fitting.mixture_effect import no_effect
+from mixing.fitting.doubts import choice_doubts, identified, not_comparable, rows_searched, unfinished
+from mixing.fitting.engine import Solution
 from mixing.fitting.regressors.repetition import Repeated
 from mixing.fitting.report import Chosen, FitReport, HeldOut, LawFit
-from mixing.fitting.rows import rows_to_fit
+from mixing.fitting.rows import Rows, rows_to_fit
 from mixing.fitting.selection import BLEND, MODELS, Candidate, Choice, candidates, choose, polished
 from mixing.fitting.thinning import rows_to_search
 from mixing.laws import CONSTANT
@@ -25,9 +26,6 @@ from mixing.laws.base import LawOrRegressor, NotApplicable, Regressor
 from mixing.runs.points import Points, make_points
 from mixing.runs.read import read_runs
 from mixing.runs.table import SHARE, RunTable
-
-ILL_CONDITIONED = 1e6
-"""A law whose standardised columns are this close to dependent has parameters that mean nothing one by one."""
 
 Evals = str | Sequence[str] | Mapping[str, float | Mapping[str, float]]
 
@@ -230,7 +228,9 @@ def _fit_loss(
     other_size = (
         request.params is not None and trained_sizes is not None and request.params not in trained_sizes
     )
-    models = _models(request, targets, other_size)
+    # One size says nothing of N: there the order of mixtures is carried over, by any model.
+    in_size = other_size and rows.reach is None
+    models = _models(request, targets, in_size)
 
     def refuse(model: LawOrRegressor, error: NotApplicable) -> None:
         if request.law == model.name:
@@ -245,13 +245,13 @@ def _fit_loss(
         known_n,
         rows.kind,
         models,
-        blend=request.law == "auto" and not other_size,
+        blend=request.law == "auto" and not in_size,
         refused=refuse,
         step=lambda: step(len(models)),
     )
-    pick, chosen, doubts = None, request.law, _searched(name, searched_n)
+    pick, chosen, doubts = None, request.law, rows_searched(name, searched_n)
     if request.law == "auto":
-        pick = choose(fitted, searched, known_n, rows.kind, formula_in_size=other_size)
+        pick, fitted = _choice(fitted, searched, known_n, rows, in_size)
         chosen = CONSTANT.name if pick is None else pick.candidate.name
     fitted = [polished(one, points, losses_n) if one.name == chosen else one for one in fitted]
     test = _TestRows.of(request.test, weights, shares, targets, points.token_unit)
@@ -262,11 +262,11 @@ def _fit_loss(
         )
         for one in fitted
     ]
-    doubts += [text for one in fitted if one.name == chosen for text in _unfinished(name, one)]
+    doubts += [text for one in fitted if one.name == chosen for text in unfinished(name, one)]
     if test is not None:
-        doubts += _not_comparable(name, test.points, points)
+        doubts += not_comparable(name, test.points, points)
     if request.law == "auto":
-        doubts += _doubts(name, pick, points)
+        doubts += choice_doubts(name, pick, points)
     return _LossFits(
         laws,
         chosen,
@@ -276,31 +276,18 @@ def _fit_loss(
     )
 
 
-def _searched(name: str, searched_n: np.ndarray) -> list[str]:
-    """A note where a large table was not searched whole."""
-    if searched_n.all():
-        return []
-    return [
-        f"{name}: laws were compared on {searched_n.sum():,} of {len(searched_n):,} rows; the chosen formula is fitted "
-        "to all"
-    ]
-
-
-def _not_comparable(name: str, test: Points, points: Points) -> list[str]:
-    """A warning where the test runs are of other sizes: losses of another size lie on another level."""
-    if test.params_n is None or points.params_n is None:
-        return []
-    other_p = np.setdiff1d(test.params_n, points.params_n)
-    other_p = other_p[np.isfinite(other_p)]
-    if not len(other_p):
-        return []
-    sizes, fitted = (
-        ", ".join(f"{int(size):,}" for size in sizes_p) for sizes_p in (other_p, np.unique(points.params_n))
-    )
-    return [
-        f"{name}: test runs of {sizes} parameters, laws fitted to {fitted}: only ranks (Spearman) are comparable "
-        "across sizes, not errors"
-    ]
+def _choice(
+    fitted: list[Candidate], points: Points, losses_n: Floats, rows: Rows, in_size: bool
+) -> tuple[Choice | None, list[Candidate]]:
+    """The choice among the fits, and these with what it made of them for another size."""
+    pick = choose(fitted, points, losses_n, rows.kind, formula_in_size=in_size)
+    if pick is None or rows.reach is None:
+        return pick, fitted
+    shrunk = carried(pick, fitted, points, losses_n, rows.reach)
+    if shrunk is None:
+        return pick, fitted
+    others = [one for one in fitted if one.name != shrunk.name]
+    return replace(pick, candidate=shrunk, cv=None), [*others, shrunk]
 
 
 def _targets(request: _Request, name: str) -> tuple[str, ...]:
@@ -364,10 +351,10 @@ class _TestRows:
 
 
 def _law_fit(fitted: Candidate, name: str, points: Points, kind: Kind, test: Score | None) -> LawFit:
-    identified: dict[str, Any] = {}
+    known: dict[str, Any] = {}
     if isinstance(fitted.fitted, Solution):
-        condition, at_bounds = _identifiability(fitted.fitted, points)
-        identified = {"condition": condition, "at_bounds": at_bounds}
+        condition, at_bounds = identified(fitted.fitted, points)
+        known = {"condition": condition, "at_bounds": at_bounds}
     return LawFit(
         law=fitted.name,
         eval=name,
@@ -381,52 +368,8 @@ def _law_fit(fitted: Candidate, name: str, points: Points, kind: Kind, test: Sco
         test=test,
         seconds=fitted.seconds,
         optimum=fitted.optimum,
-        **identified,
+        **known,
     )
-
-
-def _identifiability(solution: Solution, points: Points) -> tuple[float, tuple[str, ...]]:
-    return identifiability(solution, points.take(solution.law.usable(points)))
-
-
-def _doubts(name: str, choice: Choice | None, points: Points) -> list[str]:
-    """What to doubt about the law chosen for a loss."""
-    if choice is None:
-        return [
-            f"{name}: too few mixtures to cross-validate; the constant is all that can be said: "
-            "train at least 4 different ones"
-        ]
-    warnings = []
-    fitted, law = choice.candidate.fitted, choice.candidate.name
-    if not choice.mixture_matters:
-        warnings.append(no_effect(name, choice.by_luck))
-    elif not choice.candidate.ranks_mixtures:
-        warnings.append(
-            f"{name}: no law beats the constant on held-out mixtures: train mixtures further apart, or longer"
-        )
-    if not isinstance(fitted, Solution) or fitted.law.baseline:
-        return warnings
-    condition, at_bounds = _identifiability(fitted, points)
-    if at_bounds:
-        warnings.append(
-            f"{name}: {law} ended with {', '.join(at_bounds[:5])} on a bound: read its predictions, not its parameters"
-        )
-    if condition > ILL_CONDITIONED:
-        warnings.append(
-            f"{name}: the parameters of {law} are not identified one by one (condition {condition:.1g}); its "
-            "predictions among the trained mixtures are"
-        )
-    return warnings
-
-
-def _unfinished(name: str, chosen: Candidate) -> list[str]:
-    """A warning where SciPy ran out of steps at the published fit."""
-    if chosen.optimum is None or chosen.optimum.status > 0:
-        return []
-    return [
-        f"{name}: the fit of {chosen.name} had not converged after {chosen.optimum.evaluations} evaluations "
-        f"(optimality {chosen.optimum.optimality:.1g}): read its predictions, not its parameters"
-    ]
 
 
 def _held_out(name: str, fitted: list[Candidate], points: Points, losses_n: Floats) -> HeldOut | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
@@ -18,11 +18,16 @@ BEYOND = 1.05
 
 @dataclass(frozen=True)
 class Rows:
-    """Trained rows of one loss, the split that asks what the question asks, and what a user should know of both."""
+    """Trained rows of one loss, the split that asks what the question asks, and what a user should know of both.
+
+    `reach` is how many times the only trained size another one is that is asked about; None where sizes are trained
+    that say what size does, or the size asked about is.
+    """
 
     frame: pl.DataFrame
     kind: Kind
     warnings: tuple[str, ...]
+    reach: float | None = None
 
 
 def rows_to_fit(table: RunTable, weights: dict[str, float], params: int | None, tokens: int | None) -> Rows:
@@ -47,7 +52,8 @@ def rows_to_fit(table: RunTable, weights: dict[str, float], params: int | None, 
             "they predict later checkpoints from earlier ones"
         )
     sized = _of_size(trained, params, kind)
-    return Rows(sized.frame, sized.kind, (*warnings, *sized.warnings, *left_out(table, weights)))
+    warnings += [*sized.warnings, *left_out(table, weights)]
+    return replace(sized, warnings=tuple(warnings))
 
 
 def _of_size(trained: pl.DataFrame, params: int | None, kind: Kind) -> Rows:
@@ -69,7 +75,7 @@ def _of_size(trained: pl.DataFrame, params: int | None, kind: Kind) -> Rows:
             f"the table holds {trained_size}, so nothing in it says what size does: losses are predicted for that "
             f"size, and only the order of mixtures may be expected to hold at {params:,}"
         )
-        return Rows(trained, kind, (warning,))
+        return Rows(trained, kind, (warning,), params / sizes[0] if sizes else None)
     warning = f"no runs of {params:,} parameters: laws are fitted to all {len(sizes)} sizes and chosen "
     if len(sizes) >= 3 and params > sizes[-1]:
         kind = "leave-largest-N"
