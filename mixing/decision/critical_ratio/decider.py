@@ -253,7 +253,7 @@ def _range(caps: Mapping[str, float], runs: RatioRuns) -> Interval:
 
 @dataclass(frozen=True)
 class _Predictor:
-    """Both losses of a new run at a target share: the scatter of one run is part of the interval."""
+    """Both losses of a new run at a target share: the scatter of one run and checkpoint is part of the interval."""
 
     believed: Evidence
     base: dict[str, float]
@@ -263,10 +263,9 @@ class _Predictor:
     def at(self, ratio: float) -> dict[str, Prediction]:
         predictions = {}
         for name, curve in self.believed.now.items():
-            mean_n, draws_bn = curve.at(np.array([ratio]))
-            scatter_b = curve.scatter_b * self.rng.standard_normal(len(draws_bn))
-            low, high = interval_of(draws_bn[:, 0] + scatter_b, self.question.level)
-            value, base = float(mean_n[0]), self.base[name]
+            value, draws_b = curve.of_new_run(ratio, self.rng)
+            low, high = interval_of(draws_b, self.question.level)
+            base = self.base[name]
             predictions[name] = Prediction(
                 base + value, (base + min(low, value), base + max(high, value)), value
             )

@@ -77,6 +77,7 @@ class Surface:
         levels = self.levels(min(tokens, last))
         within = levels.within if self.law.token_powers else 0.0
         posterior = loss_posterior(self.basis, levels.levels_r, within, count, rng)
+        posterior = replace(posterior, checkpoint_sd=within)
         posterior = posterior.plus(np.zeros(len(GRID)), levels.common_error(GRID, count, rng))
         if self.sampling_n is not None:
             luck_b = rng.standard_normal(count)
