@@ -127,3 +127,24 @@ def test_several_domains_of_fixed_proportions() -> None:
     assert capped.binding == "repetition"
     assert capped.critical_ratio == pytest.approx(0.4)
     assert capped.shares["rust"] == pytest.approx(0.3)
+
+
+def test_a_run_on_target_text_alone_that_passes_leaves_nothing_to_bind() -> None:
+    table = at_end([0.2, 0.4, 0.6, 1.0])
+    found = decide_ratio(table, ask(table, tolerance=0.5), curves=False)
+    assert (found.status, found.binding, found.critical_ratio) == ("decided", "none", 1.0)
+    assert found.shares == {"general": 0.0, "target": 1.0}
+
+
+def test_runs_at_0_and_1_tell_where_the_loss_is_between_them_and_the_others() -> None:
+    """0.1 R^2 - 0.03 = 0.03 at R = 0.775, between the largest share of the law and the run on target text alone."""
+    inner, whole = at_end([0.2, 0.35, 0.5]), at_end([0.0, 0.2, 0.35, 0.5, 1.0])
+    bound, found = (decide_ratio(table, ask(table, tolerance=0.03), curves=False) for table in (inner, whole))
+    assert bound.status == "bound"
+    assert found.status == "decided"
+    assert bound.interval is not None
+    assert found.interval is not None
+    assert found.interval[0] <= 0.775 <= found.interval[1]
+    assert found.interval[1] < bound.interval[1]
+    assert found.n_runs == 3
+    assert any("0 or 1" in w for w in found.warnings)
