@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mixing.arrays import Floats
 from mixing.decision.critical_ratio.feasibility import GRID
 from mixing.decision.critical_ratio.levels import EndRuns, Levels, levels_at
+from mixing.decision.critical_ratio.merged_runs import merged_runs
 from mixing.decision.critical_ratio.posterior import LossPosterior, ShareBasis, loss_posterior, share_basis
 from mixing.decision.critical_ratio.run_noise import Noise, estimate
 from mixing.fitting.engine import Solution, fit, refit, solve
@@ -207,22 +208,25 @@ def fit_surface(
     ends = EndRuns.of(points, losses_n, float(points.tokens_n[inside].max()))
     points, losses_n = points.take(inside), losses_n[inside]
     sampling_n = None if sampling_n is None else sampling_n[inside]
+    few = merged_runs(points)
     try:
-        ((smooth, law),) = select_forms(points, losses_n[None, :])
+        ((smooth, law),) = select_forms(few.points, few.mean(losses_n)[None, :])
     except NotApplicable:
         at_budget = _at_budget(points, tokens)
         points, losses_n = points.take(at_budget), losses_n[at_budget]
         sampling_n = None if sampling_n is None else sampling_n[at_budget]
-        smooth, law = fit(RATIO, points, losses_n[None, :])[0], RATIO
+        few = merged_runs(points)
+        smooth, law = fit(RATIO, few.points, few.mean(losses_n)[None, :])[0], RATIO
+    few_m = few.mean(losses_n)
     later = CMR_STEADY if law is CMR else law
-    solution = smooth if later is law else fit(later, points, losses_n[None, :])[0]
-    if law is CMR and _turns_up(solution, points, tokens):
-        later, solution = CMR_MONOTONE, fit(CMR_MONOTONE, points, losses_n[None, :])[0]
+    solution = smooth if later is law else fit(later, few.points, few_m[None, :])[0]
+    if law is CMR and _turns_up(solution, few.points, tokens):
+        later, solution = CMR_MONOTONE, fit(CMR_MONOTONE, few.points, few_m[None, :])[0]
     plain = replace(levels_only(points, losses_n, smooth, run_basis(points, ends), rising), ends=ends)
-    draws_bn = plain.noise.draw(points.run_n, points.tokens_n, REPLICATES, rng)
-    replicates = refit(solution, points, solution.predict(points)[0] + draws_bn)
+    draws_bm = few.noise(plain.noise).draw(few.points.run_n, few.points.tokens_n, REPLICATES, rng)
+    replicates = refit(solution, few.points, solution.predict(few.points)[0] + draws_bm)
     beyond = tokens > 1.001 * float(points.tokens_n.max()) and law.token_powers
-    drift = _drift(points, losses_n, later) if beyond else 0.0
+    drift = _drift(few.points, few_m, later) if beyond else 0.0
     return replace(plain, fit=solution, replicates=replicates, drift=drift, sampling_n=sampling_n)
 
 

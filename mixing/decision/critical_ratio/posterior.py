@@ -39,7 +39,7 @@ Coverage on known-answer landscapes chose both (`python -m benchmarks.coverage`)
 """
 SCATTER_UNKNOWN = np.geomspace(1e-3, 0.3, 12)
 """Scatter as a part of the spread of the levels, all alike, where no run has checkpoints to suggest one."""
-MOST_LEVELS = 64
+MOST_LEVELS = 48
 """More shares than this are brought together in so many groups of neighbours."""
 DIP = 2.0
 """A loss that falls where it ought to rise is believed at this many standard deviations of the fall."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,12 +52,12 @@ class RatioRuns:
     def points(self) -> Points:
         return self.increments.points.take(self.inside)
 
-    @property
+    @cached_property
     def ratios(self) -> list[float]:
         """The trained target shares strictly between 0 and 1, rising."""
-        return sorted({round(float(r), 9) for r in self.points.target_n})
+        return sorted(np.unique(self.points.target_n.round(9)).tolist())
 
-    @property
+    @cached_property
     def trained(self) -> list[float]:
         """The target shares of all runs, rising: also 0 and 1, where a run reached the largest budget."""
         points = self.increments.points
