@@ -39,6 +39,7 @@ class Split(Protocol):
 
     def n_windows(self, context: int) -> int: ...
     def windows(self, ids: np.ndarray, context: int) -> np.ndarray: ...
+    def documents_of(self, ids: np.ndarray, context: int) -> np.ndarray: ...
 
 
 class Domain(Protocol):
@@ -93,12 +94,34 @@ def candidates(stream: Stream, domain: str, slots: np.ndarray, n_windows: int) -
     return windows
 
 
-def heldout_ids(study_seed: int, domain: str, n_windows: int, count: int) -> np.ndarray:
-    """The `count` held-out windows of `domain` on which every run of the study is evaluated (sorted int64)."""
-    if n_windows <= count:
-        return np.arange(n_windows, dtype=np.int64)
-    rng = np.random.default_rng([study_seed, crc32(b"heldout windows"), crc32(domain.encode())])
-    return np.sort(rng.choice(n_windows, size=count, replace=False)).astype(np.int64)
+@dataclass(frozen=True)
+class HeldoutIds:
+    """Which held-out windows of a domain a run is evaluated on (sorted int64): at its last budget, and earlier."""
+
+    final: np.ndarray
+    few: np.ndarray
+
+
+def heldout_ids(spec: ProxySpec, domain: str, n_windows: int) -> HeldoutIds:
+    """The held-out windows of `domain`, of which it has `n_windows`: the same for all runs of a study.
+
+    Those of a confirmation are others, as many; none where the swarm's are all that there are.
+    """
+    count = spec.heldout_windows if spec.final_windows is None else spec.final_windows
+    rng = np.random.default_rng([spec.study_seed, crc32(b"heldout windows"), crc32(domain.encode())])
+    # A third is left for the confirmation; a number of one's own is taken as it is.
+    most = n_windows if spec.final_windows is None else max(2, n_windows * 2 // 3)
+    final = _drawn(rng, np.arange(n_windows, dtype=np.int64), min(count, most))
+    if spec.heldout == "confirmation":
+        rng = np.random.default_rng([spec.study_seed, crc32(b"confirmation windows"), crc32(domain.encode())])
+        final = _drawn(rng, np.setdiff1d(np.arange(n_windows, dtype=np.int64), final), count)
+    return HeldoutIds(final, _drawn(rng, final, spec.heldout_windows))
+
+
+def _drawn(rng: np.random.Generator, ids: np.ndarray, count: int) -> np.ndarray:
+    if len(ids) <= count:
+        return ids
+    return np.sort(rng.choice(ids, size=count, replace=False))
 
 
 def assign(shares_d: np.ndarray, u_mb: np.ndarray) -> np.ndarray:
