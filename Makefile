@@ -71,6 +71,7 @@ check: $(VENV)/.dev          ## format, lint, types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy --config-file tests/mypy.ini tests benchmarks
 
 format: $(VENV)/.dev
 	@$(BIN)/ruff format .

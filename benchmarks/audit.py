@@ -3,8 +3,8 @@
     python -m benchmarks.audit [--studies 30] [--seed 11] [--developed] [--jobs 1]
 
 Each study draws its target shares (3 with three seeds each, 4 to 12; even, random, or around the answer), budgets, and
-noise (runs scatter 1 to 3 times as much as their checkpoints), and goes through `decide`. Printed by landscape and by
-design: how often the 90% interval holds the critical ratio, how often the truth lies outside by more than half the
+noise (runs scatter 1 to 3 times as much as their checkpoints), and goes through `decide`. Printed by landscape
+and by design: how often the 90% interval holds the critical ratio, how often the truth lies outside by more than half the
 interval's width, widths, the interval score (width + 20 x miss; Gneiting & Raftery 2007, for 90%), the error of the best
 estimate where shares lie on both sides, how often the recommended mix keeps its tolerance and what share it gives up
 for that, and how often a new run there falls into its predicted interval. Beside it: a Gaussian process on the last
@@ -27,8 +27,8 @@ from mixing.arrays import Floats
 from mixing.decision.decide import answer_question
 from mixing.decision.question import make_question
 from mixing.decision.result import Decision
-from mixing.test_problems.unruly import DEVELOPED_ON, NEVER_TUNED_ON
 from mixing.test_problems.ratios import Landscape
+from mixing.test_problems.unruly import DEVELOPED_ON, NEVER_TUNED_ON
 
 TOKENS = {
     "even": [int(t) for t in np.linspace(100_000, 1_000_000, 10)],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from mixing.amounts import parse_tokens
 from mixing.errors import InputError
@@ -44,6 +45,13 @@ def numbers_by_name(values: object, name: str) -> dict[str, float]:
         parsed = parse_tokens(value) if isinstance(value, str) else None
         numbers[str(key)] = number(value, f"{name} {key}:") if parsed is None else parsed
     return numbers
+
+
+def law_hint(name: str, laws: Iterable[str]) -> str:
+    """The hint on a law that there is none of: those named much like it."""
+    alike = difflib.get_close_matches(name, laws, n=3, cutoff=0.5)
+    meant = f"Did you mean {' or '.join(alike)}? " if alike else ""
+    return f"{meant}Give auto, or the name of a law in docs/laws.md"
 
 
 def _shown(value: object) -> str:

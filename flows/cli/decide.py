@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -12,11 +12,13 @@ from flows.cli.options import (
     Figures,
     Json,
     Params,
-    Runs,
+    RunsList,
     TargetDomains,
     Tokens,
     amounts,
     check_figures,
+    options_named,
+    parameter_count,
     token_count,
     weights,
 )
@@ -88,12 +90,23 @@ WorstCase = Annotated[
     bool, typer.Option("--worst-case", help="Minimise the worst of the target losses, not their mean.")
 ]
 Level = Annotated[float, typer.Option(help="Confidence level of the intervals.")]
+Confidence = Annotated[
+    float,
+    typer.Option(help="Probability with which the safe share keeps the tolerance; changes nothing else."),
+]
+TurningPoint = Annotated[
+    Literal["report", "require", "off"],
+    typer.Option(
+        help="Whether the general loss must have turned down at the budget (require), whether that is only shown "
+        "(report), or left out (off)."
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
 SpecOut = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the mix spec to this file.")]
 
 
 def decide(
-    runs: Runs,
+    runs: RunsList,
     target: Target,
     general: General = None,
     tolerance: Tolerance = None,
@@ -110,6 +123,8 @@ def decide(
     protect: Protect = None,
     worst_case: WorstCase = False,
     level: Level = 0.9,
+    confidence: Confidence = 0.9,
+    turning_point: TurningPoint = "report",
     seed: Seed = 0,
     as_json: Json = False,
     spec: SpecOut = None,
@@ -120,38 +135,54 @@ def decide(
     With two sources, or fixed proportions among general and among target domains, it is the largest target share
     that the tolerance allows. Otherwise it is the mixture with the least target loss within the tolerance.
     """
-    # SciPy takes a second to import: help and usage errors do not wait for it.
+    # SciPy takes a second to import: help does not wait for it.
     from mixing.decision.decide import decide as decide_on
     from mixing.runs.read import read_runs
 
-    general_weights, target_weights = weights(general or [], "general"), weights(target, "target")
-    budget = token_count(tokens)
+    weighted = {"general": weights(general or [], "general"), "target": weights(target, "target")}
+    budget, size = token_count(tokens), parameter_count(params)
+    constraints = _constraints(most, least, supply, prior, protect, freeze)
     _check(general, tolerance, figures)
     table = read_runs(runs)
-    with bar("fits and draws") as report:
+    with bar("fits and draws") as report, options_named():
         decision = decide_on(
             table,
-            general=general_weights,
-            target=target_weights,
+            **weighted,
             tolerance=tolerance,
             tokens=budget,
-            params=params,
+            params=size,
             level=level,
+            confidence=confidence,
+            turning_point=turning_point,
             target_domains=target_domain,
-            protect=amounts(protect, "protect"),
-            max_shares=amounts(most, "max"),
-            min_shares=amounts(least, "min"),
-            supply=amounts(supply, "supply"),
+            **constraints,
             max_epochs=max_epochs,
-            prior=amounts(prior, "prior"),
             kl=kl,
-            freeze=[group.split(",") for group in freeze or []],
             worst_case=worst_case,
             seed=seed,
             on_progress=report,
         )
     _show(decision, as_json)
-    _write(decision, table, Path(runs.removeprefix("mlflow:")).stem, seed, spec, figures)
+    _write(decision, table, Path(runs[0].removeprefix("mlflow:")).stem, seed, spec, figures)
+
+
+def _constraints(
+    most: list[str] | None,
+    least: list[str] | None,
+    supply: list[str] | None,
+    prior: list[str] | None,
+    protect: list[str] | None,
+    freeze: list[str] | None,
+) -> dict[str, Any]:
+    """The arguments of `decide` that these options set."""
+    return {
+        "max_shares": amounts(most, "max"),
+        "min_shares": amounts(least, "min"),
+        "supply": amounts(supply, "supply"),
+        "prior": amounts(prior, "prior"),
+        "protect": amounts(protect, "protect"),
+        "freeze": [group.split(",") for group in freeze or []],
+    }
 
 
 def _check(general: list[str] | None, tolerance: float | None, figures: Path | None) -> None:

@@ -16,6 +16,8 @@ from flows.cli.options import (
     Tokens,
     amounts,
     check_figures,
+    options_named,
+    parameter_count,
     token_count,
     weights,
 )
@@ -61,16 +63,16 @@ def fit(
     from mixing.runs.read import read_runs
 
     losses = losses_of(evals)
-    budget = token_count(tokens)
+    budget, size = token_count(tokens), parameter_count(params)
     check_figures(figures)
     table = read_runs(runs)
     held_out = read_runs(test) if test is not None else None
-    with bar("fits") as on_progress:
+    with bar("fits") as on_progress, options_named():
         report = fit_laws(
             table,
             losses,
             law,
-            params=params,
+            params=size,
             tokens=budget,
             test=held_out,
             target_domains=tuple(target_domain) if target_domain else None,

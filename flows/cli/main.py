@@ -6,6 +6,7 @@ A command's file is imported when the command runs, so `mixlaw --help` imports n
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import os
 import sys
 import traceback
@@ -100,9 +101,19 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"mixlaw {importlib.metadata.version('mixlaw')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", is_eager=True, callback=_print_version),
+    ] = False,
 ) -> None:
     """Declare --debug for --help; `main` takes it out of the arguments, wherever it stands."""
 

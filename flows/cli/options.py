@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,6 +27,13 @@ Runs = Annotated[
 Spec = Annotated[
     str, typer.Argument(metavar="SPEC", help="A mix spec: a file, or models:/NAME@champion in MLflow.")
 ]
+RunsList = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUNS...",
+        help="Runs tables, read as one: CSV, Parquet, a folder of runs, a published layout, or mlflow:EXPERIMENT.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Proxies to train at the same time (default: one per core).")
@@ -31,7 +41,10 @@ Workers = Annotated[
 Tokens = Annotated[
     str | None, typer.Option(help="Token budget to answer for (20e9, 20B; default: the table's).")
 ]
-Params = Annotated[int | None, typer.Option(min=1, help="Model size to answer for (default: the table's).")]
+Params = Annotated[
+    str | None,
+    typer.Option(help="Non-embedding parameters to answer for (70M, 1.4e9; default: the table's)."),
+]
 TargetDomains = Annotated[
     list[str] | None,
     typer.Option(
@@ -86,14 +99,54 @@ def amounts(options: list[str] | None, name: str) -> dict[str, float]:
 
 def token_count(text: str | None, name: str = "tokens") -> int | None:
     """The tokens in `20e9`, `20B` or `20_000_000_000`. Raises InputError naming the option `name`."""
+    return _whole_amount(text, name, "tokens", "Write 500000, 2e6 or 20B")
+
+
+def parameter_count(text: str | None) -> int | None:
+    """The parameters in `70M`, `1.4e9` or `70_000_000`. Raises InputError naming --params."""
+    return _whole_amount(text, "params", "parameters", "Write 70000000, 1.4e9 or 70M")
+
+
+def _whole_amount(text: str | None, name: str, what: str, hint: str) -> int | None:
     if text is None:
         return None
     number = parse_tokens(text) or 0.0
     if not 1 <= number < 1e18:
-        raise InputError(
-            f"--{name} {text!r} is not a number of tokens from 1 to 1e18", "Write 500000, 2e6 or 20B"
-        )
+        raise InputError(f"--{name} {text!r} is not a number of {what} from 1 to 1e18", hint)
     return round(number)
+
+
+_OTHER_NAMES = {"max_shares": "--max", "min_shares": "--min", "target_domains": "--target-domain"}
+_SAME_NAMES = (
+    "confidence freeze general kl law level max_epochs params prior protect seed shares supply target tokens "
+    "tolerance turning_point worst_case"
+)
+OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _SAME_NAMES.split()} | _OTHER_NAMES
+"""Arguments of `mixing`, and the options that set them."""
+
+_ANY = "|".join(OPTIONS)
+_LEADING = re.compile(rf"(?:{_ANY})(?:, (?:{_ANY}))*(?=[ :])")
+_NO_WORD = re.compile(rf"\b(?:{'|'.join(name for name in OPTIONS if '_' in name)})\b")
+_ROLE = re.compile(r"(?<=^Name one as )(?:general|target)\b")
+
+
+@contextmanager
+def options_named() -> Iterator[None]:
+    """Let errors of `mixing`, which name arguments, name the command line's options instead."""
+    try:
+        yield
+    except InputError as error:
+        # A message about an argument begins with it: `level 2 is not ...`, `kl, freeze: ...`.
+        leading = _LEADING.match(error.message)
+        message = error.message
+        if leading is not None:
+            message = ", ".join(OPTIONS[name] for name in leading[0].split(", ")) + message[leading.end() :]
+        hint = _ROLE.sub(lambda role: OPTIONS[role[0]], error.hint)
+        raise InputError(_translated(message), _translated(hint)) from error
+
+
+def _translated(text: str) -> str:
+    return _NO_WORD.sub(lambda name: OPTIONS[name[0]], text)
 
 
 def drawn_unit(text: str | None) -> DrawnUnit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -16,6 +17,8 @@ from flows.reports import tables
 from flows.reports.next_runs import print_next_plan
 from flows.reports.plan import plan_json, print_plan
 from flows.reports.progress import bar
+from flows.trainers.base import check_runner
+from mixing.errors import MixlawError
 
 Next = Annotated[
     int | None,
@@ -42,10 +45,20 @@ def plan(study: StudyFile, following: Next = None, as_json: Json = False) -> Non
         print_next_plan(workspace.study, further, tables.console())
 
 
+def _doubts_of_runner(workspace: Workspace) -> list[str]:
+    """Why `mixlaw run` would refuse to start here, if it would for the sake of its runner."""
+    try:
+        check_runner(workspace.study.runner)
+    except MixlawError as error:
+        return [str(error)]
+    return []
+
+
 def _planned(workspace: Workspace, as_json: bool) -> None:
     with bar("catalogue") as report:
         corpora = catalogue(workspace, report)
     planned = plan_before_tokens(workspace, corpora)
+    planned = replace(planned, warnings=(*planned.warnings, *_doubts_of_runner(workspace)))
     cost = cost_of(workspace, planned, len(os.sched_getaffinity(0)))
     if as_json:
         tables.print_json(plan_json(workspace, planned, cost))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.options import Json, Params, Runs, Tokens, amounts, token_count
+from flows.cli.options import Json, Params, Runs, Tokens, amounts, options_named, parameter_count, token_count
 from flows.reports import tables
 
 if TYPE_CHECKING:
@@ -38,8 +38,9 @@ def predict(
     # SciPy takes a second to import: help and usage errors do not wait for it.
     from mixing.decision.predict import predict as predict_losses
 
-    mixture, budget = amounts(shares, "shares"), token_count(tokens)
-    predicted = predict_losses(runs, mixture, tokens=budget, params=params, level=level, seed=seed)
+    mixture, budget, size = amounts(shares, "shares"), token_count(tokens), parameter_count(params)
+    with options_named():
+        predicted = predict_losses(runs, mixture, tokens=budget, params=size, level=level, seed=seed)
     if as_json:
         losses = {name: prediction.to_dict() for name, prediction in predicted.items()}
         tables.print_json({"shares": mixture, "tokens": budget, "level": level, "predicted": losses})

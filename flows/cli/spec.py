@@ -13,6 +13,7 @@ from flows.cli.mix_spec import load_mix
 from flows.cli.options import Json, Spec, token_count
 from flows.reports.tables import console, print_json, table
 from mixing.amounts import format_amount
+from mixing.decision.wording import LIMITED_BY
 from mixing.errors import InputError
 from mixing.export.exporting import export
 from mixing.export.importing import import_spec
@@ -27,6 +28,7 @@ from mixing.spec.yaml_file import dump_spec, save_spec
 app = typer.Typer(
     help="Show, compare, validate or import mix specs.",
     no_args_is_help=True,
+    add_completion=False,
 )
 
 
@@ -86,8 +88,12 @@ def _decision(decision: SpecDecision) -> list[str]:
     if decision.critical_ratio is not None:
         low, high = decision.interval or (None, None)
         interval = "" if low is None else f" [{low:.3f}, {high:.3f}] at level {decision.level:g}"
-        lines.append(f"  critical ratio {decision.critical_ratio:.3f}{interval}")
-    lines.append(f"  limited by {decision.binding}, tolerance {decision.tolerance:g} nats")
+        least = "at least " if decision.status == "bound" else ""
+        safe = (
+            f"; safe at {decision.confidence:.0%}: {decision.safe_ratio:.3f}" if decision.safe_ratio else ""
+        )
+        lines.append(f"  critical ratio {least}{decision.critical_ratio:.3f}{interval}{safe}")
+    lines.append(f"  limited by: {LIMITED_BY[decision.binding]}; tolerance {decision.tolerance:g} nats")
     for name, value in decision.predicted.items():
         low, high = value.interval
         # Rounded first: a mix at its tolerance of 0 has an increment of -0.0000.
@@ -97,7 +103,7 @@ def _decision(decision: SpecDecision) -> list[str]:
         )
     for baseline in decision.baselines:
         losses = ", ".join(f"{name} {value.loss:.4f}" for name, value in baseline.predicted.items())
-        lines.append(f"  beside {baseline.name}: {losses}")
+        lines.append(f"  compared with {baseline.name}: loss on {losses}")
     return lines + [f"  warning: {warning}" for warning in decision.warnings]
 
 

@@ -27,7 +27,7 @@ from flows.settings.locks import AlreadyRunning, exclusive
 from flows.study.loading import load_study
 from flows.trainers import Setting
 from flows.trainers.prefect import cancel_started_by
-from mixing.decision.wording import ratio_line, shares
+from mixing.decision.wording import answer_line
 from mixing.errors import InputError, MixlawError
 
 SKIPPED = "Skipped"
@@ -137,7 +137,7 @@ def answer_state(result: StudyResult) -> State[Any]:
     decision = result.analysis.decision
     if not decision.has_answer:
         return Completed(name=NOT_YET, message="These runs cannot support a ratio: see the decision")
-    line = f"mix: {shares(decision.shares)}; target share {ratio_line(decision)}"
+    line = answer_line(decision)
     publication = result.publication
     if publication is not None and publication.version is not None:
         line += f"; version {publication.version}"

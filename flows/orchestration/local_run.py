@@ -20,7 +20,7 @@ from flows.reports.study import run_command
 from flows.settings import logging as log
 from flows.settings.environment import device, proxy_slots, set_defaults, tracking_uri
 from flows.settings.locks import check_free
-from flows.trainers.base import package_of
+from flows.trainers.base import check_runner
 from mixing.errors import MixlawError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def run_study(study_file: Path, root: Path, workers: int | None = None, note: st
     # Wrong settings are noticed now, not when the first run is trained.
     device()
     proxy_slots(root)
-    package_of(workspace.study.runner.kind)
+    check_runner(workspace.study.runner)
     set_defaults(root)
     wait_for_prefect = prefect_server.start(root)
     with board() as progress:

@@ -47,9 +47,9 @@ def confirmation_run(
 ) -> PlannedRun | None:
     """The run at the recommended share; None where none is recommended or no confirmation is wanted."""
     planned = next(iter(plan.of_kind("confirmation")), None)
-    if planned is None or decision.critical_ratio is None or not decision.has_answer:
+    if planned is None or decision.target_share is None:
         return None
-    share = round(decision.critical_ratio, CONFIRMED_DECIMALS)
+    share = round(decision.target_share, CONFIRMED_DECIMALS)
     shares = mixture(workspace.study, supply, share)
     epochs = {name: part * planned.tokens / max(supply[name], 1) for name, part in shares.items()}
     name = confirmation_name(share)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from flows.pipeline.files import runs_table
 from flows.pipeline.plan import mixture
@@ -12,7 +13,11 @@ from flows.pipeline.question import StudyQuestion
 from flows.pipeline.status import status_of
 from flows.pipeline.workspace import Workspace
 from mixing.decision.result import Decision
+from mixing.decision.wording import next_run_lines
 from mixing.errors import InputError
+
+if TYPE_CHECKING:
+    from flows.study.models import Study
 
 
 @dataclass(frozen=True)
@@ -23,10 +28,18 @@ class NextPlan:
     mixtures: tuple[dict[str, float], ...]
     trained: tuple[float, ...]
     decision: Decision
+    gains: tuple[str, ...] = ()
+    """What each buys, of those that the decision itself asks for; empty for others."""
+
+    def lines(self) -> list[str]:
+        """Each as the decision's screen shows it."""
+        mine = replace(self.decision, next_runs=list(self.mixtures), next_run_gains=list(self.gains))
+        return next_run_lines(mine)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "next_runs": list(self.mixtures),
+            "next_run_gains": list(self.gains),
             "target_shares": list(self.shares),
             "trained": list(self.trained),
             "critical_ratio": self.decision.critical_ratio,
@@ -41,6 +54,7 @@ def plan_next(workspace: Workspace, count: int) -> NextPlan:
     Raises InputError where no proxy is done yet, and as `mixing.decision` does.
     """
     from mixing.decision.critical_ratio.next_ratios import next_ratios, trained_ratios
+    from mixing.decision.critical_ratio.telling_ratios import APART
     from proxies.data.token_store import TokenStore
 
     study = workspace.study
@@ -53,10 +67,21 @@ def plan_next(workspace: Workspace, count: int) -> NextPlan:
     supply = supply_of(TokenStore.open(workspace.folder.tokens, verify=False))
     table = runs_table(workspace.folder.runs, [run.run for run in done])
     study_question = StudyQuestion.of(study, supply, table)
-    shares = next_ratios(table, study_question.question, count, seed=study.seed)
+    decision = study_question.decide(table)
+    asked = [_target_share(study, mix) for mix in decision.next_runs][:count]
+    gains = dict(zip(asked, decision.next_run_gains, strict=False))
+    # What the decision's own screen asks for comes first; only then what else would tell most.
+    more = next_ratios(table, study_question.question, count, seed=study.seed) if len(asked) < count else []
+    shares = [*asked, *(share for share in more if all(abs(share - other) >= APART for other in asked))]
+    shares = shares[:count]
     return NextPlan(
         tuple(shares),
         tuple(mixture(study, supply, share) for share in shares),
         tuple(trained_ratios(table, study_question.question)),
-        study_question.decide(table),
+        decision,
+        tuple(gains.get(share, "") for share in shares),
     )
+
+
+def _target_share(study: Study, mix: dict[str, float]) -> float:
+    return round(math.fsum(mix.get(name, 0.0) for name in study.names("target")), 4)

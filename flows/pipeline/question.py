@@ -44,12 +44,15 @@ class StudyQuestion:
             tolerance=decision.tolerance,
             tokens=study.asked_tokens,
             level=decision.level,
+            confidence=decision.confidence,
+            turning_point=decision.turning_point,
         )
         total = sum(supply.values())
         constraints = Constraints(
             supply=supply,
             max_epochs={name: study.domains[name].max_epochs for name in supply},
             budget=study.target_run_tokens,
+            protect=decision.protect or {},
             prior={name: tokens / total for name, tokens in supply.items()},
         )
         return cls(question, constraints, study.whole_composition(supply), study.seed)

@@ -10,7 +10,7 @@ from rich.text import Text
 from flows.reports.progress import duration
 from flows.reports.tables import table
 from mixing.amounts import format_amount
-from mixing.decision.wording import LIMITED_BY, signed, span
+from mixing.decision.wording import LIMITS, signed, span
 
 if TYPE_CHECKING:
     from flows.tracking.comparison import Comparison, Side
@@ -40,15 +40,12 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for name in dict.fromkeys([*a.epochs, *b.epochs]):
         rows.append((f"epochs of {name}", _number(a.epochs.get(name)), _number(b.epochs.get(name)), ""))
     rows.append(("tokens of the run", format_amount(a.total_tokens), format_amount(b.total_tokens), ""))
-    rows.append(("limited by", a.binding or "-", b.binding or "-", ""))
+    rows.append(("limited by", _limit(a), _limit(b), ""))
     rows.append(("law", a.law or "-", b.law or "-", ""))
     rows.append(("runs behind it", str(a.proxy_runs or "-"), str(b.proxy_runs or "-"), ""))
     rows.append(("  tokens trained", _count(a.proxy_tokens), _count(b.proxy_tokens), ""))
     rows.append(("  seconds of training", _seconds(a.proxy_seconds), _seconds(b.proxy_seconds), ""))
     console.print(table("Two mixes", ("", f"A {a.address}", f"B {b.address}", "B - A"), rows))
-    for binding in dict.fromkeys(side.binding for side in (a, b)):
-        if binding in LIMITED_BY:
-            console.print(Text(f"{binding}: {LIMITED_BY[binding]}", style="dim"))
     for what, differences in (("question", comparison.question), ("data", comparison.data)):
         if differences:
             console.print(Text(f"not the same {what}: {'; '.join(differences)}"))
@@ -101,6 +98,10 @@ def _predicted(role: str, a: Side, b: Side, same_base: bool) -> list[tuple[str, 
         ("  interval", spread(one), spread(two), ""),
         ("  over the base", cell(one, "increment"), cell(two, "increment"), by),
     ]
+
+
+def _limit(side: Side) -> str:
+    return LIMITS.get(side.binding or "", "-")
 
 
 def _span(side: Side) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mixing.decision import wording
+from mixing.decision.notebook import BASELINES_TITLE
 from mixing.decision.result import Decision
 
 if TYPE_CHECKING:
@@ -15,74 +16,81 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """The answer first: `headline` with its `value`, then `facts` about it; `why` it is the answer.
-
-    `next_runs` are mixtures to train under `next_title`; `warnings` say what to doubt.
+    """The answer first: `answer` (is it `decided`, or "not yet"?), then `facts` about it; `why` it is the answer;
+    `warnings` say what to doubt; `tables` show it. `next_runs` are mixtures to train, under `next_title`.
     """
 
-    headline: str
-    value: str
+    answer: str
+    decided: bool
     facts: list[str]
     why: list[str]
     warnings: list[str]
+    tables: list[ResultTable]
     next_title: str
     next_runs: list[str]
 
     def markdown(self) -> list[str]:
         """As lines of Markdown; the answer and its facts are the first two paragraphs."""
-        lines = [f"**{self.headline} {self.value}**".replace(" **", "**"), ""]
+        lines = [f"**{self.answer}**", ""]
         lines += [f"{fact}  " for fact in self.facts]
-        lines += ["", *(f"- {line}" for line in self.why)]
+        if self.why:
+            lines += ["", *(f"- {line}" for line in self.why)]
         if self.warnings:
             lines += ["", *(f"> warning: {warning}" for warning in self.warnings)]
+        for one in self.tables:
+            lines += ["", f"**{one.title}**", "", *markdown_table(one.header, one.rows)]
         if self.next_runs:
-            lines += ["", self.next_title, "", *(f"- {mixture}" for mixture in self.next_runs)]
+            lines += ["", f"**{self.next_title}**", "", *(f"- {mixture}" for mixture in self.next_runs)]
         return lines
+
+
+@dataclass(frozen=True)
+class ResultTable:
+    """A table of an answer: the first `text_columns` columns are text, the others numbers."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+    text_columns: int = 1
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table as lines of Markdown."""
+    return [
+        f"| {' | '.join(header)} |",
+        "|" + "---|" * len(header),
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
 
 
 def conclude(
     decision: Decision, confirmation: Confirmation | None = None, chosen: Mapping[str, str] | None = None
 ) -> Conclusion:
     """A decision in words; `chosen` are the laws chosen for each loss, where these have been shown."""
-    tests = [wording.test_line(test) for test in decision.tests]
-    if decision.status == "not_yet":
-        return Conclusion(
-            headline=wording.not_yet_line(decision),
-            value="",
-            facts=[f"reason: {decision.reason}"],
-            why=tests,
-            warnings=decision.warnings,
-            next_title="Train these next (token shares):",
-            next_runs=[_mixture(mixture) for mixture in decision.next_runs],
-        )
-    facts = [f"limited by: {wording.limited_by(decision)}"]
-    why = [*tests, wording.question_line(decision)]
-    if decision.share_intervals:
-        headline, value = "Best mixture", wording.main_shares(decision.shares)
-        if decision.critical_ratio is not None:
-            facts.insert(0, f"share of target tokens: {wording.ratio_line(decision)}")
-        if decision.question.general:
-            sets = ", ".join(decision.question.general)
-            why.insert(0, f"general loss: {sets} within {decision.question.tolerance:g} nats")
-        if decision.regret is not None:
-            why.append(f"knowing the losses exactly would gain about {decision.regret:.2g} nats more")
-    else:
-        headline, value = "Critical ratio", wording.ratio_line(decision)
-        facts[0] = f"share of target tokens; {facts[0]}"
-        facts.append(f"recommended mix: {wording.shares(decision.shares)}")
+    facts, why = wording.facts(decision), wording.reasons(decision)
     if confirmation is not None:
         facts.append(confirmation_line(confirmation))
-    if chosen is not None and set(chosen.values()) - {decision.law}:
+    if decision.has_answer and chosen is not None and set(chosen.values()) - {decision.law}:
         why.append(law_note(decision.law))
     return Conclusion(
-        headline=headline,
-        value=value,
+        answer=wording.answer_line(decision),
+        decided=decision.has_answer,
         facts=facts,
         why=why,
         warnings=decision.warnings,
-        next_title="Most informative next runs (token shares; all in --json):",
-        next_runs=[_mixture(mixture) for mixture in decision.next_runs],
+        tables=_tables(decision) if decision.has_answer else [],
+        next_title=wording.next_runs_title(decision),
+        next_runs=wording.next_run_lines(decision),
     )
+
+
+def _tables(decision: Decision) -> list[ResultTable]:
+    """Every protected and target loss at the recommended mix, then the mix beside the usual ones."""
+    rows: list[tuple[str, ...]] = [increment.cells() for increment in wording.increments(decision)]
+    return [
+        ResultTable(wording.INCREMENT_TITLE, wording.INCREMENT_HEADER, rows, text_columns=2),
+        ResultTable(BASELINES_TITLE, *wording.baselines_table(decision)),
+    ]
 
 
 def confirmation_line(confirmation: Confirmation) -> str:
@@ -106,7 +114,3 @@ def law_note(law: str) -> str:
         f"the decision uses the {law} law, averaged over the published share forms, not the law marked *: "
         "only these give a turning point and an interval that includes model misfit (docs/laws.md)"
     )
-
-
-def _mixture(mixture: Mapping[str, float]) -> str:
-    return wording.main_shares(mixture) if len(mixture) > 4 else wording.shares(mixture)

@@ -11,7 +11,6 @@ from rich.text import Text
 from flows.reports.conclusion import Conclusion, conclude
 from flows.reports.tables import indented, table
 from mixing.decision import wording
-from mixing.decision.record import Prediction
 from mixing.decision.result import Decision
 
 if TYPE_CHECKING:
@@ -20,23 +19,21 @@ if TYPE_CHECKING:
 
 
 def print_decision(decision: Decision, console: Console) -> None:
-    """A decision from a runs table: the answer, why, what to doubt, the next runs, then the tables."""
-    print_conclusion(conclude(decision), console)
+    """A decision from a runs table: the answer, why, what to doubt, then the tables and the next runs."""
+    conclusion = conclude(decision)
+    print_conclusion(conclusion, console)
     if decision.share_intervals:
         print_mixture(decision, console)
-    if decision.has_answer:
-        print_baselines(decision, console)
+    print_tables(conclusion, console)
+    print_next_runs(conclusion, console)
     print_front(decision, console)
 
 
 def print_conclusion(conclusion: Conclusion, console: Console) -> None:
-    """The answer and its facts, why, warnings, and the next runs."""
-    decided = bool(conclusion.value)
+    """The answer and its facts, why, and warnings."""
     console.print(
-        Text.assemble(
-            (conclusion.headline, "bold" if decided else "bold yellow"),
-            " " if decided else "",
-            (conclusion.value, "bold green"),
+        indented(
+            conclusion.answer, console, first="", style="bold green" if conclusion.decided else "bold yellow"
         )
     )
     for line in conclusion.facts:
@@ -46,10 +43,22 @@ def print_conclusion(conclusion: Conclusion, console: Console) -> None:
     for line in conclusion.why:
         console.print(indented(line, console))
     print_warnings(conclusion.warnings, console)
-    if conclusion.next_runs:
-        console.print(Text(conclusion.next_title, style="bold"))
-        for mixture in conclusion.next_runs:
-            console.print(indented(mixture, console))
+    console.print()
+
+
+def print_tables(conclusion: Conclusion, console: Console) -> None:
+    """Each loss at the recommended mix, and the mix beside the usual ones."""
+    for one in conclusion.tables:
+        console.print(table(one.title, one.header, one.rows, left=one.text_columns))
+
+
+def print_next_runs(conclusion: Conclusion, console: Console) -> None:
+    """The mixtures to train next, and what each buys."""
+    if not conclusion.next_runs:
+        return
+    console.print(Text(conclusion.next_title, style="bold"))
+    for line in conclusion.next_runs:
+        console.print(indented(line, console))
     console.print()
 
 
@@ -119,19 +128,21 @@ def _score(score: Score | None) -> tuple[str, str, str]:
 
 
 def print_mixture(decision: Decision, console: Console) -> None:
-    """The best mixture with an interval per share, beside the natural one."""
-    natural = decision.baselines[0]
+    """The recommended mixture beside the best estimate, with an interval per share, and the natural one."""
+    natural, estimate = decision.baselines[0], decision.estimate_shares
     shown = sorted((d for d in decision.shares if _counts(decision, d)), key=lambda d: -decision.shares[d])
     rows = [
         (
             domain,
             f"{decision.shares[domain]:.3f}",
+            *([f"{estimate.get(domain, 0.0):.3f}"] if estimate else []),
             _share_span(decision, domain),
             f"{natural.shares.get(domain, 0.0):.3f}",
         )
         for domain in shown
     ]
-    header = ("domain", "share", f"{decision.question.level:.0%} interval", natural.name)
+    level = f"{decision.question.level:.0%} interval"
+    header = ("domain", "share", *(["best estimate"] if estimate else []), level, natural.name)
     console.print(table("Best mixture of training tokens", header, rows))
     small = [d for d in decision.shares if d not in shown]
     if small:
@@ -140,28 +151,14 @@ def print_mixture(decision: Decision, console: Console) -> None:
 
 def _share_span(decision: Decision, domain: str) -> str:
     low, high = decision.share_intervals[domain]
-    at_limit = high - low < 5e-4 and decision.shares[domain] > 5e-4
+    # The interval is of the best estimate, which a safer mixture may leave.
+    share = (decision.estimate_shares or decision.shares).get(domain, 0.0)
+    at_limit = high - low < wording.SAME and share > wording.SAME
     return "at its limit" if at_limit else wording.span(low, high)
 
 
 def _counts(decision: Decision, domain: str) -> bool:
     return decision.shares[domain] >= wording.SMALL or decision.share_intervals[domain][1] >= 0.01
-
-
-def print_baselines(decision: Decision, console: Console) -> None:
-    """The recommended mix beside the mixes that people commonly take, scored by the same law."""
-
-    def row(name: str, mixture: dict[str, float], predicted: dict[str, Prediction]) -> tuple[str, ...]:
-        share = sum(mixture.get(domain, 0.0) for domain in decision.question.target_domains)
-        texts = [wording.prediction_text(predicted.get(role)) for role in roles]
-        return (name, *([f"{share:.3f}"] if split else []), *texts)
-
-    split = bool(decision.question.target_domains)
-    roles = [role for role in ("general", "target") if role in decision.predicted]
-    rows = [row("recommended", decision.shares, decision.predicted)]
-    rows += [row(b.name, b.shares, b.predicted) for b in decision.baselines]
-    title = "Compared with common baselines: predicted increments, nats per token (±: of one new run)"
-    console.print(table(title, ("mix", *(["target share"] if split else []), *roles), rows))
 
 
 def print_front(decision: Decision, console: Console) -> None:

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 def print_next_plan(study: Study, plan: NextPlan, console: Console) -> None:
     """What is known, the runs to add, and the line of the study file that adds them."""
-    console.print(f"now: {wording.ratio_line(plan.decision)}")
+    console.print(f"now: {wording.answer_line(plan.decision)}")
     if not plan.shares:
         console.print("no share is left to train: all lie close together")
         return
     console.print("train these next, the most informative first (token shares):")
-    for mixture in plan.mixtures:
-        console.print(f"  {wording.shares(mixture)}")
+    for line in plan.lines():
+        console.print(f"  {line}")
     listed = ", ".join(f"{share:g}" for share in sorted({*study.proxies.target_shares, *plan.shares}))
     console.print(f"in {study.study}'s study file:\n  target_shares: [{listed}]")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from flows.reports.conclusion import conclude
+from flows.reports.conclusion import conclude, markdown_table
 from mixing.decision import wording
 
 if TYPE_CHECKING:
@@ -19,13 +19,12 @@ def decision_markdown(result: StudyResult) -> str:
     """The decision, as a page. The answer stands first: MLflow folds all but the first lines away."""
     lines = conclude(result.analysis.decision, result.confirmation, result.analysis.fits.chosen).markdown()
     if result.confirmation is not None:
-        lines += ["", "| confirmation | predicted | observed |", "|---|---|---|"]
+        rows = []
         for role, (value, low, high) in result.confirmation.predicted.items():
             observed = wording.signed(result.confirmation.observed[role])
-            lines.append(f"| {role} | {wording.signed(value)} {wording.span(low, high, 4)} | {observed} |")
-    header, rows = run_rows(result)
-    lines += ["", f"| {' | '.join(header)} |", "|" + "---|" * len(header)]
-    lines += [f"| {' | '.join(row)} |" for row in rows]
+            rows.append((role, f"{wording.signed(value)} {wording.span(low, high, 4)}", observed))
+        lines += ["", *markdown_table(("confirmation", "predicted", "observed"), rows)]
+    lines += ["", *markdown_table(*run_rows(result))]
     return "\n".join(lines) + "\n"
 
 

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from flows.pipeline.publication import CHALLENGER
 from flows.reports.conclusion import conclude
-from flows.reports.decision import print_baselines, print_conclusion, print_laws
+from flows.reports.decision import print_conclusion, print_laws, print_next_runs, print_tables
 from flows.reports.page import run_rows
 from flows.reports.tables import table
 from flows.settings.home import DEFAULT_HOME
@@ -30,14 +30,16 @@ def closing(result: StudyResult, console: Console) -> None:
     """Print the closing screen: the answer, why, and what to do next; then the tables; then where things are."""
     decision = result.analysis.decision
     console.print()
-    print_conclusion(conclude(decision, result.confirmation, result.analysis.fits.chosen), console)
+    conclusion = conclude(decision, result.confirmation, result.analysis.fits.chosen)
+    print_conclusion(conclusion, console)
     for name, reason in result.failures.items():
         console.print(Text(f"failed: {name}: {reason}", style="red"))
-    _runs(result, console)
-    print_laws(result.analysis.fits, console, most=4)
+    print_tables(conclusion, console)
+    print_next_runs(conclusion, console)
     if decision.has_answer:
         _confirmation(result, console)
-        print_baselines(decision, console)
+    _runs(result, console)
+    print_laws(result.analysis.fits, console, most=4)
     _places(result, console)
 
 

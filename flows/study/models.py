@@ -31,9 +31,14 @@ from flows.study.parts import (
     TokenizerPart,
     TrainTokenizer,
 )
+from mixing.decision.constraints import Constraints
 
 NOT_IN_IDENTITY = {"runner"}
 """Keys that change neither the question nor a run."""
+
+LATER_KEYS = {"decision": ("confidence", "turning_point", "protect")}
+"""Keys by part of the file that are in the identity only where they are not at their default, so that a study file
+written before there were such keys keeps its identity."""
 
 
 class Study(StudyPart):
@@ -142,6 +147,20 @@ class Study(StudyPart):
                     raise ValueError(f"decision.{role}.{name} is {weight:g}: weights are above 0")
         return self
 
+    @model_validator(mode="after")
+    def _protected_sets(self) -> Study:
+        for name, nats in (self.decision.protect or {}).items():
+            if name not in self.domains:
+                near = _nearest(name, self.domains)
+                raise ValueError(f"decision.protect names {name!r}, which is not a domain{near}")
+            if not 0 <= nats < math.inf:
+                raise ValueError(f"decision.protect.{name} is {nats:g}: give nats of 0 or more")
+        if Constraints(protect=self.decision.protect or {}).beyond_one_ratio():
+            raise ValueError(
+                "decision.protect: a study decides on one target share, which cannot yet protect a single set"
+            )
+        return self
+
     @property
     def file(self) -> Path:
         return self._file
@@ -150,6 +169,11 @@ class Study(StudyPart):
     def identity(self) -> str:
         """Hash of what the file asks (not of its comments or order of keys), 16 hex characters."""
         document = self.model_dump(mode="json", exclude=NOT_IN_IDENTITY)
+        for part, keys in LATER_KEYS.items():
+            fields = type(getattr(self, part)).model_fields
+            for key in keys:
+                if document[part][key] == fields[key].default:
+                    del document[part][key]
         content = json.dumps(document, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 

@@ -279,6 +279,21 @@ class DecisionPart(StudyPart):
         ge=0, description="Tolerable forgetting: increase of the general loss, in nats per token."
     )
     level: float = Field(default=0.9, gt=0.5, lt=1, description="Confidence level of the intervals.")
+    confidence: float = Field(
+        default=0.9,
+        gt=0.5,
+        lt=1,
+        description="Probability with which the recommended mix keeps every tolerance.",
+    )
+    turning_point: Literal["report", "require", "off"] = Field(
+        default="report",
+        description="Whether the general loss must have turned down at the budget (require), whether that is "
+        "only shown (report), or not looked at (off).",
+    )
+    protect: Weights | None = Field(
+        default=None,
+        description="Tolerances of single validation sets, {name: nats}, in addition to that of the general loss.",
+    )
     tokens: Tokens | None = Field(
         default=None,
         description="Continual pre-training budget that is asked about. At most 4 times the proxies'. "

@@ -51,9 +51,9 @@ def write_study(folder: Path, out: Path) -> tuple[str, str]:
 
     Raises InputError where `out` exists already, or there is too little text.
     """
+    folders = text_folders(folder)
     if out.exists():
         raise InputError(f"{out}: exists already", "Choose another with --out, or remove it")
-    folders = text_folders(folder)
     general, reason = guess_general(folders)
     targets = [domain for domain in folders if domain is not general]
     name = re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_")[:40] or "study"
@@ -124,6 +124,7 @@ def _document(name: str, general: TextFolder, targets: list[TextFolder], home: P
             "batch_tokens": 2048,
         },
         "decision": {"tolerance": 0.0, "level": 0.9},
+        "runner": {"kind": "local"},
         "confirm": True,
         "spec": {"total_tokens": proxies, "sequence_length": 2048, "global_batch_tokens": 16384},
     }

@@ -16,7 +16,7 @@ from flows.tracking import corpus_snapshot
 from flows.tracking.client import Tracker
 from flows.tracking.promotion import Rule, Verdict, judge
 from flows.tracking.records import Point, RunRecord, StudyRecord
-from mixing.decision.wording import ratio_line
+from mixing.decision.wording import answer_line
 from mixing.errors import InputError
 from mixing.runs.table import SHARE
 
@@ -145,13 +145,19 @@ def study_record(result: StudyResult, figures: list[Path], page: str, started: f
         name=workspace.study.study,
         identity=result.identity,
         title=f"mix: {_headline(result)}",
-        params={"tolerance": question.tolerance, "tokens": question.tokens, "level": question.level},
+        params={
+            "tolerance": question.tolerance,
+            "tokens": question.tokens,
+            "level": question.level,
+            "confidence": question.confidence,
+            "turning_point": question.turning_point,
+        },
         tags={"status": decision.status, "binding": decision.binding, "law": decision.law},
         metrics={name: round(float(value), 6) for name, value in _metrics(result).items() if value == value},
         note=page,
         started=started,
         question=workspace.study.identity,
-        summary=f"target share {ratio_line(decision)}" + (f". {result.note}" if result.note else ""),
+        summary=answer_line(decision) + (f". {result.note}" if result.note else ""),
         artifacts=files,
     )
 
@@ -164,8 +170,12 @@ def _metrics(result: StudyResult) -> dict[str, float]:
         metrics["critical_ratio"] = decision.critical_ratio
     if decision.interval is not None:
         metrics["critical_ratio.low"], metrics["critical_ratio.high"] = decision.interval
-    for role, prediction in decision.by_role.items():
-        metrics[f"predicted_increment.{role}"] = prediction.increment
+    if decision.safe_ratio is not None:
+        metrics["safe_ratio"] = decision.safe_ratio
+    if decision.within is not None:
+        metrics["within_tolerance"] = decision.within
+    for name, prediction in decision.predicted.items():
+        metrics[f"predicted_increment.{name}"] = prediction.increment
     if result.confirmation is not None:
         for role, increment in result.confirmation.observed.items():
             metrics[f"observed_increment.{role}"] = increment
@@ -181,5 +191,7 @@ def _metrics(result: StudyResult) -> dict[str, float]:
 
 def _headline(result: StudyResult) -> str:
     """The answer as the name of the parent run."""
-    ratio = result.analysis.decision.critical_ratio
-    return "not yet" if ratio is None else f"target {ratio:.3f}"
+    decision = result.analysis.decision
+    if decision.status == "bound":
+        return f"target at least {decision.critical_ratio:.3f}"
+    return "not yet" if decision.target_share is None else f"target {decision.target_share:.3f}"

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from flows.pipeline.workspace import Workspace
 from mixing.errors import MixlawError
 
 if TYPE_CHECKING:
     from flows.reports.progress import Board
+    from flows.study.parts import RunnerPart
     from proxies.progress import Report
     from proxies.spec import ProxySpec
 
@@ -61,6 +64,28 @@ Open = Callable[[Setting], AbstractContextManager[Trainer]]
 
 PACKAGES = {"dask": ("distributed", "Dask"), "ray": ("ray", "Ray")}
 """What a kind of runner needs beside mixlaw: the module, and its name for people."""
+
+
+ANSWER_WITHIN = 3.0
+"""Seconds in which a scheduler takes a connection."""
+
+
+def check_runner(runner: RunnerPart) -> None:
+    """What can be known of a study's runner before any work: its package, and that its scheduler listens.
+
+    Raises MixlawError where the package is not installed, or nothing listens at the address.
+    """
+    package_of(runner.kind)
+    try:
+        place = urlsplit(runner.address or "")
+        if place.scheme not in ("tcp", "tls", "ray") or place.hostname is None or place.port is None:
+            return
+        socket.create_connection((place.hostname, place.port), ANSWER_WITHIN).close()
+    except (OSError, ValueError) as error:
+        raise MixlawError(
+            f"runner: {runner.kind}: nothing answers at {runner.address} ({error})",
+            "Start the cluster, or correct runner.address",
+        ) from None
 
 
 def package_of(kind: str) -> Any:

@@ -57,7 +57,7 @@ class FlowRunDied(MixlawError):
 
 def started_by_tag(flow_run: str) -> str:
     """The tag of the flow runs that one flow run of a study has started."""
-    return f"mixlaw-swarm:{flow_run}"
+    return f"mixlaw-started-by:{flow_run}"
 
 
 def proxies_tag(folder: object) -> str:

@@ -15,9 +15,9 @@ class Constraints:
 
     `min_shares` and `max_shares` bound shares. `supply` is available tokens, read at most `max_epochs` times (one
     number, or one per domain) by a run of `budget` tokens (default: those that are asked about). `prior` are natural
-    shares (default: those of the supply, else the mean trained mixture), towards which `kl` pulls (nats); `freeze`
-    groups keep the prior's proportions. `protect` bounds the increments of single validation sets (nats); with
-    `worst_case` the worst target counts, not their mean.
+    shares of every domain, of any sum, so that tokens or bytes will do (default: those of the supply, else the mean
+    trained mixture); `kl` pulls towards them (nats), and `freeze` groups keep their proportions. `protect` bounds the
+    increments of single validation sets (nats); with `worst_case` the worst target counts, not their mean.
     """
 
     min_shares: Mapping[str, float] = field(default_factory=dict)
@@ -47,7 +47,8 @@ class Constraints:
         return dict(self.supply) if set(self.supply) >= set(domains) else {}
 
     def check(self, domains: tuple[str, ...]) -> None:
-        """Raises InputError for a domain that is none of these, and for what is not a number."""
+        """Raises InputError for a domain that is none of these, for what is not a number or share, and for a prior that
+        leaves a domain out."""
         numbers = {
             "prior": self.prior,
             "supply": self.supply,
@@ -63,6 +64,13 @@ class Constraints:
                     )
                 if not math.isfinite(value) or value < 0:
                     raise InputError(f"{name} {domain}={value}: not a number of 0 or more", "Correct it")
+                if name in ("min_shares", "max_shares") and value > 1:
+                    raise InputError(f"{name} {domain}={value:g}: not a share", "Shares are from 0 to 1")
+        unnamed = [domain for domain in domains if domain not in self.prior]
+        if self.prior and unnamed:
+            raise InputError(
+                f"prior: no share of {', '.join(unnamed[:5])}", "Name every domain; 0 for one without text"
+            )
         for domain in self.supply:
             if isinstance(self.max_epochs, Mapping) and domain not in self.max_epochs:
                 raise InputError(f"max_epochs: none for {domain}", "Give every domain of the supply its own")

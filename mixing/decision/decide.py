@@ -9,7 +9,7 @@ from mixing.decision.constraints import Constraints
 from mixing.decision.critical_ratio.decider import decide_ratio
 from mixing.decision.critical_ratio.ratio_runs import one_composition
 from mixing.decision.mixture.decider import decide_mixture
-from mixing.decision.mixture.loss_models import usual_budget
+from mixing.decision.mixture.slices import usual_budget
 from mixing.decision.question import Question, TurningPoint, make_question
 from mixing.decision.result import Decision
 from mixing.errors import InputError
@@ -30,7 +30,7 @@ def decide(
     params: float | str | None = None,
     level: float = 0.9,
     confidence: float = 0.9,
-    turning_point: TurningPoint = "require",
+    turning_point: TurningPoint = "report",
     target_domains: str | Iterable[str] | None = None,
     protect: Mapping[str, float] | None = None,
     max_shares: Mapping[str, float] | None = None,
@@ -68,7 +68,8 @@ def decide(
         supply: available tokens by domain; a share is capped where the budget would read them more than `max_epochs`
             times.
         max_epochs: how often text may be repeated: one number, or one per domain.
-        prior: natural shares (default: those of the supply): a baseline, and what `kl` pulls towards.
+        prior: natural shares of all domains, of any sum: numbers of tokens will do (default: those of the supply). A
+            baseline, and what `kl` pulls towards.
         kl: weight of the divergence from the prior, nats.
         freeze: groups of domains that keep the prior's proportions.
         worst_case: the worst target counts, not the weighted mean.

@@ -6,67 +6,63 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from mixing.decision import wording
-from mixing.decision.record import DecisionRecord, Prediction
+from mixing.decision.record import DecisionRecord
+
+BASELINES_TITLE = "Compared with common baselines: predicted increments, nats per token (±: of one new run)"
 
 
 def decision_html(decision: DecisionRecord) -> str:
-    """The content of the terminal's screen: answer, limits, tests, mixture, baselines, next runs, warnings."""
-    parts = [*_answer(decision)]
-    if decision.tests:
-        parts.append(_listed("Feasibility tests", [wording.test_line(test) for test in decision.tests]))
-    if decision.shares:
-        parts += [_mixture(decision), _baselines(decision)]
-    if decision.next_runs:
-        parts.append(
-            _listed("Most informative next runs", [wording.main_shares(mix) for mix in decision.next_runs])
-        )
+    """The content of the terminal's screen: answer, why, warnings, losses, mixture, baselines, next runs."""
+    parts = [
+        f"<p><b>{escape(wording.answer_line(decision))}</b></p>",
+        f"<p>{'<br>'.join(escape(line) for line in wording.facts(decision))}</p>",
+    ]
+    if why := wording.reasons(decision):
+        parts.append(_listed("Why", why))
     if decision.warnings:
         parts.append(_listed("Warnings", decision.warnings))
+    if decision.has_answer:
+        rows = [increment.cells() for increment in wording.increments(decision)]
+        parts.append(_table(wording.INCREMENT_TITLE, wording.INCREMENT_HEADER, rows, left=2))
+        parts += [_mixture(decision), _table(BASELINES_TITLE, *wording.baselines_table(decision))]
+    if decision.next_runs:
+        parts.append(_listed(wording.next_runs_title(decision), wording.next_run_lines(decision)))
     return f"<div>{''.join(parts)}</div>"
 
 
-def _answer(decision: DecisionRecord) -> Iterable[str]:
-    if decision.status == "not_yet":
-        yield f"<p><b>{escape(wording.not_yet_line(decision))}</b><br>{escape(decision.reason or '')}</p>"
-        return
-    what = "Share of target tokens" if decision.share_intervals else "Critical ratio"
-    lines = [f"limited by: {wording.limited_by(decision)}", wording.question_line(decision)]
-    if decision.safe_ratio is not None:
-        confidence = f"{decision.question.confidence:.0%}"
-        lines.insert(0, f"safe ratio at {confidence} confidence: {decision.safe_ratio:.3f}")
-    if decision.critical_ratio is not None:
-        yield f"<p><b>{what} {escape(wording.ratio_line(decision))}</b></p>"
-    yield "<p>" + "<br>".join(escape(line) for line in lines) + "</p>"
-
-
 def _mixture(decision: DecisionRecord) -> str:
-    level = f"{decision.question.level:.0%} interval"
-    intervals = decision.share_intervals
+    intervals, estimate = decision.share_intervals, decision.estimate_shares
     ordered = sorted(decision.shares, key=lambda domain: -decision.shares[domain])
     rows = [
-        (d, f"{decision.shares[d]:.3f}", *((wording.span(*intervals[d]),) if intervals else ()))
-        for d in ordered
+        (
+            domain,
+            f"{decision.shares[domain]:.3f}",
+            *([f"{estimate.get(domain, 0.0):.3f}"] if estimate else []),
+            *([wording.span(*intervals[domain])] if intervals else []),
+        )
+        for domain in ordered
     ]
-    return _table(
-        "Recommended mix (token shares)", ("domain", "share", *((level,) if intervals else ())), rows
+    level = f"{decision.question.level:.0%} interval"
+    header = (
+        "domain",
+        "share",
+        *(["best estimate"] if estimate else []),
+        *([level] if intervals else []),
     )
+    return _table("Recommended mix (token shares)", header, rows)
 
 
-def _baselines(decision: DecisionRecord) -> str:
-    roles = list(decision.by_role)
+def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """A table whose first `left` columns are text and whose others are numbers."""
 
-    def row(name: str, predicted: dict[str, Prediction]) -> tuple[str, ...]:
-        return (name, *(wording.prediction_text(predicted.get(role)) for role in roles))
+    def line(cells: Sequence[str], tag: str) -> str:
+        sides = ["left" if place < left else "right" for place in range(len(cells))]
+        marked = zip(sides, cells, strict=True)
+        return "".join(f'<{tag} style="text-align: {side}">{escape(cell)}</{tag}>' for side, cell in marked)
 
-    rows = [row("recommended", decision.predicted)]
-    rows += [row(baseline.name, baseline.predicted) for baseline in decision.baselines]
-    return _table("Compared with common baselines: increments, nats per token", ("mix", *roles), rows)
-
-
-def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><caption>{escape(title)}</caption><tr>{head}</tr>{body}</table>"
+    body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
+    caption = f'<caption style="text-align: left"><b>{escape(title)}</b></caption>'
+    return f"<table>{caption}<tr>{line(header, 'th')}</tr>{body}</table>"
 
 
 def _listed(title: str, lines: Iterable[str]) -> str:

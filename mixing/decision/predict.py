@@ -11,11 +11,12 @@ from mixing.decision.critical_ratio.curves import interval_of
 from mixing.decision.critical_ratio.evidence import DRAWS, surface_generator
 from mixing.decision.critical_ratio.loss_surface import fit_surface
 from mixing.decision.critical_ratio.ratio_runs import in_order
-from mixing.decision.mixture.loss_models import fit_losses, slice_runs
+from mixing.decision.mixture.loss_models import fit_losses
 from mixing.decision.mixture.predictions import widened
 from mixing.decision.mixture.problem import outside_hull
+from mixing.decision.mixture.slices import slice_runs
 from mixing.decision.question import REFUSE_BEYOND, Question
-from mixing.decision.record import Interval, Prediction
+from mixing.decision.record import Interval, Prediction, Predictions
 from mixing.decision.refusals import FAR_OUTSIDE
 from mixing.errors import InputError, MixlawError
 from mixing.laws.base import NotApplicable
@@ -68,6 +69,7 @@ def predict(
     table = in_order(read_runs(runs))
     mixture = Mixture.of(numbers_by_name(shares, "shares"), "shares")
     size = None if params is None else amount(params, "params")
+    table.check_has_sizes(size)
     unknown = [domain for domain in mixture.domains if domain not in table.domains]
     if unknown:
         raise InputError(
@@ -94,7 +96,7 @@ def _at_ratio(
     """Two sources: each loss over the share of the second, at one budget."""
     second = table.domains[1]
     ratio = mixture.share(second)
-    predictions = {}
+    predictions = Predictions()
     for place, name in enumerate(table.evals):
         # The target loss of increments is the one that is predicted here; no other is needed.
         data = increments(table, {name: 1.0}, {name: 1.0}, (second,), params)
@@ -128,7 +130,7 @@ def _at_mixture(
         )
     rng = np.random.default_rng([seed, PREDICT_STREAM])
     fits = fit_losses(data, "auto", rng)
-    predictions = {}
+    predictions = Predictions()
     for name, model in fits.models.items():
         values_b = model.losses(shares_d[None])[:, 0]
         value = float(values_b[0])

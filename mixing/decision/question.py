@@ -39,7 +39,7 @@ class Question:
     params: int | None = None
     level: float = 0.9
     confidence: float = 0.9
-    turning_point: TurningPoint = "require"
+    turning_point: TurningPoint = "report"
 
     def increments(self, table: RunTable) -> Increments:
         """The increments of the losses that it is about; raises InputError as `mixing.runs.increments` does."""
@@ -57,7 +57,7 @@ def make_question(
     params: int | None = None,
     level: float = 0.9,
     confidence: float = 0.9,
-    turning_point: TurningPoint = "require",
+    turning_point: TurningPoint = "report",
 ) -> Question:
     """Check a question against its table and fill what it leaves open.
 
@@ -82,6 +82,7 @@ def make_question(
     check_levels(question)
     if params is not None and params < 1:
         raise InputError(f"params {params}: not a model size", "Give non-embedding parameters, e.g. 70000000")
+    table.check_has_sizes(params)
     if question.tokens <= 0:
         raise InputError(
             f"tokens {tokens} is not a token budget", "Give the budget asked about, e.g. 20000000000"

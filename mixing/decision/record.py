@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from mixing.decision.binding import Binding
 from mixing.decision.critical_ratio.cmr_law import CmrLaw
 from mixing.decision.question import Question
+from mixing.errors import InputError
 
 Interval = tuple[float, float]
 ROLES = ("general", "target")
@@ -34,6 +36,13 @@ class Prediction:
             "increment": self.increment,
             "increment_interval": list(self.increment_interval),
         }
+
+
+class Predictions(dict[str, Prediction]):
+    """Predictions by name; one that is not there is an error that lists those that are."""
+
+    def __missing__(self, name: str) -> Prediction:
+        raise InputError(f"nothing is predicted of {name!r}", f"Predicted are: {', '.join(self) or 'none'}")
 
 
 @dataclass(frozen=True)
@@ -93,7 +102,8 @@ class DecisionRecord:
     `critical_ratio` is the best estimate of the largest target share, with its `interval` at `question.level`, and
     `estimate_shares` the mixture there. `safe_ratio` is the share that the critical ratio reaches with probability
     `question.confidence` (None with more than two sources): it is what is recommended, and `shares` is the mixture to
-    train with. `binding` is what keeps the answer from going further, `law` the general loss's law.
+    train with, `within` the probability that every tolerance holds there (None: unknown). `binding` is what keeps the
+    answer from going further, `law` the general loss's law.
 
     `predicted` is keyed `general` and `target`, and by the name of each validation set whose own loss is predicted.
     Curves are for figures: `ratio_curves[role]` is the increment of that loss (nats) over target share at the asked
@@ -101,7 +111,9 @@ class DecisionRecord:
     which its objective turns down (None: never); `cmr_law` is the law through three or more of those times.
 
     With more than two sources: `share_intervals` by domain; `limits`, the active constraints, in words; `front`, the
-    best target loss for every general loss; `regret`, what a better known optimum could still gain, in nats.
+    best target loss for every general loss; `regret`, what a better known optimum could still gain, in nats. `within`
+    is the probability that every tolerance holds at `shares` (None: nothing is protected), `given_up` the target loss
+    (nats) by which `estimate_shares`, to which `share_intervals` belong, are better.
     """
 
     question: Question
@@ -129,11 +141,24 @@ class DecisionRecord:
     safe_ratio: float | None = None
     estimate_shares: dict[str, float] = field(default_factory=dict)
     next_run_gains: list[str] = field(default_factory=list)
+    within: float | None = None
+    given_up: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "predicted", Predictions(self.predicted))
 
     @property
     def has_answer(self) -> bool:
         """Whether there is a mixture to train with: decided, or a bound."""
         return self.status != "not_yet"
+
+    @property
+    def target_share(self) -> float | None:
+        """The share of target text in the recommended mixture; None where nothing is recommended or has that role."""
+        domains = self.question.target_domains
+        if not self.shares or not domains:
+            return None
+        return math.fsum(self.shares.get(domain, 0.0) for domain in domains)
 
     @property
     def by_role(self) -> dict[str, Prediction]:
@@ -150,6 +175,8 @@ class DecisionRecord:
             "interval": list(self.interval) if self.interval else None,
             "safe_ratio": self.safe_ratio,
             "estimate_shares": self.estimate_shares,
+            "within": self.within,
+            "given_up": self.given_up,
             "level": self.question.level,
             "confidence": self.question.confidence,
             "binding": self.binding,

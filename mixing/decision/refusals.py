@@ -11,11 +11,12 @@ from mixing.decision.binding import Binding
 from mixing.decision.critical_ratio.loss_surface import MIN_RATIOS
 from mixing.decision.critical_ratio.ratio_runs import RatioRuns
 from mixing.decision.mixture.bounds import by_domain, make_region
-from mixing.decision.mixture.loss_models import FittedLosses, Slice
+from mixing.decision.mixture.loss_models import FittedLosses
 from mixing.decision.mixture.next_mixtures import NEXT_RUNS, spread
 from mixing.decision.mixture.objective import Problem
-from mixing.decision.mixture.optimiser import Candidates, Optimum, least_violation
+from mixing.decision.mixture.optimiser import FEASIBLE, Candidates, Optimum, least_violation
 from mixing.decision.mixture.problem import active_constraints
+from mixing.decision.mixture.slices import Slice
 from mixing.decision.question import REFUSE_BEYOND, Question
 from mixing.decision.record import Test
 from mixing.decision.result import Decision
@@ -24,6 +25,8 @@ from mixing.laws.base import NotApplicable
 
 FAR_OUTSIDE = 0.3
 """Share of a mixture (total variation) outside the hull of the trained ones above which it is refused."""
+WIDEST = 0.5
+"""An interval of a share that is wider than this decides nothing."""
 FIRST_RATIOS = (0.25, 0.5, 0.75, 0.9)
 """Target shares that let a ratio law be fitted, where none or few were trained."""
 
@@ -139,6 +142,30 @@ def no_ratio(
     return None
 
 
+def unsure(
+    runs: RatioRuns, ratio: float, safe: float, interval: tuple[float, float], low_cap: float
+) -> Refusal | None:
+    """An interval that says nothing, or no share that is safe with the asked confidence."""
+    question, width = runs.question, interval[1] - interval[0]
+    if width > WIDEST:
+        edges = [round(float(edge), 3) for edge in np.linspace(*interval, 4)[1:3]]
+        return _train_ratios(
+            runs,
+            f"the best estimate is {ratio:.3f}, but its {question.level:.0%} interval "
+            f"[{interval[0]:.3f}, {interval[1]:.3f}] is too wide to decide anything; train the mixtures of next_runs",
+            edges,
+        )
+    if safe < max(low_cap, runs.reachable[0]):
+        return _train_ratios(
+            runs,
+            f"the best estimate is {ratio:.3f}, but no share within reach keeps the general loss within "
+            f"{question.tolerance:g} nats with {question.confidence:.0%} confidence; train lower shares, or ask for "
+            "less confidence",
+            [round(runs.ratios[0] / 2, 3), round(ratio, 3)],
+        )
+    return None
+
+
 def _train_ratios(runs: RatioRuns, reason: str, ratios: list[float]) -> Refusal:
     return Refusal(reason, [runs.mix(ratio) for ratio in ratios])
 
@@ -194,6 +221,23 @@ def far_outside(data: Slice, fitted: FittedLosses, answer: Optimum, outside: flo
     return Refusal(
         f"{outside:.0%} of the best mixture lies outside all mixtures of trained ones; train it first",
         [by_domain(data.domains, answer.shares_d)],
+        law=fitted.law,
+    )
+
+
+def no_mixture_safe(
+    question: Question, data: Slice, problem: Problem, candidates: Candidates, fitted: FittedLosses
+) -> Refusal:
+    """A mixture keeps its tolerances by the best estimate, but none as probably as was asked."""
+    part_m = (candidates.violation_bm[1:] <= FEASIBLE).mean(0)
+    at = int(part_m.argmax())
+    shares_d = problem.region.shares(candidates.q_mq[[at]])[0]
+    names = ", ".join(c.name for c in problem.loss_constraints)
+    return Refusal(
+        f"no mixture keeps the tolerance ({names}) with {question.confidence:.0%} confidence; the safest within reach "
+        f"does with {part_m[at]:.0%}. Train it next, allow more, or ask for less confidence",
+        [by_domain(data.domains, shares_d.round(3))],
+        binding="tolerance",
         law=fitted.law,
     )
 

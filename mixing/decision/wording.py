@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from mixing.decision.binding import Binding
 from mixing.decision.record import DecisionRecord, Prediction, Test
@@ -16,7 +18,18 @@ LIMITED_BY: dict[Binding, str] = {
 }
 """What keeps the answer from going further, after "limited by: "."""
 
+LIMITS: dict[str, str] = {
+    "tolerance": "the tolerance",
+    "turning_point": "the turning point",
+    "bound": "a bound on shares",
+    "repetition": "repetition",
+    "none": "nothing",
+}
+"""The same in a word or two, for tables."""
+
 TESTS = {"tolerance": "within the tolerance", "turning_point": "past the turning point"}
+SAME = 5e-4
+"""Shares closer than this are one on a screen."""
 SMALL = 0.005
 """Shares below this are left out where only the main ones are named."""
 
@@ -45,12 +58,153 @@ def main_shares(mixture: Mapping[str, float], most: int = 8) -> str:
 
 
 def ratio_line(decision: DecisionRecord) -> str:
-    """`0.631, 90% interval [0.585, 0.667]`"""
+    """The best estimate: `0.631, 90% interval [0.585, 0.667]`"""
     if decision.critical_ratio is None:
         return "not yet"
     level = f"{decision.question.level:.0%}"
     interval = f", {level} interval {span(*decision.interval)}" if decision.interval else ""
     return f"{decision.critical_ratio:.3f}{interval}"
+
+
+def answer_line(decision: DecisionRecord) -> str:
+    """The answer, in the line that stands first: what to train with, and the best estimate beside it.
+
+    `Train with at most 0.487 of python (safe at 90%); best estimate 0.510, 90% interval [0.433, 0.543]`
+    """
+    if not decision.has_answer:
+        return not_yet_line(decision)
+    safe = f"(safe at {decision.question.confidence:.0%})"
+    if decision.share_intervals:
+        return f"Best mixture {main_shares(decision.shares)}" + (f" {safe}" if decision.within else "")
+    ratio, share = decision.critical_ratio or 0.0, decision.target_share or 0.0
+    text = target_text(decision)
+    if decision.status == "bound":
+        less = f"; train with at most {share:.3f} {safe}" if share < ratio - SAME else ""
+        return f"At least {ratio:.3f} of {text}: every trained share keeps the tolerance{less}"
+    if decision.safe_ratio is None or abs(decision.safe_ratio - share) > SAME:
+        other = "" if decision.safe_ratio is None else f"; {decision.safe_ratio:.3f} {safe}"
+        return f"Train with {share:.3f} of {text}; critical ratio {ratio_line(decision)}{other}"
+    return f"Train with at most {share:.3f} of {text} {safe}; best estimate {ratio_line(decision)}"
+
+
+def target_text(decision: DecisionRecord) -> str:
+    """What the target share is a share of: `python`, or `target text` where that has many domains."""
+    domains = decision.question.target_domains
+    return " + ".join(domains) if 0 < len(domains) <= 3 else "target text"
+
+
+def facts(decision: DecisionRecord) -> list[str]:
+    """About an answer: the mixture, what limits it, how sure it is; the reason of a "not yet"."""
+    if not decision.has_answer:
+        return [f"reason: {decision.reason}"]
+    lines = [f"limited by: {limited_by(decision)}"]
+    if not decision.share_intervals:
+        lines.insert(0, f"recommended mix: {shares(decision.shares)}")
+    elif decision.critical_ratio is not None:
+        lines.insert(0, f"share of target tokens: {ratio_line(decision)}")
+    estimate = decision.estimate_shares
+    if decision.share_intervals and _moved(estimate, decision.shares):
+        lines.insert(0, f"best estimate: {main_shares(estimate)}")
+    if decision.within is not None:
+        lines.append(f"every tolerance holds with {decision.within:.0%} probability")
+    return lines
+
+
+def reasons(decision: DecisionRecord) -> list[str]:
+    """Why it is the answer: both tests, the question, and what knowing more could gain."""
+    lines = [test_line(test) for test in decision.tests]
+    if not decision.has_answer:
+        return lines
+    if decision.share_intervals and decision.question.general:
+        sets = ", ".join(decision.question.general)
+        lines.insert(0, f"general loss: {sets} within {decision.question.tolerance:g} nats")
+    lines.append(question_line(decision))
+    if decision.regret is not None:
+        lines.append(f"knowing the losses exactly would gain about {decision.regret:.2g} nats more")
+    return lines
+
+
+def next_run_lines(decision: DecisionRecord) -> list[str]:
+    """The mixtures to train next, each with what it buys where that is known."""
+    gains = decision.next_run_gains
+    if len(gains) != len(decision.next_runs):
+        gains = [""] * len(decision.next_runs)
+    return [
+        (main_shares(mix) if len(mix) > 4 else shares(mix)) + (f": {gain}" if gain else "")
+        for mix, gain in zip(decision.next_runs, gains, strict=True)
+    ]
+
+
+def next_runs_title(decision: DecisionRecord) -> str:
+    """What stands over `next_run_lines`."""
+    return (
+        "Most informative next runs (token shares):"
+        if decision.has_answer
+        else "Train these next (token shares):"
+    )
+
+
+@dataclass(frozen=True)
+class Increment:
+    """The predicted increment of one loss at the recommended mix: a role's mean, or one validation set of it."""
+
+    name: str
+    role: str
+    prediction: Prediction
+    tolerance: float | None = None
+
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """As a row of a table under `INCREMENT_HEADER`."""
+        tolerance = "" if self.tolerance is None else f"{self.tolerance:g}"
+        known = math.isfinite(self.prediction.increment)
+        increment = signed(self.prediction.increment) if known else "-"
+        interval = span(*self.prediction.increment_interval, 4) if known else "-"
+        return self.name, self.role, increment, interval, tolerance
+
+
+INCREMENT_TITLE = (
+    "Losses at the recommended mix: predicted increments, nats per token (intervals of one new run)"
+)
+INCREMENT_HEADER = ("validation set", "role", "increment", "interval", "tolerance")
+
+
+def increments(decision: DecisionRecord) -> list[Increment]:
+    """Every loss that is predicted at the recommended mix: those of each role, then others that are protected."""
+    found, predicted = [], decision.predicted
+    roles = (("general", decision.question.general), ("target", decision.question.target))
+    for role, weights in roles:
+        tolerance = decision.question.tolerance if role == "general" else None
+        if role in predicted:
+            name = next(iter(weights)) if len(weights) == 1 else f"mean of {len(weights)}"
+            found.append(Increment(name, role, predicted[role], tolerance))
+        if len(weights) > 1:
+            found += [Increment(name, role, predicted[name]) for name in weights if name in predicted]
+    named = {"general", "target", *(name for _, weights in roles for name in weights)}
+    return found + [Increment(name, "protected", p) for name, p in predicted.items() if name not in named]
+
+
+def baselines_table(decision: DecisionRecord) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Header and rows: the recommended mix, then the mixes that people commonly take, by the same law."""
+    roles = list(decision.by_role)
+    split = bool(decision.question.target_domains)
+    known = any(baseline.within is not None for baseline in decision.baselines)
+
+    def row(
+        name: str, mix: Mapping[str, float], predicted: Mapping[str, Prediction], within: float | None
+    ) -> tuple[str, ...]:
+        share = math.fsum(mix.get(domain, 0.0) for domain in decision.question.target_domains)
+        part = "-" if within is None else f"{within:.0%}"
+        texts = [prediction_text(predicted.get(role)) for role in roles]
+        return (name, *([f"{share:.3f}"] if split else []), *texts, *([part] if known else []))
+
+    header = ("mix", *(["target share"] if split else []), *roles, *(["within tolerance"] if known else []))
+    rows = [row("recommended", decision.shares, decision.predicted, decision.within)]
+    rows += [row(b.name, b.shares, b.predicted, b.within) for b in decision.baselines]
+    return header, rows
+
+
+def _moved(one: Mapping[str, float], other: Mapping[str, float]) -> bool:
+    return bool(one) and any(abs(one.get(d, 0.0) - other.get(d, 0.0)) > SAME for d in {*one, *other})
 
 
 def limited_by(decision: DecisionRecord) -> str:
@@ -65,8 +219,8 @@ def test_line(test: Test) -> str:
     if test.critical_ratio is None:
         return f"{TESTS[test.name]}: {test.note or 'no share passes'}"
     interval = f" {span(*test.interval)}" if test.interval else ""
-    note = f" ({test.note})" if test.note else ""
-    return f"{TESTS[test.name]}: up to {test.critical_ratio:.3f}{interval}{note}"
+    note = "; ".join(filter(None, [test.note, "" if test.binds else "reported only"]))
+    return f"{TESTS[test.name]}: up to {test.critical_ratio:.3f}{interval}" + (f" ({note})" if note else "")
 
 
 def prediction_text(prediction: Prediction | None) -> str:
@@ -93,22 +247,13 @@ def question_line(decision: DecisionRecord) -> str:
 
 
 def summary(decision: DecisionRecord) -> str:
-    """A few lines: status, ratio with interval, mix, what limits it, or the reason of a "not yet"."""
-    if decision.status == "not_yet":
-        lines = [f"Decision: not yet. {decision.reason}"]
-        lines += [f"  train next: {main_shares(mix)}" for mix in decision.next_runs[:3]]
-        return "\n".join(lines)
-    lines = ["Decision: decided"]
-    if decision.critical_ratio is not None:
-        what = "share of target tokens" if decision.share_intervals else "critical ratio"
-        lines.append(f"  {what}: {ratio_line(decision)}")
-    if decision.safe_ratio is not None:
-        lines.append(
-            f"  safe ratio at {decision.question.confidence:.0%} confidence: {decision.safe_ratio:.3f}"
-        )
-    lines.append(f"  mix: {main_shares(decision.shares)}")
-    lines.append(f"  limited by: {limited_by(decision)}")
-    lines.append(f"  {question_line(decision)}")
+    """A few lines: the answer, the mix and what limits it, or the reason of a "not yet"; the first next runs."""
+    if decision.has_answer:
+        lines = [answer_line(decision), *(f"  {line}" for line in facts(decision))]
+        lines.append(f"  {question_line(decision)}")
+    else:
+        lines = [f"Not yet: {decision.reason}"]
+    lines += [f"  train next: {line}" for line in next_run_lines(decision)[:3]]
     if decision.warnings:
         lines.append(f"  {len(decision.warnings)} warning(s), see .warnings")
     return "\n".join(lines)

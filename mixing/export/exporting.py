@@ -22,6 +22,7 @@ from mixing.export.rendering import absolute_prefix
 from mixing.export.target import RenderedFile, Target
 from mixing.spec.components import Shard
 from mixing.spec.model import MixSpec
+from mixing.spec.shares import SHOWN, shares_text
 from mixing.spec.yaml_file import load_spec
 
 
@@ -53,7 +54,7 @@ class DomainData:
     rows: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Export:
     """A mix in a trainer's files. `plan` has, per stage, the token shares asked for and the weights written.
 
@@ -65,6 +66,16 @@ class Export:
     files: tuple[ExportedFile, ...]
     notes: tuple[str, ...]
     data: tuple[DomainData, ...] = ()
+
+    def __repr__(self) -> str:
+        paths = [str(file.path) for file in self.files if file.path is not None]
+        lines = [f"Export to {self.target}: {', '.join(paths) or f'{len(self.files)} file(s), not written'}"]
+        lines += [
+            f"  from token {s.first_token:,}: {shares_text(s.shares)}" for s in self.plan.stages[:SHOWN]
+        ]
+        if self.notes:
+            lines.append(f"  {len(self.notes)} note(s), see .notes")
+        return "\n".join(lines)
 
 
 def export(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from mixing.arguments import amount, numbers_by_name
+from mixing.arguments import amount, law_hint, numbers_by_name
 from mixing.arrays import Floats
 from mixing.errors import InputError
 from mixing.fitting.cross_validation import Kind, Score, score
@@ -83,6 +83,7 @@ def fit(
     losses = losses_of(evals, table)
     size = None if params is None else amount(params, "params")
     _check_law(law, size)
+    table.check_has_sizes(size)
     unique_d = _unique_tokens(table, numbers_by_name(supply, "supply"))
     request = _Request(
         table,
@@ -169,7 +170,7 @@ def _check_law(law: str, params: int | None) -> None:
     if params is not None and params < 1:
         raise InputError(f"params {params}: not a model size", "Give non-embedding parameters, e.g. 70000000")
     if law not in ("auto", *MODELS):
-        raise InputError(f"no law {law!r}", f"Choose among: auto, {', '.join(MODELS)}")
+        raise InputError(f"no law {law!r}", law_hint(law, MODELS))
 
 
 def _known_domains(table: RunTable, domains: tuple[str, ...]) -> tuple[str, ...]:

@@ -83,7 +83,7 @@ class FitReport:
         warnings = "".join(f"<li>{escape(warning)}</li>" for warning in self.warnings)
         return (
             "<table><tr><th>loss</th><th>law</th><th>runs</th><th>held-out error</th><th>relative</th>"
-            "<th>rank correlation</th></tr>"
+            "<th>Spearman</th></tr>"
             + "".join(_html_row(fit, self.chosen[fit.eval] == fit.law) for fit in shown)
             + "</table><p>Error on rows left out of the fit, in the unit of the losses; bold: chosen.</p>"
             + (f"<ul>{warnings}</ul>" if warnings else "")

@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 
 from mixing.amounts import abbreviate_amount
 from mixing.decision.record import DecisionRecord
-from mixing.decision.wording import limited_by
+from mixing.decision.wording import SAME, limited_by
 from mixing.plots.style import (
     COLOURS,
     CRITICAL,
@@ -243,7 +243,12 @@ def _mark_ratio(axes: Axes, decision: DecisionRecord) -> None:
             label=f"{decision.question.level:.0%} interval",
             zorder=0,
         )
-    axes.axvline(decision.critical_ratio, color=CRITICAL, lw=1.5, label="critical ratio", zorder=1)
+    name = "largest trained share" if decision.status == "bound" else "critical ratio"
+    axes.axvline(decision.critical_ratio, color=CRITICAL, lw=1.5, label=name, zorder=1)
+    share = decision.target_share
+    if share is not None and abs(share - decision.critical_ratio) > SAME:
+        label = f"recommended: safe at {decision.question.confidence:.0%}"
+        axes.axvline(share, color=CRITICAL, lw=1.5, ls=(0, (2, 2)), label=label, zorder=1)
 
 
 def _tolerance(axes: Axes, decision: DecisionRecord) -> None:
@@ -272,8 +277,14 @@ def _finding(decision: DecisionRecord) -> str:
     budget = abbreviate_amount(decision.question.tokens)
     if decision.critical_ratio is None:
         return f"No critical ratio yet at {budget} tokens"
+    if decision.status == "bound":
+        return f"At least {decision.critical_ratio:.2f} at {budget} tokens: every trained share keeps the tolerance"
     interval = "" if decision.interval is None else " [{:.2f}, {:.2f}]".format(*decision.interval)
-    return f"Critical ratio {decision.critical_ratio:.2f}{interval} at {budget} tokens"
+    share = decision.target_share
+    safe = (
+        "" if share is None or abs(share - decision.critical_ratio) <= SAME else f"; train with {share:.2f}"
+    )
+    return f"Critical ratio {decision.critical_ratio:.2f}{interval} at {budget} tokens{safe}"
 
 
 def _doubt(decision: DecisionRecord) -> str:

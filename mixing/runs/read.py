@@ -27,8 +27,8 @@ def read_runs(source: object) -> RunTable:
     Args:
         source: one of
 
-            - the path of a CSV or Parquet file, a pair `"SHARES.csv,LOSSES.csv"`, or a folder of finished runs
-              (`mixing.runs.readers` lists the layouts);
+            - the path of a CSV or Parquet file, a pair `"SHARES.csv,LOSSES.csv"`, a folder of finished runs, or one
+              that holds a single table or pair (`mixing.runs.readers` lists the layouts);
             - `"NAME:REST"`, read by the importer NAME: `"mlflow:EXPERIMENT"`;
             - a polars or pandas data frame or a pyarrow table;
             - a RunTable, handed back as it is;

@@ -60,6 +60,10 @@ class RunTable:
             parts.append(f"{format_amount(most)} tokens")
         return ", ".join(parts) + ("; base rows" if self.base.height else "")
 
+    def to_frame(self) -> pl.DataFrame:
+        """The rows as a polars data frame: run, share.<domain>, params, tokens, seed, eval, loss, and errors known."""
+        return self.rows
+
     @property
     def domains(self) -> tuple[str, ...]:
         return tuple(c.removeprefix(SHARE) for c in self.rows.columns if c.startswith(SHARE))
@@ -118,6 +122,13 @@ class RunTable:
             .filter(pl.col("n") == len(weights))
             .drop("n")
         )
+
+    def check_has_sizes(self, params: int | None) -> None:
+        """Raises InputError where a model size is asked about and the table names none."""
+        if params is not None and not self.trained["params"].count():
+            raise InputError(
+                f"params {params}: {self.source} names no model sizes", "Leave it out, or add a column params"
+            )
 
     def lacking(self, weights: dict[str, float]) -> list[str]:
         """Trained runs without any checkpoint that has all these validation sets."""

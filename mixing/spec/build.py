@@ -69,6 +69,8 @@ def build_spec(
             "the decision is 'not yet': there is no mix to write down",
             "Train the runs it asks for, then decide again",
         )
+    if not name.strip():
+        raise InputError("the mix spec has no name", 'Give it one, e.g. "my-mix"')
     budget = decision.question.tokens if total_tokens is None else total_tokens
     unknown = [] if domains is None else [key for key in decision.shares if key not in domains]
     if unknown:

@@ -6,8 +6,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from mixing.amounts import format_amount
 from mixing.errors import InputError
 from mixing.spec.components import Count, Domain, Provenance, SpecComponent, SpecDecision, Stage
+from mixing.spec.shares import shares_text
 from mixing.spec.validation import check_consistency, first_problem
 
 VERSION = 1
@@ -44,6 +46,18 @@ class MixSpec(SpecComponent):
             data_root=self.data_root,
         )
         return self
+
+    def __repr__(self) -> str:
+        mix = shares_text({name: domain.share for name, domain in self.domains.items()})
+        staged = f" in {len(self.stages)} stages" if len(self.stages) > 1 else ""
+        lines = [f"MixSpec {self.name}: {format_amount(self.total_tokens)} tokens{staged}", f"  {mix}"]
+        if self.decision is not None:
+            ratio = self.decision.critical_ratio
+            decided = "decided" if ratio is None else f"critical ratio {ratio:.3f}"
+            lines.append(f"  {decided} from {self.decision.n_runs} runs, law {self.decision.law}")
+        return "\n".join(lines)
+
+    __str__ = __repr__
 
     def epochs_of(self, name: str) -> float | None:
         """How often the run reads a domain: as the spec says, else from its share and tokens; None without those."""

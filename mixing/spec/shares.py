@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from mixing.spec.components import Stage
+
+SHOWN = 8
+"""Domains that a text about a mix names."""
+
+
+def shares_text(shares: Mapping[str, float]) -> str:
+    """`web 0.7, code 0.2, ...`, the largest first."""
+    ordered = sorted(shares.items(), key=lambda pair: -pair[1])
+    named = ", ".join(f"{name} {share:.3g}" for name, share in ordered[:SHOWN])
+    return named + (f", ... ({len(ordered)})" if len(ordered) > SHOWN else "")
 
 
 def exceeds_cap(epochs: float, max_epochs: float) -> bool:

@@ -22,6 +22,11 @@ def test_every_public_name_is_there_and_documented(name: str) -> None:
         assert name in dir(mixing)
 
 
+def test_nothing_else_is_listed() -> None:
+    assert dir(mixlaw) == sorted(mixlaw.__all__)
+    assert dir(mixing) == sorted(mixing.__all__)
+
+
 def test_every_name_has_a_place() -> None:
     assert set(mixing.__all__) == set(mixing._PLACES)
 

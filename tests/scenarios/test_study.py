@@ -29,7 +29,8 @@ def test_closing_screen(finished: Finished) -> None:
         "proxy target=0.25 seed=0",
         "confirmation target=",
         "held-out error",
-        "Critical ratio 0.",
+        "Train with ",
+        "Losses at the recommended mix",
         "90% interval [",
         "limited by:",
         "Confirmation run at target share",
@@ -56,7 +57,7 @@ def test_results_are_files(finished: Finished) -> None:
     assert len(spec["provenance"]["runs"]) == 6
     assert len(list((folder / "figures").glob("*.png"))) >= 3
     confirmation = json.loads((folder / "confirmation.json").read_text())
-    assert confirmation["target_share"] == pytest.approx(decision["critical_ratio"], abs=6e-4)
+    assert confirmation["target_share"] == pytest.approx(decision["shares"]["code"], abs=6e-4)
     # The fit that predicted it has not seen it.
     assert decision["n_runs"] == 4
 

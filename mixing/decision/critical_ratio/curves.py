@@ -35,11 +35,9 @@ def feasibility_tests(believed: Evidence, question: Question) -> list[Test]:
         note = "the form chosen for the general loss has no turning point: too few checkpoints, or none to be seen"
         if believed.extended:
             note = "turning points are not followed to other sizes"
-        return [*tests, Test("turning_point", None, None, note)]
+        return [*tests, Test("turning_point", None, None, note, binds=False)]
     turning = _test("turning_point", believed.turning_one, believed.turning_b, question)
-    if question.turning_point == "report":
-        turning = replace(turning, note="; ".join(filter(None, [turning.note, "reported only"])))
-    return [*tests, turning]
+    return [*tests, replace(turning, binds=question.turning_point == "require")]
 
 
 def _test(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -30,15 +30,18 @@ from mixing.decision.critical_ratio.evidence import (
     surface_generator,
 )
 from mixing.decision.critical_ratio.ratio_runs import RatioRuns, ratio_runs
+from mixing.decision.critical_ratio.telling_ratios import telling_ratios
 from mixing.decision.question import WARN_BEYOND, Question
 from mixing.decision.record import Baseline, Interval, Prediction, name_single_sets
 from mixing.decision.result import Decision
 from mixing.errors import InputError
 from mixing.laws.base import NotApplicable
+from mixing.runs.suspicious import without_suspicious
 from mixing.runs.table import RunTable
 
 WIDE = 0.05
 """An interval wider than +- this deserves a warning, and more runs."""
+NEXT_RUNS = 2
 SIGNAL = 3.0
 """Increments of the general loss below this many times the scatter of runs say little."""
 
@@ -62,6 +65,7 @@ def decide_ratio(
     vary between runs, and for caps that leave no mixture.
     """
     constraints = constraints or Constraints()
+    table = without_suspicious(table, [*question.general, *question.target])
     runs = ratio_runs(table, question, composition)
     warnings = [*table.warnings, *runs.increments.warnings]
     if not runs.inside.all():
@@ -126,34 +130,53 @@ class RatioFits:
             decision = refusal.decision(question, runs.n_runs, list(self.warnings))
             return with_curves(decision, believed, runs.ratios)
         ratio = min(believed.one, bounds.ceiling)
-        drawn_b = np.clip(believed.both_b, 0.0, bounds.ceiling)
+        drawn_b = np.clip(believed.both_b, 0.0, bounds.highest)
         low, high = interval_of(drawn_b, question.level)
         interval = (min(low, ratio), max(high, ratio))
+        safe = min(float(np.quantile(drawn_b, 1 - question.confidence)), ratio)
+        refusal = refusals.unsure(runs, ratio, safe, interval, bounds.low)
+        if refusal is not None:
+            decision = refusal.decision(question, runs.n_runs, list(self.warnings))
+            return with_curves(decision, believed, runs.ratios)
         binding = bounds.binding(believed)
         predict = _Predictor(believed, self.base, question, self._rng())
-        predicted = predict.at(ratio)
-        doubts, next_ratios = _doubts(runs, believed, bounds, binding, ratio, interval, predicted)
+        predicted = predict.at(safe)
+        status: Literal["decided", "bound"] = "decided"
+        next_ratios, gains = self._next(believed, question)
+        if binding == "bound" and bounds.user[1] >= bounds.trained:
+            status = "bound"
+            next_ratios, gains = [round((1 + runs.ratios[-1]) / 2, 3)], ["it shows where the tolerance ends"]
         decision = Decision(
             question,
-            "decided",
-            runs.mix(ratio),
+            status,
+            runs.mix(safe),
             ratio,
             interval,
             binding,
             believed.surfaces["general"].law.name,
             runs.n_runs,
             name_single_sets(predicted, question),
-            [
-                Baseline(name, runs.mix(share), predict.at(share))
-                for name, share in baselines.usual_ratios(
-                    question.target_domains, self.constraints.natural_shares(runs.table.domains)
-                ).items()
-            ],
+            self._baselines(predict, believed),
             next_runs=[runs.mix(r) for r in next_ratios],
-            warnings=[*self.warnings, *doubts],
-            safe_ratio=min(float(np.quantile(drawn_b, 1 - question.confidence)), ratio),
+            next_run_gains=gains,
+            warnings=[*self.warnings, *_doubts(runs, believed, ratio, interval, predicted)],
+            safe_ratio=safe,
+            estimate_shares=runs.mix(ratio),
+            within=believed.within(safe),
         )
         return with_curves(decision, believed, runs.ratios)
+
+    def _baselines(self, predict: _Predictor, believed: Evidence) -> list[Baseline]:
+        natural = self.constraints.natural_shares(self.runs.table.domains)
+        ratios = baselines.usual_ratios(self.runs.question.target_domains, natural)
+        return [
+            Baseline(name, self.runs.mix(share), predict.at(share), believed.within(share))
+            for name, share in ratios.items()
+        ]
+
+    def _next(self, believed: Evidence, question: Question) -> tuple[list[float], list[str]]:
+        telling = telling_ratios(believed, question, self.runs.ratios, NEXT_RUNS)
+        return [one.ratio for one in telling], [one.gain() for one in telling]
 
     def _rng(self) -> np.random.Generator:
         rng = np.random.default_rng()
@@ -163,18 +186,22 @@ class RatioFits:
 
 @dataclass(frozen=True)
 class RatioBounds:
-    """The target shares that an answer may have: as repetition, the user and the trained runs allow them."""
+    """The target shares that an answer may have: as repetition, the user and the trained runs allow them.
+
+    `trained` is the largest share of a run, `reachable` where a crossing beyond the trained shares is still followed.
+    """
 
     repetition: Interval
     user: Interval
     reachable: Interval
+    trained: float
 
     @classmethod
     def of(cls, runs: RatioRuns, constraints: Constraints) -> RatioBounds:
         """Raises InputError where caps leave no mixture."""
         repetition = _range(constraints.caps(runs.question.tokens), runs)
         user = _range(constraints.max_shares, runs)
-        bounds = cls(repetition, user, runs.reachable)
+        bounds = cls(repetition, user, runs.reachable, runs.ratios[-1])
         if bounds.low > min(repetition[1], user[1]):
             raise InputError(
                 "the caps leave no mixture: every domain together may not fill the budget",
@@ -189,12 +216,18 @@ class RatioBounds:
 
     @property
     def ceiling(self) -> float:
-        return min(self.reachable[1], self.repetition[1], self.user[1])
+        """The largest share that is recommended: no run tells that a larger one keeps the tolerance."""
+        return min(self.trained, self.highest)
+
+    @property
+    def highest(self) -> float:
+        """The largest share that may be true, or is allowed."""
+        return min(self.repetition[1], self.user[1])
 
     def binding(self, believed: Evidence) -> Binding:
         """What keeps the answer from being a larger share."""
         if believed.one > self.ceiling:
-            return "repetition" if self.repetition[1] < min(self.reachable[1], self.user[1]) else "bound"
+            return "repetition" if self.repetition[1] < min(self.trained, self.user[1]) else "bound"
         if (
             believed.require_turning
             and believed.turning_one is not None
@@ -258,24 +291,14 @@ def _budget_doubts(runs: RatioRuns) -> list[str]:
 def _doubts(
     runs: RatioRuns,
     believed: Evidence,
-    bounds: RatioBounds,
-    binding: Binding,
     ratio: float,
     interval: Interval,
     predicted: dict[str, Prediction],
-) -> tuple[list[str], list[float]]:
-    """Warnings about an answer, and the target shares that would settle them."""
+) -> list[str]:
+    """Warnings about an answer."""
     warnings: list[str] = []
-    next_ratios: list[float] = []
-    first, last = runs.ratios[0], runs.ratios[-1]
-    if binding == "bound" and bounds.user[1] >= bounds.reachable[1]:
-        warnings.append(
-            f"both tests pass at every trained target share, the largest being {last:g}; the answer is a bound"
-        )
-        next_ratios = [round(ratio, 3)]
-    elif not first <= ratio <= last:
-        warnings.append(f"the critical ratio {ratio:.3f} lies outside the trained shares: extrapolated")
-        next_ratios = [round(ratio, 3)]
+    if ratio < runs.ratios[0]:
+        warnings.append(f"the critical ratio {ratio:.3f} lies below the trained shares: extrapolated")
     levels_r = believed.surfaces["general"].levels(min(runs.question.tokens, runs.largest_budget)).levels_r
     scatter, moved = believed.now["general"].scatter(), float(np.abs(levels_r).max())
     if moved < SIGNAL * scatter:
@@ -284,10 +307,13 @@ def _doubts(
             f"of one run ({scatter:.2g}): train longer, or repeat mixtures with other seeds"
         )
     if interval[1] - interval[0] > 2 * WIDE:
-        warnings.append(f"the interval is wider than +-{WIDE}: train more runs near the critical ratio")
-        next_ratios = sorted({*next_ratios, *(round(float(np.clip(e, 0.02, 0.98)), 3) for e in interval)})
+        warnings.append(f"the interval is wider than +-{WIDE}: train the next runs that are named")
+    if not believed.surfaces["general"].knows_sampling:
+        warnings.append(
+            "the sampling error of the validation set is not in the intervals: the table has no stderr of its losses"
+        )
     if predicted["target"].increment >= 0:
         warnings.append(
             "the target loss does not fall at the recommended mix: the second condition of the law fails"
         )
-    return warnings, next_ratios
+    return warnings

@@ -58,6 +58,10 @@ class Evidence:
             return self.tolerance_b
         return np.minimum(self.tolerance_b, self.turning_b)
 
+    def within(self, ratio: float) -> float:
+        """The probability that a target share passes the tests that bind."""
+        return float((self.both_b >= ratio - 1e-9).mean())
+
     def at(self, question: Question) -> Evidence:
         """The tests of a question that differs in its tolerance or in what it asks of turning points."""
         one, many_b = _within_tolerance(self.now, question.tolerance)
@@ -138,12 +142,21 @@ def across_sizes(
 def fit_surfaces(runs: RatioRuns, rng: np.random.Generator) -> dict[str, Surface]:
     """A surface of each loss; raises NotApplicable."""
     data = runs.increments
-    losses = {"general": (data.points, data.general_n), "target": (data.target_points, data.target_n)}
+    losses = {
+        "general": (data.points, data.general_n, data.general_sampling_n),
+        "target": (data.target_points, data.target_n, data.target_sampling_n),
+    }
+    inside = runs.inside
     return {
         name: fit_surface(
-            points.take(runs.inside), losses_n[runs.inside], runs.question.tokens, rng, name == "general"
+            points.take(inside),
+            losses_n[inside],
+            runs.question.tokens,
+            rng,
+            rising=name == "general",
+            sampling_n=None if errors_n is None else errors_n[inside],
         )
-        for name, (points, losses_n) in losses.items()
+        for name, (points, losses_n, errors_n) in losses.items()
     }
 
 

@@ -70,7 +70,8 @@ def levels_at(points: Points, losses_n: Floats, smooth: Solution, tokens: float)
 class _Planes:
     """What all runs have in common at each of t budgets: coefficient_t2 of an offset and a tilt over the shares.
 
-    `values_n` are the planes at each row, `budget_n` the row's budget (-1: none), `spent` how many coefficients they took, `runs_t` the runs of each budget.
+    `values_n` are the planes at each row, `budget_n` the row's budget (-1: none), `spent` how many coefficients they
+    took, `runs_t` the runs of each budget.
     """
 
     middle: float

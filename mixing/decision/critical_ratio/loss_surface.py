@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mixing.arrays import Floats
 from mixing.decision.critical_ratio.feasibility import GRID
@@ -34,8 +35,9 @@ class Surface:
     `smooth` follows the checkpoints as they lie, for levels at trained budgets. `fit` and its `replicates` (refits
     to noise drawn by run) tell slopes and what comes after the last checkpoint, with exponents of tokens that are
     held near the usual ones. `drift` is how far, per unit of log tokens, a law of this form went astray past the first
-    part of the budgets. `rising` says whether the loss is expected to rise with the target share (the general loss) or to
-    fall (the target's); None if nobody knows.
+    part of the budgets. `rising` says whether the loss is expected to rise with the target share (the general loss) or
+    to fall (the target's); None if nobody knows. `sampling_n` are the standard errors of the rows over the held-out
+    text that all of them share.
     """
 
     law: Cmr
@@ -48,10 +50,25 @@ class Surface:
     drift: float
     basis: ShareBasis
     rising: bool | None = True
+    sampling_n: Floats | None = None
 
     def levels(self, tokens: float) -> Levels:
         """Each run's loss at a budget."""
         return levels_at(self.points, self.losses_n, self.smooth, tokens)
+
+    @property
+    def knows_sampling(self) -> bool:
+        """Whether the error of the held-out sample is known."""
+        return self.sampling_n is not None
+
+    def _sampling(self, tokens: float) -> Floats:
+        """The standard error over the held-out text at each share of the grid, at the checkpoints nearest a budget."""
+        assert self.sampling_n is not None
+        distance_n = np.abs(np.log(self.points.tokens_n / tokens))
+        near_n = distance_n <= distance_n.min() + 0.01
+        share_r, at_n = np.unique(self.points.target_n[near_n], return_inverse=True)
+        error_r = np.bincount(at_n, self.sampling_n[near_n]) / np.bincount(at_n)
+        return np.asarray(np.interp(GRID, share_r, error_r))
 
     def curve(self, tokens: float, count: int, seed: list[int]) -> LossPosterior:
         """What is believed of the loss over target share at a budget; past the trained ones, as the surface moves."""
@@ -61,6 +78,9 @@ class Surface:
         within = levels.within if self.law.token_powers else 0.0
         posterior = loss_posterior(self.basis, levels.levels_r, within, count, rng)
         posterior = posterior.plus(np.zeros(len(GRID)), levels.common_error(GRID, count, rng))
+        if self.sampling_n is not None:
+            luck_b = rng.standard_normal(count)
+            posterior = posterior.sharing(luck_b[:, None] * self._sampling(min(tokens, last)))
         if self.rising is not None:
             posterior = posterior.monotone(self.rising)
         if tokens <= last * 1.001 or not self.law.token_powers:
@@ -153,24 +173,32 @@ def run_basis(points: Points) -> ShareBasis:
     return share_basis(points.target_n[first_r], GRID)
 
 
-def ratio_points(points: Points, losses_n: Floats, tokens: float) -> tuple[Points, Floats]:
+def _at_budget(points: Points, tokens: float) -> NDArray[np.bool_]:
     """The rows at the budget asked about, for a law that knows one budget only; raises NotApplicable."""
     at_budget = np.abs(points.tokens_n / tokens - 1) <= 0.01
     if not at_budget.any():
         raise NotApplicable(
             "too few checkpoints per run to follow the loss to a budget that is none of theirs"
         )
-    return points.take(at_budget), losses_n[at_budget]
+    return np.asarray(at_budget)
 
 
 def fit_surface(
-    points: Points, losses_n: Floats, tokens: float, rng: np.random.Generator, rising: bool | None = None
+    points: Points,
+    losses_n: Floats,
+    tokens: float,
+    rng: np.random.Generator,
+    *,
+    rising: bool | None = None,
+    sampling_n: Floats | None = None,
 ) -> Surface:
     """Choose the form for one loss, fit it and replicate it; the ratio law where checkpoints are too few."""
     try:
         ((smooth, law),) = select_forms(points, losses_n[None, :])
     except NotApplicable:
-        points, losses_n = ratio_points(points, losses_n, tokens)
+        at_budget = _at_budget(points, tokens)
+        points, losses_n = points.take(at_budget), losses_n[at_budget]
+        sampling_n = None if sampling_n is None else sampling_n[at_budget]
         smooth, law = fit(RATIO, points, losses_n[None, :])[0], RATIO
     later = CMR_STEADY if law is CMR else law
     solution = smooth if later is law else fit(later, points, losses_n[None, :])[0]
@@ -181,7 +209,7 @@ def fit_surface(
     replicates = refit(solution, points, solution.predict(points)[0] + draws_bn)
     beyond = tokens > 1.001 * float(points.tokens_n.max()) and law.token_powers
     drift = _drift(points, losses_n, later) if beyond else 0.0
-    return replace(plain, fit=solution, replicates=replicates, drift=drift)
+    return replace(plain, fit=solution, replicates=replicates, drift=drift, sampling_n=sampling_n)
 
 
 def _turns_up(solution: Solution, points: Points, tokens: float) -> bool:

@@ -84,12 +84,14 @@ class ShareBasis:
 @dataclass(frozen=True)
 class LossPosterior:
     """What is believed of one loss on a grid of shares: mean_g, draws_bg, and the scatter of one run in each draw,
-    scatter_b (nats)."""
+    scatter_b (nats). `shared_bg` is the part of the draws that every run shares, so that no further run tells it: the
+    luck of the held-out text."""
 
     grid_g: Floats
     mean_g: Floats
     draws_bg: Floats
     scatter_b: Floats
+    shared_bg: Floats | None = None
 
     def at(self, shares_n: Floats) -> tuple[Floats, Floats]:
         """mean_n and draws_bn between the shares of the grid; beyond its ends, the value there."""
@@ -107,6 +109,14 @@ class LossPosterior:
     def plus(self, mean_g: Floats, draws_bg: Floats) -> LossPosterior:
         """The same with something added, known up to its own draws."""
         return replace(self, mean_g=self.mean_g + mean_g, draws_bg=self.draws_bg + draws_bg)
+
+    def sharing(self, luck_bg: Floats) -> LossPosterior:
+        """The same with luck that all runs share."""
+        return replace(self, draws_bg=self.draws_bg + luck_bg, shared_bg=luck_bg)
+
+    def told_by_runs(self) -> LossPosterior:
+        """The same without what no run tells."""
+        return self if self.shared_bg is None else replace(self, draws_bg=self.draws_bg - self.shared_bg)
 
     def monotone(self, rising: bool) -> LossPosterior:
         """The same with every draw made to rise (or fall) over shares; but left of a dip that the draws agree on.

@@ -22,7 +22,7 @@ from mixing.decision import refusals
 from mixing.decision.constraints import Constraints
 from mixing.decision.mixture.bounds import Region, by_domain, make_region
 from mixing.decision.mixture.doubts import OUTSIDE, answer_doubts, run_doubts
-from mixing.decision.mixture.loss_models import REPLICATES, FittedLosses, Slice, fit_losses, slice_runs
+from mixing.decision.mixture.loss_models import REPLICATES, FittedLosses, fit_losses
 from mixing.decision.mixture.next_mixtures import next_mixtures
 from mixing.decision.mixture.objective import Problem
 from mixing.decision.mixture.optimiser import (
@@ -43,6 +43,8 @@ from mixing.decision.mixture.problem import (
     problem_doubts,
     references,
 )
+from mixing.decision.mixture.safe import SafeMixture, safe_mixture
+from mixing.decision.mixture.slices import Slice, slice_runs
 from mixing.decision.question import Question
 from mixing.decision.record import FrontPoint, Interval, name_single_sets
 from mixing.decision.result import Decision
@@ -52,8 +54,6 @@ from mixing.runs.table import RunTable
 
 MIXTURE_STREAM = 0x50C5
 """Tells the random numbers of this decision from those of other uses of a seed."""
-OFTEN = 0.05
-"""Replicates without any feasible mixture, above which the tolerance is warned to be barely reachable."""
 
 
 def decide_mixture(
@@ -143,13 +143,16 @@ class MixtureFits:
         if not answer.feasible:
             refusal = refusals.no_mixture_allowed(question, data, problem, candidates, fitted, reference)
             return refusal.decision(question, data.n_runs, warnings).remembering(self)
+        safe = safe_mixture(problem, candidates, answer, question.confidence)
+        if safe is None:
+            refusal = refusals.no_mixture_safe(question, data, problem, candidates, fitted)
+            return refusal.decision(question, data.n_runs, warnings).remembering(self)
         replicates = optimise_replicates(problem, candidates, answer, step)
-        warnings += _reachable_doubt(replicates)
-        outside = outside_hull(answer.shares_d, data.mixtures_kd)
-        far = refusals.far_outside(data, fitted, answer, outside)
+        outside = outside_hull(safe.optimum.shares_d, data.mixtures_kd)
+        far = refusals.far_outside(data, fitted, safe.optimum, outside)
         if far is not None:
             return far.decision(question, data.n_runs, warnings).remembering(self)
-        solved = _Solved(problem, candidates, answer, replicates, outside)
+        solved = _Solved(problem, candidates, answer, safe, replicates, outside)
         predictor = Predictor(question, data, fitted, reference, rng)
         decision = self._decision(question, solved, predictor, warnings)
         return decision.remembering(self)
@@ -158,22 +161,23 @@ class MixtureFits:
         self, question: Question, solved: _Solved, predictor: Predictor, warnings: list[str]
     ) -> Decision:
         data, fitted, domains, answer = self.data, self.fitted, self.data.domains, solved.answer
-        many_bd = solved.shares_bd
-        predicted = predictor.at(answer.shares_d)
-        usual = usual_mixtures(predictor, self.natural, self.known, self.constraints)
+        safe, many_bd = solved.safe, solved.shares_bd
+        best = safe.optimum
+        predicted = predictor.at(best.shares_d)
+        protected = bool(solved.problem.loss_constraints)
         critical_ratio, interval = _target_share(question, data, answer, many_bd)
-        binding, limits = active_constraints(solved.problem, solved.candidates, answer)
+        binding, limits = active_constraints(safe.problem, safe.candidates, best)
         decision = Decision(
             question=question,
             status="decided",
-            shares=by_domain(domains, answer.shares_d),
+            shares=by_domain(domains, best.shares_d),
             critical_ratio=critical_ratio,
             interval=interval,
             binding=binding,
             law=fitted.law,
             n_runs=data.n_runs,
             predicted=name_single_sets(predicted, question),
-            baselines=usual,
+            baselines=usual_mixtures(predictor, solved.problem, self.natural, self.known, self.constraints),
             limits=limits,
             front=_front(question, solved, predictor),
             share_intervals={
@@ -181,23 +185,28 @@ class MixtureFits:
                 for i, d in enumerate(domains)
             },
             regret=solved.regret(),
+            estimate_shares=by_domain(domains, answer.shares_d),
+            within=safe.within if protected else None,
+            given_up=max(best.value - answer.value, 0.0) if protected else None,
         )
         return replace(
             decision,
-            warnings=[*warnings, *answer_doubts(decision, predictor, self.region, answer, solved.outside)],
+            warnings=[*warnings, *answer_doubts(decision, predictor, self.region, best, solved.outside)],
             next_runs=next_mixtures(
-                predictor, self.region, solved.candidates, answer, many_bd, first=solved.outside > OUTSIDE
+                predictor, self.region, solved.candidates, best, many_bd, first=solved.outside > OUTSIDE
             ),
         )
 
 
 @dataclass(frozen=True)
 class _Solved:
-    """The optimum of a problem and of its replicates; `outside` is how far it leaves the hull of trained mixtures."""
+    """The optimum of a problem, the safe mixture, and the optima of replicates; `outside` is how far the safe mixture
+    leaves the hull of trained ones."""
 
     problem: Problem
     candidates: Candidates
     answer: Optimum
+    safe: SafeMixture
     replicates: list[Optimum]
     outside: float
 
@@ -206,21 +215,12 @@ class _Solved:
         return np.stack([optimum.shares_d for optimum in self.replicates])
 
     def regret(self) -> float:
-        """What knowing the landscape would gain on average: each replicate's own optimum against this answer there."""
-        at_answer = self.problem.objective(self.answer.shares_d[None])[1:, 0]
-        allowed = self.problem.violation(self.answer.shares_d[None])[1:, 0] <= 1e-6
+        """What knowing the landscape would gain on average: each replicate's own optimum against `shares` there."""
+        chosen = self.safe.optimum.shares_d[None]
+        at_answer = self.problem.objective(chosen)[1:, 0]
+        allowed = self.problem.violation(chosen)[1:, 0] <= 1e-6
         gains = np.array([at_answer[b] - o.value for b, o in enumerate(self.replicates) if allowed[b]])
         return float(np.maximum(gains, 0.0).mean()) if len(gains) else 0.0
-
-
-def _reachable_doubt(replicates: list[Optimum]) -> list[str]:
-    infeasible = sum(not o.feasible for o in replicates) / len(replicates)
-    if infeasible <= OFTEN:
-        return []
-    return [
-        f"in {infeasible:.0%} of the bootstrap replicates no mixture keeps within the tolerance: it is barely "
-        "reachable"
-    ]
 
 
 def _target_share(
@@ -229,6 +229,7 @@ def _target_share(
     """The total target share with its interval; None where there is no base model, or no such role."""
     if not data.base or not question.target_domains:
         return None, None
+    columns = [data.domains.index(d) for d in question.target_domains]
     columns = [data.domains.index(d) for d in question.target_domains]
     ratio = float(answer.shares_d[columns].sum())
     return ratio, widened(many_bd[:, columns].sum(1), ratio, question.level)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from mixing.decision.mixture.bounds import Region
-from mixing.decision.mixture.loss_models import Slice
 from mixing.decision.mixture.optimiser import Optimum
 from mixing.decision.mixture.predictions import Predictor
+from mixing.decision.mixture.slices import Slice
 from mixing.decision.question import REFUSE_BEYOND, WARN_BEYOND, Question
 from mixing.decision.record import DecisionRecord, Interval
 

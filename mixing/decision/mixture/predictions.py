@@ -10,7 +10,10 @@ from mixing.arrays import Floats
 from mixing.decision import baselines
 from mixing.decision.constraints import Constraints
 from mixing.decision.mixture.bounds import by_domain
-from mixing.decision.mixture.loss_models import FittedLosses, Slice
+from mixing.decision.mixture.loss_models import FittedLosses
+from mixing.decision.mixture.objective import Problem
+from mixing.decision.mixture.safe import within
+from mixing.decision.mixture.slices import Slice
 from mixing.decision.question import Question
 from mixing.decision.record import ROLES, Baseline, Interval, Prediction
 
@@ -47,15 +50,16 @@ class Predictor:
         values_b = self.fitted.models[role].losses(shares_d[None])[:, 0]
         value = float(values_b[0])
         if new_run:
-            values_b = values_b + self.fitted.noise[role] * self.rng.standard_normal(len(values_b))
+            scatter_b = self.fitted.scatter[role]
+            values_b = np.append(value, values_b[1:] + scatter_b * self.rng.standard_normal(len(scatter_b)))
         interval = widened(values_b[1:], value, self.question.level)
         return Prediction(value, interval, value - float(self.reference[role][0]))
 
 
 def usual_mixtures(
-    predictor: Predictor, natural: dict[str, float], known: bool, constraints: Constraints
+    predictor: Predictor, problem: Problem, natural: dict[str, float], known: bool, constraints: Constraints
 ) -> list[Baseline]:
-    """Common mixtures and the best trained run, scored by the same laws."""
+    """Common mixtures and the best trained run, scored by the same laws, with the chance of every tolerance there."""
     question, data, domains = predictor.question, predictor.data, predictor.data.domains
     epochs = {domain: constraints.epochs(domain) for domain in domains} if constraints.supply else {}
     mixes = baselines.usual(
@@ -66,10 +70,13 @@ def usual_mixtures(
         losses = {n: m.losses(data.points.shares_nd)[0] for n, m in predictor.fitted.models.items()}
     allowed_n = np.ones(len(data.runs), dtype=bool)
     if "general" in losses:
-        within = losses["general"] <= float(predictor.reference["general"][0]) + question.tolerance
-        allowed_n = within if within.any() else losses["general"] <= losses["general"].min()
+        kept_n = losses["general"] <= float(predictor.reference["general"][0]) + question.tolerance
+        allowed_n = kept_n if kept_n.any() else losses["general"] <= losses["general"].min()
     at = int(np.where(allowed_n, losses["target"], np.inf).argmin())
     mixes[f"best run ({data.runs[at]})"] = by_domain(domains, data.points.shares_nd[at])
+    shares_md = np.array([[mix[d] for d in domains] for mix in mixes.values()])
+    within_m = within(problem, shares_md) if problem.loss_constraints else [None] * len(mixes)
     return [
-        Baseline(name, mix, predictor.at(np.array([mix[d] for d in domains]))) for name, mix in mixes.items()
+        Baseline(name, mix, predictor.at(shares_d), None if part is None else float(part))
+        for (name, mix), shares_d, part in zip(mixes.items(), shares_md, within_m, strict=True)
     ]

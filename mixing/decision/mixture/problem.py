@@ -12,9 +12,10 @@ from mixing.arrays import Floats
 from mixing.decision.binding import Binding
 from mixing.decision.constraints import Constraints
 from mixing.decision.mixture.bounds import Region
-from mixing.decision.mixture.loss_models import FittedLosses, Slice
+from mixing.decision.mixture.loss_models import FittedLosses
 from mixing.decision.mixture.objective import LossConstraint, Problem
 from mixing.decision.mixture.optimiser import Candidates, Optimum, optimise
+from mixing.decision.mixture.slices import Slice
 from mixing.decision.question import Question
 from mixing.errors import InputError
 from mixing.runs.table import RunTable

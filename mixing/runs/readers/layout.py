@@ -64,9 +64,13 @@ def _open_folder(folder: Path) -> Source:
         return Source(str(folder), folder=folder)
     shares = [p for p in folder.glob("*.csv") if re.search(r"ratios|mixture", p.name)]
     losses = [p for p in folder.glob("*.csv") if re.search(r"metrics|loss", p.name)]
+    tables = sorted(path for path in folder.iterdir() if path.suffix in (".csv", ".parquet"))
+    if len(tables) == 1:
+        return Source(str(tables[0]), (open_table(tables[0]),))
     if len(shares) != 1 or len(losses) != 1:
+        held = f"it holds {', '.join(path.name for path in tables[:5])}" if tables else "it holds no table"
         raise InputError(
-            f"{folder}: neither finished runs (*/{DONE}) nor one pair of share and loss tables",
+            f"{folder}: not finished runs (*/{DONE}), one runs table, or one pair of share and loss tables; {held}",
             "Name the table, or the pair as SHARES.csv,LOSSES.csv",
         )
     return Source(str(folder), (open_table(shares[0]), open_table(losses[0])))

@@ -63,6 +63,8 @@ def test_the_answer_is_printed_with_its_front_and_figures(
         "--prior",
         "web=0.9",
         "--prior",
+        "books=0",
+        "--prior",
     ]
     assert decide(runs, *arguments, "code=0.1", "--figures", str(figures)) == 0
     out, err = capsys.readouterr()
@@ -155,6 +157,10 @@ def test_nothing_within_the_tolerance_is_not_yet(runs: str, capsys: pytest.Captu
         "0",
         "--prior",
         "web=1",
+        "--prior",
+        "code=0",
+        "--prior",
+        "books=0",
         "--min",
         "code=0.3",
     ]

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,16 @@ def test_bad_usage_is_one_line_and_status_2(
     assert not list(tmp_path.iterdir())
 
 
+def test_the_version_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("--version") == 0
+    assert capsys.readouterr().out == f"mixlaw {version('mixlaw')}\n"
+
+
+def test_help_of_groups_has_no_completion(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status_of("spec", "--help") == 0
+    assert "completion" not in capsys.readouterr().out
+
+
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert status_of("run", "none.yaml", "--debug") == 2
     assert "Traceback" in capsys.readouterr().err
@@ -126,8 +137,11 @@ def test_init_writes_a_study_that_loads(tmp_path: Path, capsys: pytest.CaptureFi
     assert study.spec is not None
     assert study.spec.global_batch_tokens % study.spec.sequence_length == 0
     assert (study.spec.total_tokens or 0) >= study.spec.global_batch_tokens
+    assert study.runner.kind == "local"
     assert status_of("init", str(tmp_path), "--out", str(out)) == 2
     assert "exists already" in capsys.readouterr().err
+    assert status_of("init", str(tmp_path / "nofolder"), "--out", str(out)) == 2
+    assert "nofolder: no such folder" in capsys.readouterr().err
 
 
 def test_weights(tmp_path: Path) -> None:
@@ -158,6 +172,39 @@ def test_token_counts() -> None:
     for wrong in ("0", "-1", "x", "1e40", ""):
         with pytest.raises(InputError, match="--tokens"):
             options.token_count(wrong)
+    assert [options.parameter_count(text) for text in ("70M", "1e3", "7", None)] == [
+        70_000_000,
+        1_000,
+        7,
+        None,
+    ]
+    with pytest.raises(InputError, match="--params 'abc' is not a number of parameters"):
+        options.parameter_count("abc")
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (InputError("level 2 is not between 0 and 1"), "--level 2 is not between 0 and 1"),
+        (InputError("kl, worst_case: for more"), "--kl, --worst-case: for more"),
+        (
+            InputError("max_shares code=2: not a share", "Lower min_shares"),
+            "--max code=2: not a share. Lower --min",
+        ),
+        (
+            InputError("no target set", "Name one as target"),
+            "no target set. Name one as --target",
+        ),
+        (
+            InputError("no mixture", "Raise max_epochs or tokens"),
+            "no mixture. Raise --max-epochs or tokens",
+        ),
+    ],
+)
+def test_arguments_are_named_as_options(error: InputError, shown: str) -> None:
+    with pytest.raises(InputError) as caught, options.options_named():
+        raise error
+    assert str(caught.value) == shown
 
 
 def test_ui_before_anything_is_logged(tmp_path: Path) -> None:

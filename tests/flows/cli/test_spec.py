@@ -56,6 +56,8 @@ def test_show(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "401,000",
         "0.179",
         "critical ratio 0.100",
+        "limited by: the general loss reaches its tolerance",
+        "compared with replay 5%: loss on general 2.8700",
     ):
         assert words in text
     assert status_of("show", "staged.yaml") == 0

@@ -192,7 +192,7 @@ def test_flows_answer_from_what_is_done(original: Finished) -> None:
     study, refresh, proxy, outside, held, relative = states(done)
     decided = json.loads((original.folder / "decision.json").read_text())
     assert study[:2] == ["COMPLETED", "Completed"]
-    assert f"target share {decided['critical_ratio']:.3f}" in study[2]
+    assert f"{decided['critical_ratio']:.3f}, 90% interval" in study[2]
     assert study[2].endswith("version 1 (champion)")
     assert refresh == ["COMPLETED", "Unchanged", "unchanged since version 1"]
     assert proxy == ["COMPLETED", "Completed", f"run {run} is done"]
@@ -227,7 +227,7 @@ def test_the_page_and_the_event(finished: Finished) -> None:
     with get_client(sync_client=True) as client:
         found = client.read_artifacts(artifact_filter=wanted)
     page = str(found[0].data)
-    assert page.startswith("**Critical ratio 0.")
+    assert page.startswith("**Train with ")
     assert page.index("recommended mix") < page.index("Mix: `models:/tiny/1` (champion)") < page.index("![")
     assert "(data:image/png;base64," in page
     assert "| confirmation | predicted | observed |" in page

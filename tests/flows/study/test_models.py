@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
+from flows.pipeline.question import StudyQuestion
 from flows.study.loading import load_study
 from mixing.errors import InputError
+from mixing.test_problems import LANDSCAPES
 from tests.flows.study.short_study import GOOD, load
 from tests.scenarios.tiny_study import ROOT
 from tests.scenarios.tiny_study import STUDY as TINY
@@ -74,3 +79,31 @@ def test_one_seed_of_the_proxies_stream(tmp_path: Path) -> None:
     assert load(tmp_path, GOOD.replace("0.25]", "0.25], seeds: [0]")).proxies.seeds == (0,)
     with pytest.raises(InputError, match="one seed only: all proxies of a study read the same stream"):
         load(tmp_path, GOOD.replace("0.25]", "0.25], seeds: [0, 1]"))
+
+
+def test_the_question_of_a_study_is_asked_of_its_runs(tmp_path: Path) -> None:
+    table = LANDSCAPES[0].study([0.2, 0.4, 0.6, 0.8], [250_000, 500_000])
+    rows = table.rows.rename({"share.general": "share.docs", "share.target": "share.python"})
+    named = {"general": "docs", "target": "python"}
+    table = replace(table, rows=rows.with_columns(pl.col("eval").replace(named)))
+    study = load(
+        tmp_path,
+        GOOD.replace("tolerance: 0.0", "tolerance: 0.0, confidence: 0.8, turning_point: require"),
+    )
+    asked = StudyQuestion.of(study, {"docs": 10**6, "python": 10**6}, table).question
+    assert (asked.confidence, asked.turning_point) == (0.8, "require")
+    plain = StudyQuestion.of(load(tmp_path, GOOD), {"docs": 10**6, "python": 10**6}, table).question
+    assert (plain.confidence, plain.turning_point) == (0.9, "report")
+    assert study.identity != load(tmp_path, GOOD).identity
+
+
+@pytest.mark.parametrize(
+    ("protect", "message"),
+    [
+        ("{pyton: 0.1}", "decision.protect names 'pyton', which is not a domain"),
+        ("{python: -1}", "decision.protect.python is -1: give nats of 0 or more"),
+    ],
+)
+def test_protected_sets_are_checked_with_the_file(tmp_path: Path, protect: str, message: str) -> None:
+    with pytest.raises(InputError, match=re.escape(message)):
+        load(tmp_path, GOOD.replace("tolerance: 0.0", f"tolerance: 0.0, protect: {protect}"))

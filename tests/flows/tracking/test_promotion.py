@@ -267,7 +267,7 @@ def test_increments_over_different_bases_are_not_subtracted(tmp_path: Path) -> N
     addresses = ("a.yaml", "b.yaml")
     assert compare(sides[0], sides[0], addresses).same_base is True
     assert compare(spec(0.1), sides[0], addresses).same_base is None
-    other = compare(*sides, addresses)
+    other = compare(sides[0], sides[1], addresses)
     assert other.same_base is False
     console = Console(record=True, width=160)
     print_comparison(other, console)

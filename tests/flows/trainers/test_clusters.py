@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from flows.cli import main as cli
 from flows.pipeline.workspace import Workspace
+from flows.study.parts import RunnerPart
 from flows.trainers import Setting, dask, open_trainer
+from flows.trainers.base import check_runner
 from mixing.errors import MixlawError
 from proxies.runs import store
 from tests.conftest import Finished
@@ -112,6 +117,32 @@ def test_a_package_that_is_not_installed(
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("mixlaw: ")]
     assert f"runner: {kind}: " in line
     assert f"pip install 'mixlaw[{kind}]'" in line
+
+
+def test_plan_and_run_say_at_once_that_no_scheduler_listens(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setenv("MIXLAW_HOME", str(tmp_path / "home"))
+    study = write_study(tmp_path, STUDY + "runner: {kind: dask, address: 'tcp://127.0.0.1:9'}\n")
+    ended = {}
+    for command in (["plan", str(study), "--json"], ["run", str(study)]):
+        with pytest.raises(SystemExit) as end:
+            cli.main(command)
+        ended[command[0]] = end.value.code
+    out, err = capsys.readouterr()
+    assert ended == {"plan": 0, "run": 1}
+    said = "runner: dask: nothing answers at tcp://127.0.0.1:9"
+    assert any(warning.startswith(said) for warning in json.loads(out)["warnings"])
+    assert said in err
+
+
+def test_an_address_that_listens_passes() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        check_runner(RunnerPart(kind="ray", address=f"ray://127.0.0.1:{port}"))
+    with pytest.raises(MixlawError, match=r"nothing answers at ray://127\.0\.0\.1:x"):
+        check_runner(RunnerPart(kind="ray", address="ray://127.0.0.1:x"))
 
 
 def test_a_scheduler_that_does_not_answer(

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from matplotlib.figure import Figure
 
+from mixing.decision import wording
 from mixing.decision.decide import answer_question, decide, weights_of
 from mixing.decision.result import Decision
 from mixing.errors import InputError, MixlawError
@@ -44,6 +45,10 @@ def turning() -> RunTable:
     power = landscape("power")
     known = Landscape("turning", lambda r, t: 0.6 * r**2 * t**0.5 - 0.15 * t, power.target, in_family=True)
     return known.study(SHARES, [125_000 * i for i in range(1, 9)], run_sd=1e-4, checkpoint_sd=1e-4)
+
+
+def repr_of_why(decision: Decision) -> str:
+    return "\n".join(wording.reasons(decision))
 
 
 def test_one_ratio_answers_for_two_sources(runs: RunTable, decided: Decision) -> None:
@@ -110,7 +115,10 @@ def test_the_turning_point_binds_or_is_reported_or_left_out(turning: RunTable) -
     assert reported.binding == off.binding == "bound"
     assert reported.critical_ratio == off.critical_ratio
     assert reported.tests[1].critical_ratio == required.tests[1].critical_ratio
-    assert "reported only" in reported.tests[1].note
+    assert [test.binds for test in required.tests] == [True, True]
+    assert [test.binds for test in reported.tests] == [True, False]
+    assert "reported only" in repr_of_why(reported)
+    assert "reported only" not in repr_of_why(required)
     assert [test.name for test in off.tests] == ["tolerance"]
     assert off.critical_times == {}
 
@@ -179,11 +187,12 @@ def test_a_decision_from_a_file_remembers_no_fits(decided: Decision) -> None:
 
 def test_a_decision_shows_itself(decided: Decision) -> None:
     text = repr(decided)
-    assert text.startswith("Decision: decided\n  critical ratio: ")
+    assert text.startswith("Train with ")
+    assert wording.ratio_line(decided) in text.splitlines()[0]
     assert "limited by: the general loss reaches its tolerance" in text
     assert len(text.splitlines()) < 10
     page = decided._repr_html_()
-    for words in ("Critical ratio", "Feasibility tests", "replay 5%", "limited by"):
+    for words in (wording.answer_line(decided), "Why", "within the tolerance", "replay 5%", "limited by"):
         assert words in page
     assert isinstance(decided.plot(), Figure)
     spec = decided.to_spec("mix", total_tokens=2e9)
@@ -195,7 +204,7 @@ def test_a_decision_shows_itself(decided: Decision) -> None:
 
 def test_a_refusal_shows_its_reason() -> None:
     refused = decide(at_end([0.5, 0.7]), **ROLES)
-    assert repr(refused).startswith("Decision: not yet. the ratio law has three parameters")
+    assert repr(refused).startswith("Not yet: the ratio law has three parameters")
     assert "train next: general 0.75, target 0.25" in repr(refused)
     assert "Not yet: these runs cannot support a ratio." in refused._repr_html_()
     with pytest.raises(MixlawError, match="there is no mix"):
@@ -209,3 +218,32 @@ def test_names_are_escaped_in_notebooks(few_replicates: None) -> None:
     page = decide(table, **ROLES)._repr_html_()
     assert "<b>code</b>" not in page
     assert "&lt;b&gt;code&lt;/b&gt;" in page
+
+
+def test_a_size_asked_of_a_table_without_sizes_is_refused(runs: RunTable) -> None:
+    with pytest.raises(InputError, match=r"params 7: .* names no model sizes"):
+        decide(runs, **ROLES, params=7)
+
+
+def test_what_is_not_predicted_is_named(decided: Decision) -> None:
+    with pytest.raises(InputError, match=r"nothing is predicted of 'nope'\. Predicted are: general, target"):
+        decided.predicted["nope"]
+    assert decided.predicted.get("nope") is None
+
+
+def test_a_mix_spec_has_a_name(decided: Decision) -> None:
+    for name in ("", "  "):
+        with pytest.raises(InputError, match="the mix spec has no name"):
+            decided.to_spec(name)
+
+
+def test_natural_shares_may_be_numbers_of_tokens(runs: RunTable) -> None:
+    def natural(prior: dict[str, float]) -> dict[str, float]:
+        answer = decide(runs, **ROLES, tolerance=TOLERANCE, prior=prior)
+        return next(b.shares for b in answer.baselines if b.name == "natural shares")
+
+    assert natural({"general": 3e9, "target": 1e9}) == natural({"general": 0.75, "target": 0.25})
+    with pytest.raises(InputError, match="prior: no share of target"):
+        decide(runs, **ROLES, prior={"general": 1.0})
+    with pytest.raises(InputError, match=r"max_shares target=1\.2: not a share"):
+        decide(runs, **ROLES, max_shares={"target": 1.2})

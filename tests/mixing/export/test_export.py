@@ -302,3 +302,12 @@ def test_loaders_and_formats_are_those_of_the_targets() -> None:
     for target in TARGETS.values():
         assert target.data.name not in FORMATS or target.data is FORMATS[target.data.name]
         assert target.is_written(target.units[0]) == (target.data.name in FORMATS)
+
+
+def test_an_export_is_a_few_lines_at_the_prompt(tmp_path: Path) -> None:
+    written = repr(export(example_spec(), "megatron", tmp_path / "blend.json")).splitlines()
+    assert written[:2] == [
+        f"Export to megatron: {tmp_path}/blend.json",
+        "  from token 0: web 0.7, code 0.2, math 0.1",
+    ]
+    assert repr(export(example_spec(), "megatron")).startswith("Export to megatron: 1 file(s), not written")

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -229,9 +229,7 @@ def _torchtitan() -> Iterator[None]:
     ):
         module = ModuleType(f"torchtitan.components.data.{name}")
         for kind in classes:
-            setattr(
-                module, kind, type(kind, (), {"__init__": lambda self, **values: vars(self).update(values)})
-            )
+            setattr(module, kind, type(kind, (SimpleNamespace,), {}))
         modules[module.__name__] = module
     before = {name: sys.modules.get(name) for name in modules}
     sys.modules.update(modules)

@@ -135,10 +135,14 @@ def test_a_single_mixture_is_a_constant() -> None:
     json.dumps(found.to_dict(), allow_nan=False)
 
 
-def test_an_unknown_law_names_the_known() -> None:
-    with pytest.raises(InputError, match="no law 'cubic'") as caught:
-        fit(table(), ["general"], "cubic")
-    assert all(law in caught.value.hint for law in LAWS)
+@pytest.mark.parametrize(
+    ("wrong", "hint"), [("cmr-replai", "Did you mean cmr-replay"), ("cubic", "Give auto, or")]
+)
+def test_an_unknown_law_names_those_alike(wrong: str, hint: str) -> None:
+    with pytest.raises(InputError, match=f"no law '{wrong}'") as caught:
+        fit(table(), ["general"], wrong)
+    assert caught.value.hint.startswith(hint)
+    assert len(str(caught.value)) < 160
 
 
 def test_unknown_names() -> None:

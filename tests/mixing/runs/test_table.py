@@ -195,3 +195,16 @@ def test_standard_errors_of_increments_combine_apart_and_are_checked() -> None:
     found[-1]["increment_stderr"] = -0.1
     with pytest.raises(InputError, match="increment_stderr of run 'b' is"):
         make_table(frame(found), "t.csv")
+
+
+def test_a_table_is_a_data_frame() -> None:
+    table = make_table(frame(rows()), "t.csv")
+    assert table.to_frame().equals(table.rows)
+
+
+def test_sizes_that_a_table_does_not_name() -> None:
+    table = make_table(frame(rows()), "t.csv")
+    table.check_has_sizes(None)
+    with pytest.raises(InputError, match=r"params 7: t\.csv names no model sizes"):
+        table.check_has_sizes(7)
+    make_table(frame(rows(params=7)), "t.csv").check_has_sizes(9)

@@ -227,3 +227,11 @@ def test_schema_alone_accepts_what_is_saved() -> None:
 
     data = yaml.safe_load(dump_spec(example_spec()))
     jsonschema.validate(data, json.loads(schema_text()))
+
+
+def test_a_spec_is_a_few_lines_at_the_prompt() -> None:
+    assert repr(example_spec()).splitlines() == [
+        "MixSpec example: 102,400 tokens",
+        "  web 0.7, code 0.2, math 0.1",
+        "  critical ratio 0.100 from 6 runs, law cmr",
+    ]

@@ -133,7 +133,7 @@ def test_the_json_is_that_of_the_interface(decided: Decision) -> None:
         assert set(predicted) == {"general", "target"}
         for name, base in (("general", 3.0), ("target", 2.0)):
             one = predicted[name]
-            assert set(one) == {"loss", "interval", "increment"}
+            assert set(one) == {"loss", "interval", "increment", "increment_interval"}
             assert one["loss"] == pytest.approx(base + one["increment"])
             assert one["interval"][0] <= one["loss"] <= one["interval"][1]
     assert out["predicted"]["general"]["increment"] == pytest.approx(TOLERANCE, abs=1e-3)

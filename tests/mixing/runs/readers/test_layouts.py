@@ -177,6 +177,15 @@ def test_a_path_is_no_pattern(tmp_path: Path, name: str) -> None:
     check(read_runs(run.parent))
 
 
+def test_a_folder_with_a_single_table_stands_for_it(tmp_path: Path) -> None:
+    frame(rows()).write_csv(tmp_path / "any.csv")
+    (tmp_path / "notes.txt").write_text("")
+    check(read_runs(tmp_path))
+    frame(rows()).write_parquet(tmp_path / "other.parquet")
+    with pytest.raises(InputError, match=r"it holds any\.csv, other\.parquet"):
+        read_runs(tmp_path)
+
+
 def test_a_folder_with_a_broken_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "done.json").write_text("{}")
@@ -190,7 +199,7 @@ def test_a_folder_with_a_broken_run_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_runs(tmp_path / "none.csv")
-    with pytest.raises(InputError, match="neither finished runs"):
+    with pytest.raises(InputError, match="not finished runs"):
         read_runs(tmp_path)
     (tmp_path / "x.parquet").write_bytes(b"\x00\x01")
     with pytest.raises(InputError, match=r"x\.parquet"):
