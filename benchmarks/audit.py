@@ -4,10 +4,10 @@
 
 Each study draws its target shares (3 with three seeds each, 4 to 12; even, random, or around the answer), budgets, and
 noise (runs scatter 1 to 3 times as much as their checkpoints), and goes through `decide`. Printed by landscape
-and by design: how often the 90% interval holds the critical ratio, how often the truth lies outside by more than half the
-interval's width, widths, the interval score (width + 20 x miss; Gneiting & Raftery 2007, for 90%), the error of the best
-estimate where shares lie on both sides, how often the recommended mix keeps its tolerance and what share it gives up
-for that, and how often a new run there falls into its predicted interval. Beside it: a Gaussian process on the last
+and by design: how often the 90% interval holds the critical ratio, how often the truth lies outside by more than half
+the interval's width, widths, the interval score (width + 20 x miss; Gneiting & Raftery 2007, for 90%), the error of the
+best estimate where shares lie on both sides, how often the recommended mix keeps its tolerance and what share it gives
+up for that, and how often a new run there falls into its predicted interval. Beside it: a Gaussian process on the last
 checkpoints, and linear interpolation with the scatter of runs.
 """
 

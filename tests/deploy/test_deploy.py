@@ -185,7 +185,6 @@ def test_jobs_of_the_kubernetes_pool_are_valid(
 ) -> None:
     """As Prefect's worker makes them: of the template, the deployment's job variables, and its own settings."""
     prefix = "PREFECT_INTEGRATIONS_KUBERNETES_WORKER_API_AUTH_STRING_SECRET"
-    monkeypatch.setenv("PREFECT_API_AUTH_STRING", f"me:{SECRET}")
     monkeypatch.setenv(f"{prefix}_NAME", "mixlaw")
     monkeypatch.setenv(f"{prefix}_KEY", "PREFECT_AUTH_STRING")
     job = rendered_job(json.loads((KUBERNETES / overlay / "job-template.json").read_text()), monkeypatch)

@@ -2,9 +2,8 @@
 
 Each form gives one column g(R); the loss is a + b g(R) plus a misfit. Published laws give powers of the target
 share (Gu et al. 2024), of the replay share (D-CPT, Que et al. 2024, for the general loss) and an exponential (Ye et
-al. 2025).
-None of them has a kink, a threshold or a cliff, and few runs cannot show that one is there: so a hinge, a logistic onset
-and a steep step at every place stand beside them.
+al. 2025). None of them has a kink, a threshold or a cliff, and few runs cannot show that one is there: so a hinge, a
+logistic onset and a steep step at every place stand beside them.
 """
 
 from __future__ import annotations

@@ -98,8 +98,8 @@ def test_one_of_many_takes_over_from_a_dead_machine(
     elsewhere.kill()
     elsewhere.wait()
     code = (
-        # Many times what a holder takes, who gives no sign meanwhile: a busy machine may stop it for seconds.
-        "claims.EXPIRY = 5.0; log = lock.with_name('log')",
+        # Ten times what a holder takes, who gives no sign meanwhile: a busy machine may stop it for a second.
+        "claims.EXPIRY = 3.0; log = lock.with_name('log')",
         "with claims.claim(lock, 30):",
         "    open(log, 'a').write('in\\n'); time.sleep(0.3); open(log, 'a').write('out\\n')",
     )
@@ -108,6 +108,33 @@ def test_one_of_many_takes_over_from_a_dead_machine(
     assert lock.with_name("log").read_text() == "in\nout\n" * 4
     for process in racing:
         process.communicate()
+
+
+@pytest.mark.parametrize("newest", [2, 3], ids=["just made", "its predecessor cleared away"])
+def test_who_takes_over_after_the_look_keeps_the_claim(
+    newest: int, lock: Path, elsewhere: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between finding `claim.1` void and following it, another machine has followed it, or even that one's."""
+    look, sign = Watch.look, (lock.parent / "claim.1").read_bytes()
+    elsewhere.kill()
+    elsewhere.wait()
+    others = lock.parent / f"claim.{newest}"
+
+    def look_slowly(watch: Watch, locked: claims.Lock) -> tuple[bool, claims.Holder | None]:
+        void, holder = look(watch, locked)
+        if void:
+            (lock.parent / "claim.1").unlink(missing_ok=True)
+            others.write_bytes(sign)
+        return void, holder
+
+    monkeypatch.setattr(claims, "EXPIRY", 0.4)
+    monkeypatch.setattr(Watch, "look", look_slowly)
+    watch = Watch(lock)
+    with open(lock, "ab") as file:
+        while not others.exists():
+            assert claims._acquire(lock, file.fileno(), watch) is None
+    assert {path.name: path.read_bytes() for path in lock.parent.glob("claim.*")} == {others.name: sign}
+    assert claims.lock_state(lock) == "free"
 
 
 def test_who_was_paused_too_long_notices_before_it_writes(lock: Path) -> None:
