@@ -8,16 +8,22 @@ run are losses on the same text. Windows of one document do not err apart, so er
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from mixing.arrays import Floats, Ints
+from mixing.errors import InputError
 
+WINDOW_COLUMNS = ["tokens", "eval", "window", "document", "loss"]
 WINDOW_LOSSES = "window_losses.parquet"
 """Beside the losses of a finished run, a row per budget, validation set and window: tokens, eval, window, document,
 loss. Rows of tokens 0 in a proxy's file are its base on windows of the proxy's own."""
+FEWEST_FOR_SLOPE = 8
 OWN_WINDOWS = "confirmation"
 """The name of the held-out sample of a run that brings its base's losses on it along."""
 
@@ -41,7 +47,9 @@ def carried(losses_w: Floats, last_w: Floats) -> Carried:
         return Carried(float(losses_w.mean()), (losses_w - losses_w.mean()) / n_all)
     y, z = losses_w[few_w], last_w[few_w]
     spread = float(((z - z.mean()) ** 2).sum())
-    slope = float(((y - y.mean()) * (z - z.mean())).sum()) / spread if spread > 0 else 0.0
+    # A slope of a few points leaves no residuals to tell its error by; a window's losses move together.
+    known = n_few >= FEWEST_FOR_SLOPE and spread > 0
+    slope = float(((y - y.mean()) * (z - z.mean())).sum()) / spread if known else 1.0
     residual_w = np.zeros(n_all)
     residual_w[few_w] = (y - y.mean()) - slope * (z - z.mean())
     loss = float(y.mean() + slope * (last_w.mean() - z.mean()))
@@ -57,7 +65,32 @@ def clustered_error(influence_w: Floats, document_w: Ints) -> float | None:
     return float(np.sqrt((sums**2).sum() * len(sums) / (len(sums) - 1)))
 
 
-def restated(frame: pl.DataFrame, windows: dict[str, pl.DataFrame]) -> pl.DataFrame:
+def with_sampling_errors(frame: pl.DataFrame, folder: Path, runs: Sequence[str]) -> pl.DataFrame:
+    """`restated` with the windows' losses of the finished runs `runs` in `folder`, as far as they left any.
+
+    Raises InputError for a file that cannot be read.
+    """
+    if not {"run", "params", "tokens", "eval", "loss"} <= set(frame.columns):
+        return frame  # of another trainer, in another layout
+    windows = {}
+    for path in (windows_file(folder, run) for run in runs):
+        if not path.exists():
+            continue
+        try:
+            windows[path.parent.name] = pl.read_parquet(path, columns=WINDOW_COLUMNS)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise InputError(
+                f"{path}: cannot be read ({str(error).splitlines()[0]})",
+                "Delete that run's folder and train it again",
+            ) from error
+    return restated(frame, windows)
+
+
+def windows_file(folder: Path, run: str) -> Path:
+    return folder / run / WINDOW_LOSSES
+
+
+def restated(frame: pl.DataFrame, windows: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Rows of finished runs with `increment_stderr`, from the losses of single windows by run (`WINDOW_LOSSES`).
 
     The error is that of the row's loss less the base's, over the windows that both were measured on. A run that was
@@ -67,18 +100,35 @@ def restated(frame: pl.DataFrame, windows: dict[str, pl.DataFrame]) -> pl.DataFr
     """
     if not windows:
         return frame
-    bases = frame.filter(pl.col("tokens") == 0)
     of_run = {run: _by_row(table) for run, table in windows.items()}
-    rows = []
-    for row in frame.iter_rows(named=True):
-        known = of_run.get(row["run"], {})
-        base = bases.filter((pl.col("eval") == row["eval"]) & pl.col("params").eq_missing(row["params"]))
-        rows.append(row | (_of_row(row, known, base, of_run) if row["tokens"] > 0 else {}))
-    columns = {**frame.schema, "increment_stderr": pl.Float64(), "heldout": pl.String()}
-    return pl.DataFrame(
-        [{"increment_stderr": None, "heldout": None} | row for row in rows],
-        schema={"increment_stderr": pl.Float64(), "heldout": pl.String()} | columns,
-    ).select(list(columns))
+    bases: dict[tuple[str, object], _Base] = {}
+    for row in frame.filter(pl.col("tokens") == 0).iter_rows(named=True):
+        own = of_run.get(row["run"], {}).get((0, row["eval"]))
+        bases.setdefault((row["eval"], row["params"]), _Base(row["loss"], own))
+    found = [
+        _of_row(row, of_run.get(row["run"], {}), bases.get((row["eval"], row["params"])))
+        for row in frame.select("run", "params", "tokens", "eval", "loss").iter_rows(named=True)
+    ]
+    return frame.with_columns(
+        pl.Series("loss", [row.loss for row in found], dtype=pl.Float64),
+        pl.Series("increment_stderr", [row.stderr for row in found], dtype=pl.Float64),
+        pl.Series("heldout", [row.heldout for row in found], dtype=pl.String),
+    )
+
+
+@dataclass(frozen=True)
+class _Base:
+    """The base's loss in the table, and the losses of its windows."""
+
+    loss: float
+    windows: pl.DataFrame | None
+
+
+@dataclass(frozen=True)
+class _Restated:
+    loss: float
+    stderr: float | None = None
+    heldout: str | None = None
 
 
 ByRow = dict[tuple[int, str], pl.DataFrame]
@@ -90,29 +140,25 @@ def _by_row(windows: pl.DataFrame) -> ByRow:
     return {(int(tokens), str(name)): part for (tokens, name), part in parts.items()}
 
 
-def _of_row(
-    row: dict[str, object], known: ByRow, base: pl.DataFrame, of_run: dict[str, ByRow]
-) -> dict[str, object]:
-    """What the windows' losses say of one row of a proxy: nothing where some are missing."""
-    name = str(row["eval"])
-    budgets = [tokens for tokens, eval_ in known if eval_ == name and tokens > 0]
-    here = known.get((int(str(row["tokens"])), name))
-    if here is None or not base.height:
-        return {}
+def _of_row(row: dict[str, Any], known: ByRow, base: _Base | None) -> _Restated:
+    """What the windows' losses say of one row of a run: nothing new where some are missing."""
+    name, tokens = row["eval"], row["tokens"]
+    here = known.get((tokens, name))
+    if tokens == 0 or here is None or base is None:
+        return _Restated(row["loss"])
     own = known.get((0, name))
-    before = own if own is not None else of_run.get(base["run"][0], {}).get((0, name))
-    last = known[max(budgets), name]
+    before = base.windows if own is None else own
+    last = known[max(at for at, of in known if of == name), name]
     if before is None or not before["window"].equals(last["window"]):
-        return {}
+        return _Restated(row["loss"])
     losses_w = last.join(here, on="window", how="left", maintain_order="left")["loss_right"]
-    of_all = carried(losses_w.cast(pl.Float64).fill_null(np.nan).to_numpy(), _floats(last["loss"]))
+    of_all = carried(_floats(losses_w.fill_null(np.nan)), _floats(last["loss"]))
     before_w = _floats(before["loss"])
     paired_w = of_all.influence_w - (before_w - before_w.mean()) / len(before_w)
-    facts: dict[str, object] = {"increment_stderr": clustered_error(paired_w, last["document"].to_numpy())}
-    if own is not None:
-        loss = float(base["loss"].mean()) + of_all.loss - float(before_w.mean())  # type: ignore[arg-type]
-        facts |= {"loss": loss, "heldout": OWN_WINDOWS}
-    return facts
+    stderr = clustered_error(paired_w, last["document"].to_numpy())
+    if own is None:
+        return _Restated(row["loss"], stderr)
+    return _Restated(base.loss + of_all.loss - float(before_w.mean()), stderr, OWN_WINDOWS)
 
 
 def _floats(column: pl.Series) -> Floats:

@@ -84,3 +84,22 @@ def test_a_run_on_windows_of_its_own_keeps_its_increment_over_the_base_there() -
     assert found["loss"].to_list() == [pytest.approx(2.0 + 1.1)]
     assert found["heldout"].to_list() == ["confirmation"]
     assert found["increment_stderr"].to_list() == [pytest.approx(0.1)]
+
+
+def test_a_loss_on_a_handful_of_windows_moves_with_them() -> None:
+    """Three windows fit any slope: the loss is the last one's and how far the three were from theirs."""
+    losses_w = np.array([2.0, 3.1, 4.3, np.nan])
+    assert carried(losses_w, np.array([1.0, 2.0, 3.0, 8.0])).loss == pytest.approx(3.5 + 3.4 / 3)
+
+
+def test_runs_of_several_sizes_are_paired_with_the_base_of_their_own_size() -> None:
+    other = FRAME.with_columns(run="big " + pl.col("run"), params=pl.lit(9, dtype=pl.Int64))
+    both = pl.concat([FRAME, other]).filter(~pl.col("run").str.ends_with("c"))
+    of_windows = {
+        "base": windows({0: [1, 2, 3]}, [1, 4, 6]),
+        "a": windows({10: [1.4, 2.5, 3.6]}, [1, 4, 6]),
+        "big base": windows({0: [1, 2, 3]}, [1, 4, 6]),
+        "big a": windows({10: [1.2, 2.5, 3.8]}, [1, 4, 6]),
+    }
+    found = restated(both, of_windows)["increment_stderr"].to_list()
+    assert found == [None, pytest.approx(0.1 / np.sqrt(3)), None, pytest.approx(0.3 / np.sqrt(3))]

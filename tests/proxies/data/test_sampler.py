@@ -260,6 +260,7 @@ def test_fields_of_later_versions_change_no_identity_unless_they_are_used() -> N
     assert spec.run_id == "392b7dacf9d39f71"
     changes: tuple[dict[str, Any], ...] = ({"final_windows": 8}, {"heldout": "confirmation"})
     others = [
-        proxy_spec(store, kind="proxy", base="b" * 16, mixture={"target": 1.0}, **change) for change in changes
+        proxy_spec(store, kind="proxy", base="b" * 16, mixture={"target": 1.0}, **change)
+        for change in changes
     ]
     assert len({spec.run_id, *(other.run_id for other in others)}) == 3
