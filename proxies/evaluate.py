@@ -46,8 +46,7 @@ def heldout_windows(spec: ProxySpec, store: Store) -> dict[str, Windows]:
     windows = {}
     for domain in sorted(spec.data):
         split = store.domains[domain].heldout
-        available = split.n_windows(spec.context)
-        ids = heldout_ids(spec, domain, available)
+        ids = heldout_ids(spec, domain, split)
         if len(ids.final) < 2:
             other = "" if spec.heldout == "swarm" else " beside those of the proxies"
             raise InputError(

@@ -56,10 +56,11 @@ class ProxySpec(BaseModel):
     heldout_windows: int = Field(ge=2)
     """Held-out windows per domain (fewer where a domain has fewer)."""
     final_windows: int | None = Field(default=None, ge=2)
-    """Held-out windows per domain at the last budget, of which those of earlier budgets are some; at most two thirds
-    of what a domain has, so that a confirmation finds others. None: `heldout_windows`, at all budgets."""
+    """Held-out windows per domain at the last budget, of which those of earlier budgets are some; a third of the
+    domain's held-out text is kept for a confirmation. None: `heldout_windows`, at all budgets."""
     heldout: Literal["swarm", "confirmation"] = "swarm"
-    """Which held-out windows: those that the runs of a study share, or others, on which the base is measured too."""
+    """Which held-out windows: those that the runs of a study share, or those of other documents, on which the base
+    is measured too."""
     max_epochs: dict[str, float]
     """Most times that a domain may be read; 4 for a domain that is not named. A guard that refuses a run and
     changes nothing in it, so it is no part of the run's identity."""

@@ -10,10 +10,10 @@ from flows.study.models import Study
 if TYPE_CHECKING:
     from flows.pipeline.plan import PlannedRun
 
-FEW = 64
-"""Windows per domain before a run's last budget: a loss on these is carried to all by regression on the last one."""
+FEWEST = 64
+"""Windows per domain at a budget, whatever they cost."""
 PART_OF_TRAINING = 0.15
-"""What the windows of the last budget may cost, as a part of the training of a proxy."""
+"""What the windows of the last budget may cost, as a part of the training of a proxy; those of all earlier ones too."""
 MOST_TOKENS = 1 << 20
 """Held-out tokens per domain past which the sampling error of a loss is below what runs scatter by."""
 FORWARD = 0.4
@@ -24,7 +24,7 @@ FORWARD = 0.4
 class Windows:
     """Held-out windows per domain: `last` at the last budget, `few` of these at the others; what domains have at most.
 
-    `auto` says that `last` was chosen here: then a third of a domain's held-out text is kept for the confirmation.
+    `auto` says that they were chosen here: then a third of a domain's held-out text is kept for the confirmation.
     """
 
     few: int
@@ -39,9 +39,13 @@ class Windows:
 
 def windows_of(study: Study) -> Windows:
     """The windows of a study: the number that its file gives, at every budget, or where it says `auto`, as many as may
-    be had at the last budget for `PART_OF_TRAINING`, up to `MOST_TOKENS`."""
+    be had for `PART_OF_TRAINING`, up to `MOST_TOKENS`: once at the last budget, and once at all others together."""
     asked = study.heldout.windows
     if asked != "auto":
         return Windows(asked, asked, auto=False)
     tokens = PART_OF_TRAINING * study.proxies.trained_tokens / FORWARD / len(study.domains)
-    return Windows(FEW, max(FEW, round(min(tokens, MOST_TOKENS)) // study.model.context), auto=True)
+
+    def windows(budgets: int) -> int:
+        return max(FEWEST, round(min(tokens / budgets, MOST_TOKENS)) // study.model.context)
+
+    return Windows(windows(study.proxies.checkpoints - 1), windows(1), auto=True)

@@ -55,16 +55,13 @@ def proxy_spec(workspace: Workspace, store: TokenStore, planned: PlannedRun, bas
 
 
 def confirmation_spec(workspace: Workspace, store: TokenStore, planned: PlannedRun, base: str) -> ProxySpec:
-    """The same run measured on held-out windows that the proxies were not measured on.
+    """The same run measured on windows of held-out documents that the proxies were not measured on.
 
     Where a domain has fewer than `FEWEST_OTHERS` of those, on the proxies' windows.
     """
     same = proxy_spec(workspace, store, planned, base)
     spec = ProxySpec.model_validate(same.model_dump() | {"heldout": "confirmation"})
-    others = (
-        len(heldout_ids(spec, name, domain.heldout.n_windows(spec.context)).final)
-        for name, domain in store.domains.items()
-    )
+    others = (len(heldout_ids(spec, name, domain.heldout).final) for name, domain in store.domains.items())
     return spec if min(others) >= FEWEST_OTHERS else same
 
 

@@ -1,9 +1,10 @@
 """Losses of single held-out windows, and what they say of a loss's sampling error.
 
 A run's losses are measured on one sample of windows per validation set: at its last budget on all of them, at
-earlier ones perhaps on a few of these. A loss on the few is carried to all by its regression on the last loss of the
-same windows (two-phase sampling with regression; Cochran 1977, *Sampling Techniques*, 12.6), so that all rows of a
-run are losses on the same text. Windows of one document do not err apart, so errors are clustered by document.
+earlier ones perhaps on a few of these. A loss on the few is carried to all by its regression on losses that are known
+of every window, the last one and the base's (two-phase sampling with regression; Cochran 1977, *Sampling Techniques*,
+12.6), so that all rows of a run are losses on the same text. Windows of one document do not err apart, so errors are
+clustered by document.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ WINDOW_COLUMNS = ["tokens", "eval", "window", "document", "loss"]
 WINDOW_LOSSES = "window_losses.parquet"
 """Beside the losses of a finished run, a row per budget, validation set and window: tokens, eval, window, document,
 loss. Rows of tokens 0 in a proxy's file are its base on windows of the proxy's own."""
-FEWEST_FOR_SLOPE = 8
+FEWEST_FOR_SLOPES = 16
 OWN_WINDOWS = "confirmation"
 """The name of the held-out sample of a run that brings its base's losses on it along."""
 
@@ -39,21 +40,28 @@ class Carried:
     influence_w: Floats
 
 
-def carried(losses_w: Floats, last_w: Floats) -> Carried:
-    """The loss on all windows, from `losses_w` (NaN where a window was not measured) and `last_w`, the last losses."""
+def carried(losses_w: Floats, last_w: Floats, *others: Floats) -> Carried:
+    """The loss on all windows, from `losses_w` (NaN where a window was not measured) and `last_w`, the last losses.
+
+    `others` are further losses that are known of every window, such as the base's: the last and the base's together
+    leave less open than either.
+    """
     few_w = np.isfinite(losses_w)
     n_few, n_all = int(few_w.sum()), len(last_w)
     if n_few == n_all:
         return Carried(float(losses_w.mean()), (losses_w - losses_w.mean()) / n_all)
-    y, z = losses_w[few_w], last_w[few_w]
-    spread = float(((z - z.mean()) ** 2).sum())
-    # A slope of a few points leaves no residuals to tell its error by; a window's losses move together.
-    known = n_few >= FEWEST_FOR_SLOPE and spread > 0
-    slope = float(((y - y.mean()) * (z - z.mean())).sum()) / spread if known else 1.0
+    known_wk = np.stack([last_w, *others], axis=1)
+    slope_k = np.zeros(known_wk.shape[1])
+    y, known_fk = losses_w[few_w], known_wk[few_w]
+    centred_fk = known_fk - known_fk.mean(0)
+    if n_few >= FEWEST_FOR_SLOPES:
+        slope_k = np.linalg.lstsq(centred_fk, y - y.mean(), rcond=None)[0]
+    else:
+        slope_k[0] = 1.0  # slopes of a few points leave no residuals to tell their error by
     residual_w = np.zeros(n_all)
-    residual_w[few_w] = (y - y.mean()) - slope * (z - z.mean())
-    loss = float(y.mean() + slope * (last_w.mean() - z.mean()))
-    return Carried(loss, slope * (last_w - last_w.mean()) / n_all + residual_w / n_few)
+    residual_w[few_w] = y - y.mean() - centred_fk @ slope_k
+    loss = float(y.mean() + (known_wk.mean(0) - known_fk.mean(0)) @ slope_k)
+    return Carried(loss, (known_wk - known_wk.mean(0)) @ slope_k / n_all + residual_w / n_few)
 
 
 def clustered_error(influence_w: Floats, document_w: Ints) -> float | None:
@@ -93,7 +101,8 @@ def windows_file(folder: Path, run: str) -> Path:
 def restated(frame: pl.DataFrame, windows: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     """Rows of finished runs with `increment_stderr`, from the losses of single windows by run (`WINDOW_LOSSES`).
 
-    The error is that of the row's loss less the base's, over the windows that both were measured on. A run that was
+    The error is that of the row's loss less the base's, over the windows that both were measured on. A loss on a few
+    windows is carried to all with the base's losses too, which the run itself did not know. A run that was
     measured on windows of its own, and its base with it, keeps the increment over these: its loss is restated as the
     base's in the table plus that increment, and `heldout` names the other sample. Rows without losses of single
     windows stay as they are.
@@ -152,12 +161,13 @@ def _of_row(row: dict[str, Any], known: ByRow, base: _Base | None) -> _Restated:
     if before is None or not before["window"].equals(last["window"]):
         return _Restated(row["loss"])
     losses_w = last.join(here, on="window", how="left", maintain_order="left")["loss_right"]
-    of_all = carried(_floats(losses_w.fill_null(np.nan)), _floats(last["loss"]))
     before_w = _floats(before["loss"])
+    of_all = carried(_floats(losses_w.fill_null(np.nan)), _floats(last["loss"]), before_w)
     paired_w = of_all.influence_w - (before_w - before_w.mean()) / len(before_w)
     stderr = clustered_error(paired_w, last["document"].to_numpy())
     if own is None:
-        return _Restated(row["loss"], stderr)
+        # What was measured on all windows stays to the digit.
+        return _Restated(row["loss"] if here.height == last.height else of_all.loss, stderr)
     return _Restated(base.loss + of_all.loss - float(before_w.mean()), stderr, OWN_WINDOWS)
 
 

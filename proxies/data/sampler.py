@@ -102,20 +102,36 @@ class HeldoutIds:
     few: np.ndarray
 
 
-def heldout_ids(spec: ProxySpec, domain: str, n_windows: int) -> HeldoutIds:
-    """The held-out windows of `domain`, of which it has `n_windows`: the same for all runs of a study.
+def heldout_ids(spec: ProxySpec, domain: str, split: Split) -> HeldoutIds:
+    """The held-out windows of `domain`, whose held-out text is `split`: the same for all runs of a study.
 
-    Those of a confirmation are others, as many; none where the swarm's are all that there are.
+    Those of a confirmation are of documents that the swarm is not measured on, since windows of one document err
+    together; as many, or fewer where there are not as many, or none. With `final_windows`, a third of the text is kept
+    for them.
     """
+    document_w = split.documents_of(np.arange(split.n_windows(spec.context)), spec.context)
+    every = np.arange(len(document_w), dtype=np.int64)
     count = spec.heldout_windows if spec.final_windows is None else spec.final_windows
-    rng = np.random.default_rng([spec.study_seed, crc32(b"heldout windows"), crc32(domain.encode())])
-    # A third is left for the confirmation; a number of one's own is taken as it is.
-    most = n_windows if spec.final_windows is None else max(2, n_windows * 2 // 3)
-    final = _drawn(rng, np.arange(n_windows, dtype=np.int64), min(count, most))
+    rng = _generator(spec, b"heldout windows", domain)
+    # A number of the user's own is drawn as it always was.
+    free = every if spec.final_windows is None else every[~_kept(spec, domain, document_w)]
+    final = _drawn(rng, free, count)
     if spec.heldout == "confirmation":
-        rng = np.random.default_rng([spec.study_seed, crc32(b"confirmation windows"), crc32(domain.encode())])
-        final = _drawn(rng, np.setdiff1d(np.arange(n_windows, dtype=np.int64), final), count)
+        rng = _generator(spec, b"confirmation windows", domain)
+        final = _drawn(rng, every[~np.isin(document_w, document_w[final])], count)
     return HeldoutIds(final, _drawn(rng, final, spec.heldout_windows))
+
+
+def _kept(spec: ProxySpec, domain: str, document_w: np.ndarray) -> np.ndarray:
+    """Which windows are kept for the confirmation: those of whole documents, up to a third of all."""
+    documents, count = np.unique(document_w, return_counts=True)
+    order = _generator(spec, b"documents for the confirmation", domain).permutation(len(documents))
+    kept = documents[order[np.cumsum(count[order]) <= len(document_w) / 3]]
+    return np.isin(document_w, kept)
+
+
+def _generator(spec: ProxySpec, purpose: bytes, domain: str) -> np.random.Generator:
+    return np.random.default_rng([spec.study_seed, crc32(purpose), crc32(domain.encode())])
 
 
 def _drawn(rng: np.random.Generator, ids: np.ndarray, count: int) -> np.ndarray:

@@ -86,6 +86,42 @@ def test_a_run_on_windows_of_its_own_keeps_its_increment_over_the_base_there() -
     assert found["increment_stderr"].to_list() == [pytest.approx(0.1)]
 
 
+def test_the_base_tells_what_the_last_loss_leaves_open() -> None:
+    """A loss half-way from the base's to the last: both together carry it almost exactly, the last alone does not."""
+    rng = np.random.default_rng(2)
+    alone, both, errors = [], [], []
+    for _ in range(1000):
+        base_w = rng.normal(3, 1, WINDOWS)
+        last_w = base_w + rng.normal(0.2, 0.5, WINDOWS)
+        half_w = (base_w + last_w) / 2 + rng.normal(0, 0.05, WINDOWS)
+        losses_w = np.where(np.arange(WINDOWS) < FEW, half_w, np.nan)
+        alone.append(carried(losses_w, last_w).loss - half_w.mean())
+        found = carried(losses_w, last_w, base_w)
+        both.append(found.loss - half_w.mean())
+        errors.append(
+            clustered_error(found.influence_w - (base_w - base_w.mean()) / WINDOWS, np.arange(WINDOWS))
+        )
+    assert np.std(alone) > 3 * np.std(both)
+    # The increment moves by half of 0.5 over all windows, and by what the few leave open.
+    expected = np.sqrt(0.25**2 / WINDOWS + 0.05**2 / FEW)
+    assert np.mean(errors) == pytest.approx(expected, rel=0.05)
+
+
+def test_early_losses_are_restated_on_all_windows_and_last_ones_stay() -> None:
+    rng = np.random.default_rng(3)
+    base_w = rng.normal(2, 1, 60)
+    last_w = base_w + rng.normal(0.4, 0.3, 60)
+    early_w = (base_w + last_w) / 2
+    ids = list(range(60))
+    of_windows = {
+        "base": windows({0: list(base_w)}, ids),
+        "a": windows({5: list(early_w[:20]), 10: list(last_w)}, ids),
+    }
+    early = FRAME.filter(run="a").with_columns(tokens=pl.lit(5, dtype=pl.Int64))
+    found = restated(pl.concat([FRAME, early]), of_windows).filter(run="a").sort("tokens")
+    assert found["loss"].to_list() == [pytest.approx(early_w.mean()), 2.5]
+
+
 def test_a_loss_on_a_handful_of_windows_moves_with_them() -> None:
     """Three windows fit any slope: the loss is the last one's and how far the three were from theirs."""
     losses_w = np.array([2.0, 3.1, 4.3, np.nan])
