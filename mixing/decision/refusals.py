@@ -113,7 +113,7 @@ def no_ratio(
         # The scarce general text sets a least target share, which must be allowed and within reach of the runs.
         allowed = critical_ratio >= low_cap
         remedy = (
-            f"the largest trained is {runs.ratios[-1]:g}; train higher shares"
+            f"the largest trained is {runs.trained[-1]:g}; train higher shares"
             if allowed
             else f"the general loss allows {critical_ratio:.3g}; add general text, or allow more forgetting"
         )
@@ -137,7 +137,7 @@ def no_ratio(
         return _train_ratios(
             runs,
             f"{fault}; {remedy}",
-            [round(runs.ratios[0] / 2, 3), round(runs.ratios[0] / 4, 3)],
+            [round(runs.trained[0] / 2, 3), round(runs.trained[0] / 4, 3)],
         )
     return None
 
@@ -161,7 +161,7 @@ def unsure(
             f"the best estimate is {ratio:.3f}, but no share within reach keeps the general loss within "
             f"{question.tolerance:g} nats with {question.confidence:.0%} confidence; train lower shares, or ask for "
             "less confidence",
-            [round(runs.ratios[0] / 2, 3), round(ratio, 3)],
+            [round(runs.trained[0] / 2, 3), round(ratio, 3)],
         )
     return None
 
@@ -172,7 +172,7 @@ def _train_ratios(runs: RatioRuns, reason: str, ratios: list[float]) -> Refusal:
 
 def _first_ratios(runs: RatioRuns) -> list[float]:
     """Target shares that would let a ratio law be fitted, away from those already trained."""
-    new = [r for r in FIRST_RATIOS if all(abs(r - trained) > 0.05 for trained in runs.ratios)]
+    new = [r for r in FIRST_RATIOS if all(abs(r - trained) > 0.05 for trained in runs.trained)]
     return new[: MIN_RATIOS + 1]
 
 

@@ -69,7 +69,10 @@ def decide_ratio(
     runs = ratio_runs(table, question, composition)
     warnings = [*table.warnings, *runs.increments.warnings]
     if not runs.inside.all():
-        warnings.append("runs at target share 0 or 1 are outside the ratio law and were left out of its fit")
+        warnings.append(
+            "runs at target share 0 or 1 are outside the ratio law: they tell the loss there, and nothing of how it "
+            "goes on over tokens"
+        )
     refusal = refusals.too_few_ratios(runs) or refusals.budget_too_far(runs)
     if refusal is not None:
         return refusal.decision(question, runs.n_runs, warnings)
@@ -145,7 +148,7 @@ class RatioFits:
         next_ratios, gains = self._next(believed, question)
         if binding == "bound" and bounds.user[1] >= bounds.trained:
             status = "bound"
-            next_ratios, gains = [round((1 + runs.ratios[-1]) / 2, 3)], ["it shows where the tolerance ends"]
+            next_ratios, gains = [round((1 + runs.trained[-1]) / 2, 3)], ["it shows where the tolerance ends"]
         decision = Decision(
             question,
             status,
@@ -175,7 +178,7 @@ class RatioFits:
         ]
 
     def _next(self, believed: Evidence, question: Question) -> tuple[list[float], list[str]]:
-        telling = telling_ratios(believed, question, self.runs.ratios, NEXT_RUNS)
+        telling = telling_ratios(believed, question, self.runs.trained, NEXT_RUNS)
         return [one.ratio for one in telling], [one.gain() for one in telling]
 
     def _rng(self) -> np.random.Generator:
@@ -201,7 +204,7 @@ class RatioBounds:
         """Raises InputError where caps leave no mixture."""
         repetition = _range(constraints.caps(runs.question.tokens), runs)
         user = _range(constraints.max_shares, runs)
-        bounds = cls(repetition, user, runs.reachable, runs.ratios[-1])
+        bounds = cls(repetition, user, runs.reachable, runs.trained[-1])
         if bounds.low > min(repetition[1], user[1]):
             raise InputError(
                 "the caps leave no mixture: every domain together may not fill the budget",
@@ -228,6 +231,8 @@ class RatioBounds:
         """What keeps the answer from being a larger share."""
         if believed.one > self.ceiling:
             return "repetition" if self.repetition[1] < min(self.trained, self.user[1]) else "bound"
+        if believed.one >= 1:
+            return "none"
         if (
             believed.require_turning
             and believed.turning_one is not None
@@ -253,7 +258,7 @@ def _range(caps: Mapping[str, float], runs: RatioRuns) -> Interval:
 
 @dataclass(frozen=True)
 class _Predictor:
-    """Both losses of a new run at a target share: the scatter of one run is part of the interval."""
+    """Both losses of a new run at a target share: the scatter of one run and checkpoint is part of the interval."""
 
     believed: Evidence
     base: dict[str, float]
@@ -263,10 +268,9 @@ class _Predictor:
     def at(self, ratio: float) -> dict[str, Prediction]:
         predictions = {}
         for name, curve in self.believed.now.items():
-            mean_n, draws_bn = curve.at(np.array([ratio]))
-            scatter_b = curve.scatter_b * self.rng.standard_normal(len(draws_bn))
-            low, high = interval_of(draws_bn[:, 0] + scatter_b, self.question.level)
-            value, base = float(mean_n[0]), self.base[name]
+            value, draws_b = curve.of_new_run(ratio, self.rng)
+            low, high = interval_of(draws_b, self.question.level)
+            base = self.base[name]
             predictions[name] = Prediction(
                 base + value, (base + min(low, value), base + max(high, value)), value
             )
@@ -297,7 +301,7 @@ def _doubts(
 ) -> list[str]:
     """Warnings about an answer."""
     warnings: list[str] = []
-    if ratio < runs.ratios[0]:
+    if ratio < runs.trained[0]:
         warnings.append(f"the critical ratio {ratio:.3f} lies below the trained shares: extrapolated")
     levels_r = believed.surfaces["general"].levels(min(runs.question.tokens, runs.largest_budget)).levels_r
     scatter, moved = believed.now["general"].scatter(), float(np.abs(levels_r).max())

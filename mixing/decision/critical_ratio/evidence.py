@@ -146,15 +146,14 @@ def fit_surfaces(runs: RatioRuns, rng: np.random.Generator) -> dict[str, Surface
         "general": (data.points, data.general_n, data.general_sampling_n),
         "target": (data.target_points, data.target_n, data.target_sampling_n),
     }
-    inside = runs.inside
     return {
         name: fit_surface(
-            points.take(inside),
-            losses_n[inside],
+            points,
+            losses_n,
             runs.question.tokens,
             rng,
             rising=name == "general",
-            sampling_n=None if errors_n is None else errors_n[inside],
+            sampling_n=errors_n,
         )
         for name, (points, losses_n, errors_n) in losses.items()
     }

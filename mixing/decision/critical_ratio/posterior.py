@@ -85,13 +85,14 @@ class ShareBasis:
 class LossPosterior:
     """What is believed of one loss on a grid of shares: mean_g, draws_bg, and the scatter of one run in each draw,
     scatter_b (nats). `shared_bg` is the part of the draws that every run shares, so that no further run tells it: the
-    luck of the held-out text."""
+    luck of the held-out text. A single checkpoint lies off its run by `checkpoint_sd`."""
 
     grid_g: Floats
     mean_g: Floats
     draws_bg: Floats
     scatter_b: Floats
     shared_bg: Floats | None = None
+    checkpoint_sd: float = 0.0
 
     def at(self, shares_n: Floats) -> tuple[Floats, Floats]:
         """mean_n and draws_bn between the shares of the grid; beyond its ends, the value there."""
@@ -101,6 +102,12 @@ class LossPosterior:
         mean_n = self.mean_g[at_n] * (1 - part_n) + self.mean_g[at_n + 1] * part_n
         draws_bn = self.draws_bg[:, at_n] * (1 - part_n) + self.draws_bg[:, at_n + 1] * part_n
         return mean_n, draws_bn
+
+    def of_new_run(self, share: float, rng: np.random.Generator) -> tuple[float, Floats]:
+        """The loss that a new run's checkpoint is expected to show at a share, and draws_b of what it may show."""
+        mean_n, draws_bn = self.at(np.array([share]))
+        sd_b = np.hypot(self.scatter_b, self.checkpoint_sd)
+        return float(mean_n[0]), np.asarray(draws_bn[:, 0] + sd_b * rng.standard_normal(len(sd_b)))
 
     def scatter(self) -> float:
         """The scatter of one run, nats (root mean square over what is believed)."""

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixing.arrays import Floats
+from mixing.decision.critical_ratio.feasibility import GRID
+from mixing.decision.critical_ratio.levels import SAME_BUDGET
 from mixing.decision.critical_ratio.model_sizes import sizes_to_extend
 from mixing.decision.question import Question
 from mixing.errors import InputError
@@ -46,10 +48,19 @@ class RatioRuns:
         return sorted({round(float(r), 9) for r in self.points.target_n})
 
     @property
+    def trained(self) -> list[float]:
+        """The target shares of all runs, rising: also 0 and 1, where a run reached the largest budget."""
+        points = self.increments.points
+        if not self.inside.any():
+            return sorted({round(float(r), 9) for r in points.target_n})
+        ends_n = ~self.inside & (points.tokens_n >= (1 - SAME_BUDGET) * self.largest_budget)
+        return sorted({*self.ratios, *(round(float(r), 9) for r in points.target_n[ends_n])})
+
+    @property
     def reachable(self) -> tuple[float, float]:
         """The target shares that an answer may have: half-way to 0 and to 1 from the outermost trained ones."""
-        ratios = self.ratios
-        return ratios[0] / 2, (1 + ratios[-1]) / 2
+        trained = self.trained
+        return max(trained[0] / 2, float(GRID[0])), (1 + trained[-1]) / 2
 
     @property
     def largest_budget(self) -> float:

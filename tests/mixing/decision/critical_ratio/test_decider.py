@@ -126,7 +126,8 @@ def test_the_json_is_that_of_the_interface(decided: Decision) -> None:
     assert all(map(math.isfinite, numbers(asdict(decided))))
     assert set(out["shares"]) == {"general", "target"}
     assert sum(out["shares"].values()) == pytest.approx(1)
-    assert out["shares"]["target"] == out["critical_ratio"]
+    assert out["shares"]["target"] == out["safe_ratio"]
+    assert out["estimate_shares"]["target"] == out["critical_ratio"]
     assert out["level"] == 0.9
     assert out["n_runs"] == len(SHARES)
     for predicted in [out["predicted"], *(b["predicted"] for b in out["baselines"])]:
