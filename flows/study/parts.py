@@ -133,8 +133,8 @@ class HeldoutPart(StudyPart):
     windows: Annotated[int, Field(ge=2)] | Literal["auto"] = Field(
         default=64,
         description="Windows of model.context tokens per domain on which the losses are measured, or auto. "
-        "auto: at the last budget as many as cost at most 15 % of a proxy's training, at all earlier ones together "
-        "as much again, at least 64; a third of the held-out text is left to the confirmation run.",
+        "auto: as many as 15 % of a proxy's training time pays for at the last budget, and as much again at all "
+        "earlier ones together; at least 64 each time, and a third of the held-out text is left to the confirmation.",
     )
 
 
