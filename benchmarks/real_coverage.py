@@ -126,11 +126,12 @@ def study_table(folders: list[Path], seed: int, windows: int) -> pl.DataFrame:
 
 def _sample(proxy: pl.DataFrame, seed: int, windows: int) -> pl.DataFrame:
     """`windows` of each domain, those of the early budgets among them: columns eval and window."""
-    count = pl.len().over("eval")
     by_window = proxy.group_by("eval", "window").len("budgets").sort("eval", "window")
     drawn = np.random.default_rng([seed, ALL]).random(by_window.height)
-    ordered = by_window.with_columns(drawn=pl.Series(drawn)).sort("eval", -pl.col("budgets"), "drawn")
-    return ordered.filter(pl.int_range(count).over("eval") < windows).select("eval", "window")
+    ordered = by_window.with_columns(drawn=pl.Series(drawn)).sort(
+        "eval", "budgets", "drawn", descending=[False, True, False]
+    )
+    return ordered.filter(pl.int_range(pl.len()).over("eval") < windows).select("eval", "window")
 
 
 def _loss(windows: pl.DataFrame, eval_: str, tokens: int) -> float:

@@ -11,6 +11,7 @@ from flows.pipeline.workspace import Workspace
 from flows.study.parts import BasePart, ProxiesPart
 from mixing.errors import InputError
 from proxies.data.sampler import heldout_ids
+from proxies.runs.store import done
 from proxies.spec import ProxySpec, log_budgets
 
 if TYPE_CHECKING:
@@ -57,9 +58,12 @@ def proxy_spec(workspace: Workspace, store: TokenStore, planned: PlannedRun, bas
 def confirmation_spec(workspace: Workspace, store: TokenStore, planned: PlannedRun, base: str) -> ProxySpec:
     """The same run measured on windows of held-out documents that the proxies were not measured on.
 
-    Where a domain has fewer than `FEWEST_OTHERS` of those, on the proxies' windows.
+    On the proxies' windows where a domain has fewer than `FEWEST_OTHERS` of those, and where the run is done on these
+    already, as version 0.1.0 did it: nothing is trained again.
     """
     same = proxy_spec(workspace, store, planned, base)
+    if done(workspace.folder.runs / same.run_id) is not None:
+        return same
     spec = ProxySpec.model_validate(same.model_dump() | {"heldout": "confirmation"})
     others = (len(heldout_ids(spec, name, domain.heldout).final) for name, domain in store.domains.items())
     return spec if min(others) >= FEWEST_OTHERS else same

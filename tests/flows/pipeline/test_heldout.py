@@ -122,6 +122,15 @@ def test_where_no_other_windows_are_left_a_confirmation_is_measured_on_those_of_
     assert same == proxy_spec(every, store, planned, "0" * 16)
 
 
+def test_a_run_that_is_done_on_the_windows_of_the_proxies_is_not_trained_again(finished: Finished) -> None:
+    """As version 0.1.0 measured confirmations."""
+    workspace = Workspace.load(finished.study, finished.home)
+    store = TokenStore.open(workspace.folder.tokens, verify=False)
+    planned = make_plan(workspace.study, supply_of(store)).of_kind("proxy")[0]
+    base = json.loads((workspace.folder.runs / "answered.json").read_text())["runs"][0]
+    assert confirmation_spec(workspace, store, planned, base) == proxy_spec(workspace, store, planned, base)
+
+
 def test_plan_says_what_held_out_losses_cost(finished: Finished, tmp_path: Path) -> None:
     folder = tmp_path / "study"
     shutil.copytree(finished.study.parent / "corpora", folder / "corpora")
