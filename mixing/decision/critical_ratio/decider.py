@@ -29,7 +29,7 @@ from mixing.decision.critical_ratio.evidence import (
     fit_surfaces,
     surface_generator,
 )
-from mixing.decision.critical_ratio.ratio_runs import RatioRuns, ratio_runs
+from mixing.decision.critical_ratio.ratio_runs import RatioRuns, ratio_runs, role_of
 from mixing.decision.critical_ratio.telling_ratios import telling_ratios
 from mixing.decision.question import WARN_BEYOND, Question
 from mixing.decision.record import Baseline, Interval, Prediction, name_single_sets
@@ -66,7 +66,7 @@ def decide_ratio(
     """
     constraints = constraints or Constraints()
     table = without_suspicious(table, [*question.general, *question.target])
-    runs = ratio_runs(table, question, composition)
+    runs = ratio_runs(table, question, composition, constraints.protect)
     warnings = [*table.warnings, *runs.increments.warnings]
     if not runs.inside.all():
         warnings.append(
@@ -82,7 +82,8 @@ def decide_ratio(
         surfaces = fit_surfaces(runs, rng)
     except NotApplicable as error:
         return refusals.no_ratio_law(runs, error).decision(question, runs.n_runs, warnings)
-    believed, base = evidence(surfaces, question, question.tokens, DRAWS, seed), runs.increments.base
+    protect = {role_of(question, name) or name: nats for name, nats in constraints.protect.items()}
+    believed, base = evidence(surfaces, question, question.tokens, DRAWS, seed, protect), runs.base
     if runs.sizes is not None:
         extension = across_sizes(runs, believed, seed)
         if extension is None:
@@ -128,7 +129,7 @@ class RatioFits:
         """The answer within its bounds, or the refusal; without curves over budgets."""
         runs, believed = replace(self.runs, question=question), self.evidence.at(question)
         bounds = RatioBounds.of(runs, self.constraints)
-        refusal = refusals.no_ratio(runs, believed.one, bounds.low, believed.tolerance_one)
+        refusal = refusals.no_ratio(runs, believed.tests, bounds.low)
         if refusal is not None:
             decision = refusal.decision(question, runs.n_runs, list(self.warnings))
             return with_curves(decision, believed, runs.ratios)
@@ -166,6 +167,8 @@ class RatioFits:
             safe_ratio=safe,
             estimate_shares=runs.mix(ratio),
             within=believed.within(safe),
+            limits=_limits(believed, binding),
+            protect=dict(self.constraints.protect),
         )
         return with_curves(decision, believed, runs.ratios)
 
@@ -233,13 +236,7 @@ class RatioBounds:
             return "repetition" if self.repetition[1] < min(self.trained, self.user[1]) else "bound"
         if believed.one >= 1:
             return "none"
-        if (
-            believed.require_turning
-            and believed.turning_one is not None
-            and believed.turning_one < believed.tolerance_one
-        ):
-            return "turning_point"
-        return "tolerance"
+        return "turning_point" if believed.binding == "turning_point" else "tolerance"
 
 
 def _range(caps: Mapping[str, float], runs: RatioRuns) -> Interval:
@@ -275,6 +272,14 @@ class _Predictor:
                 base + value, (base + min(low, value), base + max(high, value)), value
             )
         return predictions
+
+
+def _limits(believed: Evidence, binding: Binding) -> list[str]:
+    """The protected set whose tolerance binds, in words."""
+    name = believed.binding.removeprefix("protect ")
+    if binding != "tolerance" or name not in believed.protect:
+        return []
+    return [f"{name} loss at its tolerance of {believed.protect[name]:g} nats"]
 
 
 def _budget_doubts(runs: RatioRuns) -> list[str]:

@@ -22,13 +22,13 @@ import numpy as np
 from mixing.arrays import Floats, Ints
 from mixing.decision.critical_ratio.forms import FORMS, LINE, Columns, columns_of
 
-MISFIT_LENGTH = 0.2
+MISFIT_LENGTH = 0.12
 """Target shares this far apart have smooth misfits that know little of each other."""
 SMOOTH_SIZES = np.array([0.0, 0.003, 0.01, 0.03, 0.1, 0.3])
 SMOOTH_PRIOR = np.array([0.1, 0.15, 0.15, 0.2, 0.15, 0.07])
 """Sizes of the misfit as parts of the spread of the levels, and what is believed of them beforehand."""
 ROUGH_SIZES = np.array([0.1, 0.3, 1.0, 3.0])
-ROUGH_PRIOR = np.array([0.03, 0.05, 0.05, 0.05])
+ROUGH_PRIOR = np.array([0.008, 0.012, 0.012, 0.012])
 SCATTER_STEPS = np.geomspace(0.5, 16.0, 10)
 """Scatter of runs as multiples of what the checkpoints of one run suggest."""
 SCATTER_CENTRE = 1.5
