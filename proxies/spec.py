@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from mixing.mixture import Mixture
 
 HEAD_DIM = 32
+LATER_FIELDS = ("final_windows", "heldout")
 MIN_BUDGETS = 8
 """Fewer budgets can't show how a loss bends over tokens (a run of fewer steps takes every step)."""
 
@@ -54,6 +55,12 @@ class ProxySpec(BaseModel):
     """Token budgets at which the held-out losses are taken, ascending; the last one is `tokens`."""
     heldout_windows: int = Field(ge=2)
     """Held-out windows per domain (fewer where a domain has fewer)."""
+    final_windows: int | None = Field(default=None, ge=2)
+    """Held-out windows per domain at the last budget, of which those of earlier budgets are some; a third of the
+    domain's held-out text is kept for a confirmation. None: `heldout_windows`, at all budgets."""
+    heldout: Literal["swarm", "confirmation"] = "swarm"
+    """Which held-out windows: those that the runs of a study share, or those of other documents, on which the base
+    is measured too."""
     max_epochs: dict[str, float]
     """Most times that a domain may be read; 4 for a domain that is not named. A guard that refuses a run and
     changes nothing in it, so it is no part of the run's identity."""
@@ -88,6 +95,8 @@ class ProxySpec(BaseModel):
             return self
         if not self.mixture:
             raise ValueError("mixture: no domains")
+        if self.kind == "base" and self.heldout != "swarm":
+            raise ValueError("heldout: a base is measured on the windows of its study's swarm")
         if self.kind == "proxy" and self.base is None:
             raise ValueError("base: a proxy needs the run id of its base")
         if self.batch_tokens % self.context:
@@ -135,8 +144,12 @@ class ProxySpec(BaseModel):
 
     @cached_property
     def run_id(self) -> str:
-        """16 hex digits: sha256 of the canonical JSON (sorted keys; shares of 0 and caps left out)."""
+        """16 hex digits: sha256 of the canonical JSON (sorted keys; shares of 0, caps and unused fields left out)."""
         fields = self.model_dump(mode="json", exclude={"max_epochs"})
+        # Fields of later versions change the identity only where they are used: what was trained stays known.
+        for name in LATER_FIELDS:
+            if fields[name] == ProxySpec.model_fields[name].default:
+                del fields[name]
         fields["mixture"] = {name: share for name, share in self.mixture.items() if share > 0}
         canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]

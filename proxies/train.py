@@ -9,21 +9,27 @@ import math
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mixing.errors import InputError, MixlawError
 from proxies.checkpoint import Weights, load_checkpoint, read_weights, save_checkpoint, weights_bytes
 from proxies.data.sampler import Sampler, Store
-from proxies.evaluate import evaluate, heldout_windows
+from proxies.evaluate import (
+    WindowLosses,
+    Windows,
+    evaluate,
+    heldout_windows,
+    loss_rows,
+    window_table,
+)
 from proxies.models.decoder import Decoder
 from proxies.progress import Progress, Report
 from proxies.runs import store as runs
-from proxies.runs.store import LossRow
 from proxies.schedules import learning_rate
 from proxies.spec import ProxySpec
 
@@ -89,7 +95,8 @@ class Trainer:
     optimizer: torch.optim.AdamW
     sampler: Sampler
     step: int = 0
-    rows: list[LossRow] = field(default_factory=list)
+    measured: dict[int, WindowLosses] = field(default_factory=dict)
+    """Held-out losses by tokens; at 0, where a run has windows of its own, the base's."""
     first_loss: float = math.nan
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=DIVERGED_STEPS))
     seconds: float = 0.0
@@ -124,12 +131,15 @@ class Trainer:
         self._watch(value)
         return value
 
-    def take_losses(self, windows: Mapping[str, Tensor]) -> None:
-        """Add the held-out losses at this step to the rows."""
-        for domain, loss in evaluate(self.model, windows).items():
-            if not math.isfinite(loss.mean):
-                raise self._diverged(f"held-out loss of {domain!r} is {loss.mean}")
-            self.rows.append(LossRow(self.tokens, domain, loss.mean, loss.stderr))
+    def take_losses(self, windows: Mapping[str, Windows]) -> None:
+        """Measure the held-out losses at this step: before the last one on a few of the windows."""
+        few = 0 < self.step < self.spec.steps
+        losses = evaluate(self.model, windows, few)
+        for domain, losses_w in losses.items():
+            taken_w = losses_w[windows[domain].few_w] if few else losses_w
+            if not math.isfinite(mean := float(taken_w.mean())):
+                raise self._diverged(f"held-out loss of {domain!r} is {mean}")
+        self.measured[self.tokens] = losses
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds."""
@@ -137,7 +147,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
-            "rows": [asdict(row) for row in self.rows],
+            "measured": self.measured,
             "first_loss": self.first_loss,
             "recent": list(self.recent),
             "seconds": self.seconds,
@@ -147,7 +157,7 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]
-        self.rows = [LossRow(**row) for row in state["rows"]]
+        self.measured = state["measured"]
         self.first_loss = state["first_loss"]
         self.recent.extend(state["recent"])
         self.seconds = state["seconds"]
@@ -183,7 +193,7 @@ def adamw(spec: ProxySpec, model: nn.Module) -> torch.optim.AdamW:
 def _run(
     trainer: Trainer,
     run_dir: Path,
-    windows: Mapping[str, Tensor],
+    windows: Mapping[str, Windows],
     tokenizer_hash: str,
     on_progress: Report | None,
     checkpoint_seconds: float,
@@ -191,8 +201,12 @@ def _run(
 ) -> None:
     spec = trainer.spec
     checkpoint = run_dir / runs.CHECKPOINT
-    if (state := load_checkpoint(checkpoint, spec)) is not None:
+    state = load_checkpoint(checkpoint, spec)
+    # Checkpoints of 0.1.0 hold no losses of single windows: such a run starts afresh.
+    if state is not None and "measured" in state:
         trainer.restore(state)
+    if trainer.step == 0 and spec.heldout == "confirmation":
+        trainer.take_losses(windows)
     started, first_step, earlier = time.monotonic(), trainer.step, trainer.seconds
     saved = started
     while trainer.step < spec.steps:
@@ -212,15 +226,19 @@ def _run(
         if on_progress is not None:
             on_progress(at)
     held.check()
-    _finish(trainer, run_dir, tokenizer_hash)
+    _finish(trainer, run_dir, windows, tokenizer_hash)
 
 
-def _finish(trainer: Trainer, run_dir: Path, tokenizer_hash: str) -> None:
-    spec = trainer.spec
-    files = {runs.LOSSES: runs.losses_table(spec, trainer.rows)}
+def _finish(trainer: Trainer, run_dir: Path, windows: Mapping[str, Windows], tokenizer_hash: str) -> None:
+    spec, measured = trainer.spec, trainer.measured
+    rows = loss_rows({tokens: losses for tokens, losses in measured.items() if tokens > 0})
+    files = {runs.LOSSES: runs.losses_table(spec, rows)}
     if spec.kind == "base":
-        files[runs.PRETRAINING] = runs.pretraining_table(spec, trainer.rows)
+        # It stands for the model before continual pre-training, as in its losses.
+        measured = {0: measured[spec.tokens]}
+        files[runs.PRETRAINING] = runs.pretraining_table(spec, rows)
         files[runs.WEIGHTS] = weights_bytes(spec, trainer.model.state_dict(), tokenizer_hash)
+    files[runs.WINDOW_LOSSES] = runs.parquet(window_table(measured, windows))
     facts = {
         "tokens": spec.tokens,
         "steps": spec.steps,
@@ -236,7 +254,7 @@ def _adopt(
     spec: ProxySpec,
     run_dir: Path,
     weights: Weights,
-    windows: Mapping[str, Tensor],
+    windows: Mapping[str, Windows],
     device: str,
     held: runs.Held,
 ) -> None:
@@ -244,13 +262,14 @@ def _adopt(
     started = time.monotonic()
     model = Decoder(spec)
     model.load_state_dict(weights.model)
-    losses = evaluate(model.to(device), windows)
-    rows = [LossRow(0, domain, loss.mean, loss.stderr) for domain, loss in losses.items()]
+    measured = {0: evaluate(model.to(device), windows)}
+    rows = loss_rows(measured)
     if not all(math.isfinite(row.loss) for row in rows):
         raise InputError(f"base {spec.base}: its held-out losses are not finite", "Give another checkpoint")
     files = {
         runs.LOSSES: runs.losses_table(spec, rows),
         runs.WEIGHTS: weights_bytes(spec, model.state_dict(), weights.tokenizer_hash),
+        runs.WINDOW_LOSSES: runs.parquet(window_table(measured, windows)),
     }
     facts = {"seconds": round(time.monotonic() - started, 3), "tokenizer_hash": weights.tokenizer_hash}
     held.check()

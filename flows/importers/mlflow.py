@@ -18,7 +18,7 @@ import polars as pl
 from flows.settings import home
 from flows.settings.environment import set_defaults, tracking_uri
 from mixing.errors import InputError, MixlawError
-from mixing.runs.table import SHARE, RunTable, make_table
+from mixing.runs.table import SHARE, STANDARD_ERRORS, RunTable, make_table
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -159,10 +159,11 @@ def _rows(client: MlflowClient, address: str, run: Run, name: str) -> Iterator[d
         if not metric.startswith(LOSS):
             continue
         of_set = metric[len("loss.") :]
-        stderr = _history(client, run, f"stderr{metric[4]}{of_set}")
+        errors = {name: _history(client, run, f"{name}{metric[4]}{of_set}") for name in STANDARD_ERRORS}
         for step, value in sorted(_history(client, run, metric).items()):
             if shares or step == 0:
-                losses = {"tokens": step, "eval": of_set, "loss": value, "stderr": stderr.get(step)}
+                losses = {"tokens": step, "eval": of_set, "loss": value}
+                losses |= {error: history.get(step) for error, history in errors.items()}
                 yield {"run": name, **shares, **facts, **losses}
 
 

@@ -16,7 +16,7 @@ from flows.pipeline.mix_spec import mix_spec
 from flows.pipeline.plan import make_plan
 from flows.pipeline.prepare import catalogue, supply_of, token_store
 from flows.pipeline.result import StudyResult, StudyRun
-from flows.pipeline.run_specs import proxy_spec
+from flows.pipeline.run_specs import confirmation_spec, proxy_spec
 from flows.reports.page import decision_markdown
 from flows.tracking.promotion import GAIN
 from flows.tracking.publish import publish
@@ -87,11 +87,12 @@ class StudyTasks:
         planned = confirmation_run(self.workspace, supply_of(store), decision, result.plan)
         if planned is None:
             return None
-        spec = proxy_spec(self.workspace, store, planned, result.base)
-        if spec.run_id in result.names:
-            same = result.names[spec.run_id]
+        same_windows = proxy_spec(self.workspace, store, planned, result.base)
+        if same_windows.run_id in result.names:
+            same = result.names[same_windows.run_id]
             self.board.say(f"confirmation run skipped: run {same} already trained this mix")
             return None
+        spec = confirmation_spec(self.workspace, store, planned, result.base)
         try:
             check_epochs(spec, windows(self.workspace, store))
         except InputError as error:

@@ -10,7 +10,7 @@ import numpy as np
 
 from flows.pipeline import analysis_cache
 from flows.pipeline.analysis_cache import CachedAnalysis
-from flows.pipeline.files import losses_file, runs_table, write_json
+from flows.pipeline.files import runs_table, tables_of, write_json
 from flows.pipeline.prepare import supply_of
 from flows.pipeline.question import StudyQuestion
 from flows.pipeline.workspace import Workspace
@@ -49,7 +49,7 @@ def analyse(workspace: Workspace, store: TokenStore, run_ids: Sequence[str]) -> 
     folder = workspace.folder
     table = runs_table(folder.runs, run_ids)
     study_question = StudyQuestion.of(workspace.study, supply_of(store), table)
-    key = analysis_cache.key_of([losses_file(folder.runs, run) for run in run_ids], study_question)
+    key = analysis_cache.key_of(tables_of(folder.runs, run_ids), study_question)
     write_json(folder.runs / ANSWERED, {"runs": list(run_ids)})
     cached = analysis_cache.load(folder.answer, key)
     if cached is None:

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from flows.pipeline.heldout import FORWARD, windows_of
 from flows.pipeline.plan import Plan
 from flows.pipeline.status import status_of
 from flows.pipeline.workspace import Workspace
@@ -26,7 +27,9 @@ THREADS_WORTH = 0.85
 
 @dataclass(frozen=True)
 class Cost:
-    """What is left to spend. `source` says how the speed is known; `done` counts finished runs."""
+    """What is left to spend. `source` says how the speed is known; `done` counts finished runs; `measuring` is the part
+    of the work of all runs that goes into held-out losses.
+    """
 
     seconds: float
     tokens_per_second: float
@@ -34,6 +37,7 @@ class Cost:
     params: int
     cores: int
     done: int
+    measuring: float
 
 
 def cost_of(workspace: Workspace, plan: Plan, cores: int) -> Cost:
@@ -43,22 +47,21 @@ def cost_of(workspace: Workspace, plan: Plan, cores: int) -> Cost:
     speed = measured if measured is not None else _tried(spec)
     source = "measured on its finished runs" if measured is not None else "a few steps tried now"
     done = {run.key for run in status_of(workspace).runs if run.state == "done"}
-    evaluation = (
-        workspace.study.heldout.windows * workspace.study.model.context * len(workspace.study.domains)
-    )
+    windows = windows_of(workspace.study)
+    measured_tokens = FORWARD * sum(windows.tokens_of(run, workspace.study) for run in plan.runs)
     seconds = AROUND
     waves: list[float] = []
     for run in plan.runs:
         if run.key in done:
             continue
-        # A held-out loss is a forward pass, a third of a training step.
-        work = run.tokens + evaluation * workspace.study.proxies.checkpoints / 3
+        work = run.tokens + FORWARD * windows.tokens_of(run, workspace.study)
         if run.kind == "proxy":
             waves.append(work / speed + STARTING)
         else:
             seconds += work / (speed * (1 + THREADS_WORTH * (cores - 1))) + STARTING
     seconds += sum(waves[:1]) * math.ceil(len(waves) / cores)
-    return Cost(seconds, speed, source, spec.params, cores, len(done))
+    measuring = measured_tokens / (measured_tokens + plan.tokens)
+    return Cost(seconds, speed, source, spec.params, cores, len(done), measuring)
 
 
 def _example(workspace: Workspace) -> ProxySpec:

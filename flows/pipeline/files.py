@@ -10,13 +10,21 @@ from typing import Any
 import polars as pl
 
 from mixing.atomic import replace_files
+from mixing.runs.heldout import windows_file, with_sampling_errors
 from mixing.runs.table import RunTable, make_table
 
 
 def runs_table(runs_dir: Path, run_ids: Sequence[str]) -> RunTable:
-    """The table of these finished runs (base rows included)."""
+    """The table of these finished runs (base rows included), with sampling errors where their windows tell them."""
     frames = [pl.read_parquet(losses_file(runs_dir, run)) for run in run_ids]
-    return make_table(pl.concat(frames, how="diagonal_relaxed"), str(runs_dir))
+    frame = pl.concat(frames, how="diagonal_relaxed")
+    return make_table(with_sampling_errors(frame, runs_dir, run_ids), str(runs_dir))
+
+
+def tables_of(runs_dir: Path, run_ids: Sequence[str]) -> list[Path]:
+    """The files that the table of these runs is made of."""
+    windows = (windows_file(runs_dir, run) for run in run_ids)
+    return [*(losses_file(runs_dir, run) for run in run_ids), *(path for path in windows if path.exists())]
 
 
 def losses_file(runs_dir: Path, run: str) -> Path:

@@ -71,7 +71,10 @@ def plan_next(workspace: Workspace, count: int) -> NextPlan:
     asked = [_target_share(study, mix) for mix in decision.next_runs][:count]
     gains = dict(zip(asked, decision.next_run_gains, strict=False))
     # What the decision's own screen asks for comes first; only then what else would tell most.
-    more = next_ratios(table, study_question.question, count, seed=study.seed) if len(asked) < count else []
+    more = []
+    if len(asked) < count:
+        question, constraints = study_question.question, study_question.constraints
+        more = next_ratios(table, question, count, constraints=constraints, seed=study.seed)
     shares = [*asked, *(share for share in more if all(abs(share - other) >= APART for other in asked))]
     shares = shares[:count]
     return NextPlan(

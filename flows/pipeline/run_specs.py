@@ -5,14 +5,20 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from flows.pipeline.heldout import windows_of
 from flows.pipeline.plan import PlannedRun
 from flows.pipeline.workspace import Workspace
 from flows.study.parts import BasePart, ProxiesPart
 from mixing.errors import InputError
+from proxies.data.sampler import heldout_ids
+from proxies.runs.store import done
 from proxies.spec import ProxySpec, log_budgets
 
 if TYPE_CHECKING:
     from proxies.data.token_store import TokenStore
+
+FEWEST_OTHERS = 32
+"""Held-out windows on which a confirmation tells something."""
 
 
 def base_spec(workspace: Workspace, store: TokenStore, planned: PlannedRun | None) -> ProxySpec:
@@ -49,6 +55,20 @@ def proxy_spec(workspace: Workspace, store: TokenStore, planned: PlannedRun, bas
     return _trained(workspace, store, planned, base, workspace.study.proxies)
 
 
+def confirmation_spec(workspace: Workspace, store: TokenStore, planned: PlannedRun, base: str) -> ProxySpec:
+    """The same run measured on windows of held-out documents that the proxies were not measured on.
+
+    On the proxies' windows where a domain has fewer than `FEWEST_OTHERS` of those, and where the run is done on these
+    already, as version 0.1.0 did it: nothing is trained again.
+    """
+    same = proxy_spec(workspace, store, planned, base)
+    if done(workspace.folder.runs / same.run_id) is not None:
+        return same
+    spec = ProxySpec.model_validate(same.model_dump() | {"heldout": "confirmation"})
+    others = (len(heldout_ids(spec, name, domain.heldout).final) for name, domain in store.domains.items())
+    return spec if min(others) >= FEWEST_OTHERS else same
+
+
 def _trained(
     workspace: Workspace,
     store: TokenStore,
@@ -74,13 +94,15 @@ def _trained(
 def _shared(workspace: Workspace, store: TokenStore) -> dict[str, Any]:
     """What all runs of a study have in common."""
     study = workspace.study
+    windows = windows_of(study)
     return {
         "depth": study.model.depth,
         "context": study.model.context,
         "vocab_size": store.vocab_size,
         "weight_decay": study.proxies.weight_decay,
         "study_seed": study.seed,
-        "heldout_windows": study.heldout.windows,
+        "heldout_windows": windows.few,
+        "final_windows": windows.last if windows.auto else None,
         "max_epochs": {name: part.max_epochs for name, part in study.domains.items()},
         "data": store.fingerprints,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from flows.pipeline.heldout import windows_of
 from flows.reports.progress import duration
 from flows.reports.tables import table
 from mixing.amounts import format_amount
@@ -38,8 +39,17 @@ def print_plan(workspace: Workspace, plan: Plan, cost: Cost, console: Console) -
         f"time: about {duration(cost.seconds)} on {cost.cores} cores "
         f"({format_amount(cost.tokens_per_second)} tokens per second and core, {cost.source})"
     )
+    console.print(f"held-out losses: {_windows(workspace)}; {cost.measuring:.0%} of the work")
     for warning in plan.warnings:
         console.print(f"[yellow]warning: {warning}")
+
+
+def _windows(workspace: Workspace) -> str:
+    windows = windows_of(workspace.study)
+    context = workspace.study.model.context
+    if windows.last == windows.few:
+        return f"{windows.few} windows of {context} tokens per domain"
+    return f"up to {windows.last} windows of {context} tokens per domain at the end, {windows.few} of them before"
 
 
 def _share(run: PlannedRun) -> str:
@@ -80,5 +90,7 @@ def plan_json(workspace: Workspace, plan: Plan, cost: Cost) -> dict[str, Any]:
         "tokens_per_second_per_core": round(cost.tokens_per_second, 1),
         "throughput": cost.source,
         "cores": cost.cores,
+        "heldout_windows": windows_of(workspace.study).last,
+        "heldout_part_of_work": round(cost.measuring, 4),
         "warnings": list(plan.warnings),
     }

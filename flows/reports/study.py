@@ -77,6 +77,8 @@ def _confirmation(result: StudyResult, console: Console) -> None:
             )
         )
     title = f"Confirmation run at target share {confirmation.target_share:g}, which no fit has seen"
+    if confirmation.other_text:
+        title += ", on held-out text that no fit has seen"
     header = ("increment", "predicted", "interval", "observed", "difference", "inside")
     console.print(table(title, header, rows))
 

@@ -130,10 +130,11 @@ class HeldoutPart(StudyPart):
     fraction: float = Field(
         default=0.05, gt=0, le=0.5, description="Fraction of the documents, chosen by the hash of their text."
     )
-    windows: int = Field(
+    windows: Annotated[int, Field(ge=2)] | Literal["auto"] = Field(
         default=64,
-        ge=2,
-        description="Windows of model.context tokens per domain on which the losses are measured.",
+        description="Windows of model.context tokens per domain on which the losses are measured, or auto. "
+        "auto: as many as 15 % of a proxy's training time pays for at the last budget, and as much again at all "
+        "earlier ones together; at least 64 each time, and a third of the held-out text is left to the confirmation.",
     )
 
 

@@ -113,7 +113,7 @@ def _document(name: str, general: TextFolder, targets: list[TextFolder], home: P
             }
             for domain in (general, *targets)
         },
-        "heldout": {"fraction": 0.05, "windows": 64},
+        "heldout": {"fraction": 0.05, "windows": "auto"},
         "tokenizer": {"train": {"vocab_size": 4096}},
         "model": {"depth": 3, "context": 128},
         "base": {"tokens": base, "learning_rate": 2e-3},

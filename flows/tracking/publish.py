@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from flows.pipeline.files import runs_table
 from flows.pipeline.mix_spec import spec_digest
 from flows.pipeline.publication import Publication
 from flows.pipeline.result import StudyResult, StudyRun
@@ -18,7 +19,7 @@ from flows.tracking.promotion import Rule, Verdict, judge
 from flows.tracking.records import Point, RunRecord, StudyRecord
 from mixing.decision.wording import answer_line
 from mixing.errors import InputError
-from mixing.runs.table import SHARE
+from mixing.runs.table import SHARE, STANDARD_ERRORS
 
 if TYPE_CHECKING:
     from mixing.decision.result import Decision
@@ -74,8 +75,10 @@ def _rule(spec: MixSpec, decision: Decision, gain: float) -> Rule:
 def run_records(result: StudyResult) -> list[RunRecord]:
     """Every run of the study that is done or failed, read from the run store."""
     runs = result.workspace.folder.runs
-    base = {row["eval"]: row["loss"] for row in _losses(runs / result.base).iter_rows(named=True)}
-    finished = [_finished(runs / run.run, run, base) for run in result.runs if not run.failure]
+    done = [run for run in result.runs if not run.failure]
+    table = runs_table(runs, [run.run for run in done]).rows
+    base = dict(table.filter(run=result.base).select("eval", "loss").iter_rows())
+    finished = [_finished(runs / run.run, run, table.filter(run=run.run), base) for run in done]
     failed = [_failed(runs / run.run, run) for run in result.runs if run.failure]
     return finished + [record for record in failed if record is not None]
 
@@ -87,18 +90,17 @@ def _title(run: StudyRun) -> str:
     return f"target {run.target_share:g}" + (f" ({run.kind})" if run.kind == "confirmation" else "")
 
 
-def _losses(folder: Path) -> pl.DataFrame:
-    return pl.read_parquet(folder / "losses.parquet")
-
-
-def _finished(folder: Path, run: StudyRun, base: dict[str, float]) -> RunRecord:
+def _finished(folder: Path, run: StudyRun, losses: pl.DataFrame, base: dict[str, float]) -> RunRecord:
     spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
     done = json.loads((folder / "done.json").read_text(encoding="utf-8"))
     points = []
-    for row in _losses(folder).sort("tokens", "eval").iter_rows(named=True):
+    for row in losses.sort("tokens", "eval").iter_rows(named=True):
         points.append(Point(f"loss.{row['eval']}", row["tokens"], row["loss"]))
-        if row.get("stderr") is not None:
-            points.append(Point(f"stderr.{row['eval']}", row["tokens"], row["stderr"]))
+        points += [
+            Point(f"{error}.{row['eval']}", row["tokens"], row[error])
+            for error in STANDARD_ERRORS
+            if row[error] is not None
+        ]
         if run.kind != "base":
             points.append(Point(f"increment.{row['eval']}", row["tokens"], row["loss"] - base[row["eval"]]))
     pretraining = folder / "pretraining.parquet"

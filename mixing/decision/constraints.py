@@ -85,6 +85,9 @@ class Constraints:
             raise InputError(
                 f"max_epochs {self.max_epochs}: not above 0", "Up to 4 is about as good as fresh text"
             )
+        for name, allowed in self.protect.items():
+            if not math.isfinite(allowed) or allowed < 0:
+                raise InputError(f"protect {name}={allowed}: not a tolerance", "Give nats of 0 or more")
 
     def beyond_one_ratio(self) -> list[str]:
         """The arguments in use that one target share cannot answer."""
@@ -92,7 +95,6 @@ class Constraints:
             "min_shares": bool(self.min_shares),
             "freeze": bool(self.freeze),
             "kl": bool(self.kl),
-            "protect": bool(self.protect),
             "worst_case": self.worst_case,
         }
         return [name for name, is_used in used.items() if is_used]

@@ -100,15 +100,13 @@ def _at_ratio(
     for place, name in enumerate(table.evals):
         # The target loss of increments is the one that is predicted here; no other is needed.
         data = increments(table, {name: 1.0}, {name: 1.0}, (second,), params)
-        inside = data.points.interior()
-        points, losses_n = data.points.take(inside), data.general_n[inside]
+        points = data.points
         _check_reach(tokens, float(points.tokens_n.max()) if len(points) else float(tokens))
-        surface = fit_surface(points, losses_n, tokens, surface_generator(seed))
+        surface = fit_surface(points, data.general_n, tokens, surface_generator(seed))
         curve = surface.curve(tokens, DRAWS, [seed, place, tokens])
-        mean_n, draws_bn = curve.at(np.array([ratio]))
-        rng = np.random.default_rng([seed, place, PREDICT_STREAM])
-        low, high = interval_of(draws_bn[:, 0] + curve.scatter_b * rng.standard_normal(len(draws_bn)), level)
-        increment, base = float(mean_n[0]), data.base["general"]
+        increment, draws_b = curve.of_new_run(ratio, np.random.default_rng([seed, place, PREDICT_STREAM]))
+        low, high = interval_of(draws_b, level)
+        base = data.base["general"]
         interval: Interval = (base + min(low, increment), base + max(high, increment))
         predictions[name] = Prediction(base + increment, interval, increment)
     return predictions

@@ -60,12 +60,13 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Test:
-    """One of the two feasibility tests: the largest target share that passes it at the asked budget.
+    """A feasibility test: the largest target share that passes it at the asked budget.
 
+    `name` is `tolerance`, `turning_point`, or `protect` and the name of a validation set with its own tolerance.
     `binds` says whether it counts for the answer, or is only shown.
     """
 
-    name: Literal["tolerance", "turning_point"]
+    name: str
     critical_ratio: float | None
     interval: Interval | None
     note: str = ""
@@ -105,13 +106,14 @@ class DecisionRecord:
     train with, `within` the probability that every tolerance holds there (None: unknown). `binding` is what keeps the
     answer from going further, `law` the general loss's law.
 
-    `predicted` is keyed `general` and `target`, and by the name of each validation set whose own loss is predicted.
-    Curves are for figures: `ratio_curves[role]` is the increment of that loss (nats) over target share at the asked
-    budget; `cmr_curve` the critical ratio over tokens. `critical_times` maps a trained target share to the tokens at
-    which its objective turns down (None: never); `cmr_law` is the law through three or more of those times.
+    `protect` are the tolerances that single validation sets have of their own (nats), `limits` the constraints that are
+    active, in words. `predicted` is keyed `general` and `target`, and by the name of each validation set whose own loss
+    is predicted. Curves are for figures: `ratio_curves[role]` is the increment of that loss (nats) over target share at
+    the asked budget; `cmr_curve` the critical ratio over tokens. `critical_times` maps a trained target share to the
+    tokens at which its objective turns down (None: never); `cmr_law` is the law through three or more of those times.
 
-    With more than two sources: `share_intervals` by domain; `limits`, the active constraints, in words; `front`, the
-    best target loss for every general loss; `regret`, what a better known optimum could still gain, in nats. `within`
+    With more than two sources: `share_intervals` by domain; `front`, the best target loss for every general loss;
+    `regret`, what a better known optimum could still gain, in nats. `within`
     is the probability that every tolerance holds at `shares` (None: nothing is protected), `given_up` the target loss
     (nats) by which `estimate_shares`, to which `share_intervals` belong, are better.
     """
@@ -143,6 +145,7 @@ class DecisionRecord:
     next_run_gains: list[str] = field(default_factory=list)
     within: float | None = None
     given_up: float | None = None
+    protect: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "predicted", Predictions(self.predicted))
@@ -201,6 +204,7 @@ class DecisionRecord:
             "tokens": self.question.tokens,
             "share_intervals": {d: list(i) for d, i in self.share_intervals.items()},
             "limits": self.limits,
+            "protect": self.protect,
             "regret": self.regret,
             "front": [
                 {"shares": p.shares, "general": p.general.to_dict(), "target": p.target.to_dict()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +11,7 @@ from mixing.arrays import Floats
 from mixing.decision.binding import Binding
 from mixing.decision.critical_ratio.loss_surface import MIN_RATIOS
 from mixing.decision.critical_ratio.ratio_runs import RatioRuns
-from mixing.decision.mixture.bounds import by_domain, make_region
+from mixing.decision.mixture.bounds import Region, by_domain, make_region
 from mixing.decision.mixture.loss_models import FittedLosses
 from mixing.decision.mixture.next_mixtures import NEXT_RUNS, spread
 from mixing.decision.mixture.objective import Problem
@@ -101,19 +102,18 @@ def too_few_at_a_size(runs: RatioRuns) -> Refusal:
     return _train_ratios(runs, "one of the sizes has too few mixtures for a law of its own", runs.ratios)
 
 
-def no_ratio(
-    runs: RatioRuns, critical_ratio: float, low_cap: float, tolerated: float | None = None
-) -> Refusal | None:
+def no_ratio(runs: RatioRuns, tests: Mapping[str, tuple[float, Floats]], low_cap: float) -> Refusal | None:
     """No share within reach passes the tests, or leaves enough general text: `low_cap` is the least target share.
 
-    `tolerated` is the largest share that the tolerance alone allows (default: `critical_ratio`).
+    `tests` have the largest share that passes each, and that of draws.
     """
     low, high = runs.reachable
+    critical_ratio, failed = min((one, name) for name, (one, _) in tests.items())
     if low_cap > min(max(critical_ratio, low), high):
         # The scarce general text sets a least target share, which must be allowed and within reach of the runs.
         allowed = critical_ratio >= low_cap
         remedy = (
-            f"the largest trained is {runs.ratios[-1]:g}; train higher shares"
+            f"the largest trained is {runs.trained[-1]:g}; train higher shares"
             if allowed
             else f"the general loss allows {critical_ratio:.3g}; add general text, or allow more forgetting"
         )
@@ -123,21 +123,22 @@ def no_ratio(
             [round(low_cap, 3)] if allowed and low_cap < 1 else [],
         )
     if critical_ratio < low:
-        fault = f"no trained target share keeps the general loss within {runs.question.tolerance:g} nats"
-        if tolerated is not None and tolerated >= low:
+        remedy = "train lower shares, or allow more forgetting"
+        if failed == "turning_point":
+            tolerated = min(one for name, (one, _) in tests.items() if name != failed)
             fault = (
                 f"the tolerance allows up to {tolerated:.3f}, but at no trained target share has the general loss "
                 "turned down at this budget"
             )
-        remedy = (
-            "train lower shares, or allow more forgetting"
-            if tolerated is None or tolerated < low
-            else ("train longer or at lower shares, or do not require a turning point")
-        )
+            remedy = "train longer or at lower shares, or do not require a turning point"
+        elif failed == "tolerance":
+            fault = f"no trained target share keeps the general loss within {runs.question.tolerance:g} nats"
+        else:
+            fault = f"no trained target share keeps the loss of {failed.removeprefix('protect ')} within its tolerance"
         return _train_ratios(
             runs,
             f"{fault}; {remedy}",
-            [round(runs.ratios[0] / 2, 3), round(runs.ratios[0] / 4, 3)],
+            [round(runs.trained[0] / 2, 3), round(runs.trained[0] / 4, 3)],
         )
     return None
 
@@ -161,7 +162,7 @@ def unsure(
             f"the best estimate is {ratio:.3f}, but no share within reach keeps the general loss within "
             f"{question.tolerance:g} nats with {question.confidence:.0%} confidence; train lower shares, or ask for "
             "less confidence",
-            [round(runs.ratios[0] / 2, 3), round(ratio, 3)],
+            [round(runs.trained[0] / 2, 3), round(ratio, 3)],
         )
     return None
 
@@ -172,7 +173,7 @@ def _train_ratios(runs: RatioRuns, reason: str, ratios: list[float]) -> Refusal:
 
 def _first_ratios(runs: RatioRuns) -> list[float]:
     """Target shares that would let a ratio law be fitted, away from those already trained."""
-    new = [r for r in FIRST_RATIOS if all(abs(r - trained) > 0.05 for trained in runs.ratios)]
+    new = [r for r in FIRST_RATIOS if all(abs(r - trained) > 0.05 for trained in runs.trained)]
     return new[: MIN_RATIOS + 1]
 
 
@@ -197,6 +198,17 @@ def too_few_mixtures(data: Slice, question: Question, free: int) -> str | None:
     return None
 
 
+def on_a_line(region: Region, data: Slice) -> str | None:
+    """Why runs whose shares move together determine no mixture."""
+    known, needed = region.directions(data.mixtures_kd)
+    if known >= needed:
+        return None
+    return (
+        f"the trained mixtures vary in {known} direction(s) and cannot tell {needed + 1} free shares apart; train the "
+        "mixtures of next_runs, or freeze the domains that moved together"
+    )
+
+
 def no_law_tells_mixtures_apart(fitted: FittedLosses, targets: list[str]) -> str | None:
     """Why laws that don't rank mixtures decide nothing; `targets` are the losses to lower."""
     if any(LAWS[fitted.laws[name]].ranks_mixtures for name in targets):
@@ -219,7 +231,8 @@ def far_outside(data: Slice, fitted: FittedLosses, answer: Optimum, outside: flo
     if outside <= FAR_OUTSIDE:
         return None
     return Refusal(
-        f"{outside:.0%} of the best mixture lies outside all mixtures of trained ones; train it first",
+        f"{outside:.0%} of the best mixture lies outside all mixtures of trained ones; train it first, or stay nearer "
+        "to them (kl, e.g. 0.05 nats)",
         [by_domain(data.domains, answer.shares_d)],
         law=fitted.law,
     )

@@ -60,7 +60,7 @@ class Decision(DecisionRecord):
 
         Raises InputError for values without a meaning, MixlawError where the decision remembers no fits.
         """
-        evidence = self._evidence()
+        evidence = self.fits()
         if evidence is None:
             raise MixlawError(
                 "this decision has no fits to ask: it was read from a file, or nothing could be fitted",
@@ -85,7 +85,7 @@ class Decision(DecisionRecord):
         from mixing.plots.ratio import OBSERVED, increment_over_share
         from mixing.plots.style import STYLE
 
-        evidence = self._evidence()
+        evidence = self.fits()
         observed = (
             pl.DataFrame(schema=dict.fromkeys(OBSERVED, pl.Float64))
             if evidence is None
@@ -116,5 +116,6 @@ class Decision(DecisionRecord):
         object.__setattr__(copy, "_remembered", evidence)
         return copy
 
-    def _evidence(self) -> Evidence | None:
+    def fits(self) -> Evidence | None:
+        """The fits that it remembers."""
         return getattr(self, "_remembered", None)

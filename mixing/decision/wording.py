@@ -178,9 +178,16 @@ def increments(decision: DecisionRecord) -> list[Increment]:
             name = next(iter(weights)) if len(weights) == 1 else f"mean of {len(weights)}"
             found.append(Increment(name, role, predicted[role], tolerance))
         if len(weights) > 1:
-            found += [Increment(name, role, predicted[name]) for name in weights if name in predicted]
+            found += [
+                Increment(name, role, predicted[name], decision.protect.get(name))
+                for name in weights
+                if name in predicted
+            ]
     named = {"general", "target", *(name for _, weights in roles for name in weights)}
-    return found + [Increment(name, "protected", p) for name, p in predicted.items() if name not in named]
+    others = [name for name in predicted if name not in named]
+    return found + [
+        Increment(name, "protected", predicted[name], decision.protect.get(name)) for name in others
+    ]
 
 
 def baselines_table(decision: DecisionRecord) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

@@ -33,6 +33,17 @@ def _decaying_rate(shape_n: Floats, tokens_n: Floats) -> Floats:
     return np.asarray(shape_n + (1 - part_n) * (0.035 + 0.15 * shape_n) + 0.02 * (tokens_n**-0.3 - 1))
 
 
+def _cosine_rate(shape_n: Floats, tokens_n: Floats) -> Floats:
+    """The learning rate follows a cosine down to zero."""
+    rate_n = 0.5 * (1 + np.cos(np.pi * np.clip(tokens_n, 0.0, 1.0)))
+    return np.asarray(shape_n + rate_n * (0.03 + 0.1 * shape_n) + 0.015 * (tokens_n**-0.3 - 1))
+
+
+def _rooted(shape_n: Floats, tokens_n: Floats) -> Floats:
+    """Forgetting that goes on with the root of the tokens."""
+    return np.asarray(shape_n + (0.015 + 0.2 * np.maximum(shape_n, 0)) * (np.sqrt(tokens_n) - 1))
+
+
 def _creeping(shape_n: Floats, tokens_n: Floats) -> Floats:
     """Forgetting that goes on with the logarithm of the tokens and never turns."""
     return np.asarray(shape_n + (0.02 + 0.1 * np.maximum(shape_n, 0)) * np.log(tokens_n))
@@ -67,8 +78,6 @@ DEVELOPED_ON = (
     _landscape(
         "two steps", lambda r: 0.06 * _logistic(r, 25, 0.25) + 0.1 * _logistic(r, 20, 0.75) - 0.08, _growing
     ),
-)
-NEVER_TUNED_ON = (
     _landscape("tanh", lambda r: 0.1 * np.tanh(6 * (r - 0.55)) + 0.02 * r, _relearning),
     _landscape("quartic", lambda r: 0.45 * r**4 - 0.05, _decaying_rate),
     _landscape("two kinks", lambda r: np.maximum(0.04 * (r - 0.4), 0.35 * (r - 0.62)) - 0.02, _growing),
@@ -77,4 +86,21 @@ NEVER_TUNED_ON = (
     _landscape("arc", lambda r: 0.05 * np.arctan(12 * (r - 0.7)) + 0.03, _decaying_rate),
     _landscape("bump", lambda r: 0.2 * r**1.3 - 0.07 + 0.02 * np.exp(-(((r - 0.5) / 0.12) ** 2)), _growing),
     _landscape("ledge", lambda r: 0.08 * r - 0.06 + 0.09 * _logistic(r, 40, 0.52), _decaying_rate),
+)
+NEVER_TUNED_ON = (
+    _landscape("gompertz", lambda r: 0.22 * np.exp(-np.exp(-7 * (r - 0.5))) - 0.06, _cosine_rate),
+    _landscape(
+        "three pieces", lambda r: np.interp(r, [0, 0.35, 0.6, 1], [-0.06, -0.045, 0.03, 0.07]), _growing
+    ),
+    _landscape("rational", lambda r: 0.03 * r / (1.06 - r) - 0.05, _rooted),
+    _landscape("plateau", lambda r: 0.01 * r + 0.25 * np.clip((r - 0.8) / 0.03, 0, 1) - 0.04, _relearning),
+    _landscape("log target", lambda r: 0.035 * np.log1p(30 * r) - 0.09, _cosine_rate),
+    _landscape("valley", lambda r: 0.16 * np.abs(r - 0.25) - 0.045, _growing),
+    _landscape("half cosine", lambda r: 0.07 * (1 - np.cos(np.pi * r**1.5)) - 0.05, _rooted),
+    _landscape(
+        "stairs",
+        lambda r: 0.03 * r - 0.07 + sum(0.03 * _logistic(r, 45, m) for m in (0.2, 0.4, 0.6, 0.8)),
+        _decaying_rate,
+    ),
+    _landscape("creeping onset", lambda r: 0.12 * _logistic(r, 13, 0.45) - 0.04, _creeping),
 )

@@ -31,6 +31,13 @@ def index_bytes(lengths: NDArray[np.integer], dtype: np.dtype) -> bytes:
     )
 
 
+def document_lengths(index: bytes) -> NDArray[np.int64]:
+    """The lengths that `index_bytes` was given."""
+    _, _, documents, _ = FIXED.unpack_from(index, len(HEADER))
+    start = len(HEADER) + FIXED.size
+    return np.frombuffer(index, dtype="<i4", count=documents, offset=start).astype(np.int64)
+
+
 def index_size(documents: int) -> int:
     """Bytes of the `.idx` of so many documents."""
     return len(HEADER) + FIXED.size + documents * 12 + (documents + 1) * 8

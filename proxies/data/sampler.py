@@ -39,6 +39,7 @@ class Split(Protocol):
 
     def n_windows(self, context: int) -> int: ...
     def windows(self, ids: np.ndarray, context: int) -> np.ndarray: ...
+    def documents_of(self, ids: np.ndarray, context: int) -> np.ndarray: ...
 
 
 class Domain(Protocol):
@@ -93,12 +94,50 @@ def candidates(stream: Stream, domain: str, slots: np.ndarray, n_windows: int) -
     return windows
 
 
-def heldout_ids(study_seed: int, domain: str, n_windows: int, count: int) -> np.ndarray:
-    """The `count` held-out windows of `domain` on which every run of the study is evaluated (sorted int64)."""
-    if n_windows <= count:
-        return np.arange(n_windows, dtype=np.int64)
-    rng = np.random.default_rng([study_seed, crc32(b"heldout windows"), crc32(domain.encode())])
-    return np.sort(rng.choice(n_windows, size=count, replace=False)).astype(np.int64)
+@dataclass(frozen=True)
+class HeldoutIds:
+    """Which held-out windows of a domain a run is evaluated on (sorted int64): at its last budget, and earlier."""
+
+    final: np.ndarray
+    few: np.ndarray
+
+
+def heldout_ids(spec: ProxySpec, domain: str, split: Split) -> HeldoutIds:
+    """The held-out windows of `domain`, whose held-out text is `split`: the same for all runs of a study.
+
+    Those of a confirmation are of documents that the swarm is not measured on, since windows of one document err
+    together; as many, or fewer where there are not as many, or none. With `final_windows`, a third of the text is kept
+    for them.
+    """
+    document_w = split.documents_of(np.arange(split.n_windows(spec.context)), spec.context)
+    every = np.arange(len(document_w), dtype=np.int64)
+    count = spec.heldout_windows if spec.final_windows is None else spec.final_windows
+    rng = _generator(spec, b"heldout windows", domain)
+    # A number of the user's own is drawn as it always was.
+    free = every if spec.final_windows is None else every[~_kept(spec, domain, document_w)]
+    final = _drawn(rng, free, count)
+    if spec.heldout == "confirmation":
+        rng = _generator(spec, b"confirmation windows", domain)
+        final = _drawn(rng, every[~np.isin(document_w, document_w[final])], count)
+    return HeldoutIds(final, _drawn(rng, final, spec.heldout_windows))
+
+
+def _kept(spec: ProxySpec, domain: str, document_w: np.ndarray) -> np.ndarray:
+    """Which windows are kept for the confirmation: those of whole documents, up to a third of all."""
+    documents, count = np.unique(document_w, return_counts=True)
+    order = _generator(spec, b"documents for the confirmation", domain).permutation(len(documents))
+    kept = documents[order[np.cumsum(count[order]) <= len(document_w) / 3]]
+    return np.isin(document_w, kept)
+
+
+def _generator(spec: ProxySpec, purpose: bytes, domain: str) -> np.random.Generator:
+    return np.random.default_rng([spec.study_seed, crc32(purpose), crc32(domain.encode())])
+
+
+def _drawn(rng: np.random.Generator, ids: np.ndarray, count: int) -> np.ndarray:
+    if len(ids) <= count:
+        return ids
+    return np.sort(rng.choice(ids, size=count, replace=False))
 
 
 def assign(shares_d: np.ndarray, u_mb: np.ndarray) -> np.ndarray:

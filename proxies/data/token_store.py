@@ -30,7 +30,7 @@ from mixing.errors import InputError, MixlawError
 from mixing.versions import NewerState
 from proxies.data.encode import Encoder, Joiner
 from proxies.data.manifest import MANIFEST, VERSION, DomainEntry, Manifest, Recipe, SplitEntry, read_manifest
-from proxies.data.megatron_files import token_dtype
+from proxies.data.megatron_files import document_lengths, token_dtype
 from proxies.data.shards import check_shard
 from proxies.data.tokenise import tokenise
 from proxies.data.tokenizer import eos_id, ids_hash, load_tokenizer, tokenizer_hash, vocabulary_size
@@ -104,6 +104,20 @@ class TokenSplit:
             starts = (ids_n[rows] - first[shard]) * context
             windows[rows] = sliding_window_view(self._arrays[shard], context + 1)[starts]
         return windows
+
+    def documents_of(self, ids: NDArray[np.integer], context: int) -> NDArray[np.int64]:
+        """The document, counted through the shards, that holds the middle token of each of the windows `ids`."""
+        ids_n = np.asarray(ids, dtype=np.int64)
+        first = self._first_windows(context)
+        shard_n = np.searchsorted(first, ids_n, side="right") - 1
+        documents = np.empty(len(ids_n), dtype=np.int64)
+        before = np.concatenate(([0], np.cumsum([shard.documents for shard in self.entry.shards])))
+        for shard in np.unique(shard_n):
+            rows = shard_n == shard
+            middles = (ids_n[rows] - first[shard]) * context + context // 2
+            lengths = document_lengths(self.entry.shards[shard].files(self.store)[1].read_bytes())
+            documents[rows] = before[shard] + np.searchsorted(np.cumsum(lengths), middles, side="right")
+        return documents
 
     def _first_windows(self, context: int) -> NDArray[np.int64]:
         """The first window of each shard, and then how many there are."""

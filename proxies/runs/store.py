@@ -4,6 +4,7 @@ runs/<run id>/spec.json             what determines the run (ProxySpec)
               lock, claim.<n>       held while a process works on it (proxies/runs/claims.py)
               checkpoint.pt         to continue from; removed when the run is done
               losses.parquet        its rows of the runs table
+              window_losses.parquet the losses of single held-out windows (mixing/runs/heldout.py)
               pretraining.parquet   base runs: losses over the tokens of their own training
               weights.pt            base runs: final weights
               done.json             written last: the run is complete
@@ -26,6 +27,7 @@ from pydantic import ValidationError
 
 from mixing.atomic import replace_files
 from mixing.errors import InputError, MixlawError
+from mixing.runs.heldout import WINDOW_LOSSES
 from mixing.versions import RUNS as VERSION
 from mixing.versions import RUNS_OLDER as OLDER
 from mixing.versions import check_version, version_in
@@ -33,7 +35,7 @@ from proxies.runs import claims
 from proxies.runs.claims import Claimed, Held
 from proxies.spec import ProxySpec
 
-__all__ = ["Claimed", "Held"]
+__all__ = ["WINDOW_LOSSES", "Claimed", "Held"]
 
 SPEC, LOCK, CHECKPOINT = "spec.json", "lock", "checkpoint.pt"
 LOSSES, PRETRAINING, WEIGHTS = "losses.parquet", "pretraining.parquet", "weights.pt"
@@ -202,7 +204,7 @@ def losses_table(spec: ProxySpec, rows: Sequence[LossRow]) -> bytes:
     columns["params"] = pl.Series([spec.params] * len(rows), dtype=pl.Int64)
     columns["tokens"] = pl.Series([row.tokens for row in rows], dtype=pl.Int64)
     columns["seed"] = pl.Series([spec.seed] * len(rows), dtype=pl.Int64)
-    return _parquet(pl.DataFrame({**columns, **_loss_columns(rows)}))
+    return parquet(pl.DataFrame({**columns, **_loss_columns(rows)}))
 
 
 def pretraining_table(spec: ProxySpec, rows: Sequence[LossRow]) -> bytes:
@@ -211,7 +213,7 @@ def pretraining_table(spec: ProxySpec, rows: Sequence[LossRow]) -> bytes:
         "run": pl.Series([spec.run_id] * len(rows), dtype=pl.String),
         "tokens": pl.Series([row.tokens for row in rows], dtype=pl.Int64),
     }
-    return _parquet(pl.DataFrame({**columns, **_loss_columns(rows)}))
+    return parquet(pl.DataFrame({**columns, **_loss_columns(rows)}))
 
 
 def file_sha256(path: Path) -> str:
@@ -227,7 +229,8 @@ def _loss_columns(rows: Sequence[LossRow]) -> dict[str, pl.Series]:
     }
 
 
-def _parquet(table: pl.DataFrame) -> bytes:
+def parquet(table: pl.DataFrame) -> bytes:
+    """The table as the bytes of a Parquet file."""
     buffer = io.BytesIO()
     table.write_parquet(buffer)
     return buffer.getvalue()

@@ -23,6 +23,10 @@ class MemorySplit:
     def windows(self, ids: np.ndarray, context: int) -> np.ndarray:
         return self.tokens_t[np.asarray(ids)[:, None] * context + np.arange(context + 1)].astype(np.int64)
 
+    def documents_of(self, ids: np.ndarray, context: int) -> np.ndarray:
+        """Documents of two windows."""
+        return np.asarray(ids) // 2
+
 
 @dataclass(frozen=True)
 class MemoryDomain:

@@ -83,7 +83,7 @@ def test_a_base_run_learns_and_leaves_the_reference_of_every_increment(
     assert record["epochs"]["general"] == pytest.approx(600 / store.domains["general"].train.n_windows(16))
     assert record["tokens"] == 9600
     assert record["seconds"] > 0
-    assert set(record["sha256"]) == {runs.LOSSES, runs.PRETRAINING, runs.WEIGHTS}
+    assert set(record["sha256"]) == {runs.LOSSES, runs.WINDOW_LOSSES, runs.PRETRAINING, runs.WEIGHTS}
 
 
 def test_a_proxy_starts_from_its_base_and_reports_every_budget(
@@ -115,13 +115,53 @@ def test_losses_are_of_the_fixed_windows_with_their_standard_error(store: Memory
     model = Decoder(spec)
     model.load_state_dict(torch.load(base / runs.WEIGHTS, weights_only=True)["model"])
     windows = heldout_windows(spec, store)
-    assert windows["general"].shape == (8, 17)
-    each = torch.stack([model.window_losses(window[None])[0] for window in windows["general"]]).double()
+    tokens_wt = windows["general"].tokens_wt
+    assert tokens_wt.shape == (8, 17)
+    each = torch.stack([model.window_losses(window[None])[0] for window in tokens_wt]).double()
     found = evaluate(model, windows)["general"]
-    assert found.mean == pytest.approx(each.mean().item(), abs=1e-6)
-    assert found.stderr == pytest.approx(each.std().item() / math.sqrt(8), abs=1e-6)
+    assert found.numpy() == pytest.approx(each.numpy(), abs=1e-6)
     row = pl.read_parquet(base / runs.LOSSES).row(0, named=True)
-    assert (row["loss"], row["stderr"]) == pytest.approx((found.mean, found.stderr), abs=1e-9)
+    expected = (found.mean().item(), found.std().item() / math.sqrt(8))
+    assert (row["loss"], row["stderr"]) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_losses_of_single_windows_are_kept(store: MemoryStore, base: Path, tmp_path: Path) -> None:
+    """Few windows at first, and all at the last budget; the losses of all rows are of all windows."""
+    mixture = {"general": 0.25, "target": 0.75}
+    spec = proxy_spec(
+        store, kind="proxy", base=base.name, mixture=mixture, heldout_windows=4, final_windows=40, tokens=3840
+    )
+    folder = tmp_path / spec.run_id
+    train(spec, folder, store, base / runs.WEIGHTS)
+    windows = pl.read_parquet(folder / runs.WINDOW_LOSSES)
+    count = windows.group_by("tokens", "eval").len().sort("tokens")["len"].to_list()
+    # The domain has 63 windows, a third of which is for the confirmation.
+    assert count == [4] * 2 * (len(spec.budgets) - 1) + [40] * 2
+    few = set(windows.filter(tokens=spec.budgets[0], eval="target")["window"])
+    assert few < set(windows.filter(tokens=spec.tokens, eval="target")["window"])
+    last = pl.read_parquet(folder / runs.LOSSES).filter(tokens=spec.tokens, eval="target")["loss"][0]
+    mean = windows.filter(tokens=spec.tokens, eval="target")["loss"].cast(pl.Float64).mean()
+    assert last == pytest.approx(mean, abs=1e-6)
+    assert runs.check_done(folder)["sha256"].keys() == {runs.LOSSES, runs.WINDOW_LOSSES}
+    base_windows = pl.read_parquet(base / runs.WINDOW_LOSSES)
+    assert base_windows["tokens"].unique().to_list() == [0]
+
+
+def test_a_confirmation_is_measured_on_other_windows_and_its_base_with_it(
+    store: MemoryStore, base: Path, tmp_path: Path
+) -> None:
+    mixture = {"general": 0.25, "target": 0.75}
+    swarm = proxy_spec(store, kind="proxy", base=base.name, mixture=mixture, heldout_windows=8)
+    spec = swarm.model_copy(update={"heldout": "confirmation"})
+    folders = [tmp_path / one.run_id for one in (swarm, spec)]
+    for one, folder in zip((swarm, spec), folders, strict=True):
+        train(one, folder, store, base / runs.WEIGHTS)
+    ours, theirs = (pl.read_parquet(folder / runs.WINDOW_LOSSES) for folder in reversed(folders))
+    for name in ("general", "target"):
+        mine = ours.filter(tokens=0, eval=name)["window"]
+        assert mine.to_list() == ours.filter(tokens=spec.tokens, eval=name)["window"].to_list()
+        assert not set(mine) & set(theirs.filter(eval=name)["window"])
+    assert pl.read_parquet(folders[1] / runs.LOSSES)["tokens"].min() > 0  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("killed_at", [1, 7, 15])

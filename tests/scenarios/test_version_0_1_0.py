@@ -112,4 +112,7 @@ def test_run_trains_nothing_and_answers_the_same(prefect_server: None, tmp_path:
     for key in ("critical_ratio", "interval", "shares", "binding", "law"):
         assert result[key] == answer[key], key
     confirmation = json.loads((GOLDEN / "home" / "tiny" / "confirmation.json").read_text())
-    assert json.loads((study.folder / "confirmation.json").read_text()) == confirmation
+    # It was measured on the proxies' windows, and is not trained again.
+    assert json.loads((study.folder / "confirmation.json").read_text()) == confirmation | {
+        "other_text": False
+    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 
@@ -27,8 +26,8 @@ def interval_of(values_b: Floats, level: float) -> Interval:
 
 
 def feasibility_tests(believed: Evidence, question: Question) -> list[Test]:
-    """The tolerance test, then that of the turning point unless it is off."""
-    tests = [_test("tolerance", believed.tolerance_one, believed.tolerance_b, question)]
+    """The tests of the tolerance and of protected sets, then that of the turning point unless it is off."""
+    tests = [_test(name, *test, question) for name, test in believed.tests.items() if name != "turning_point"]
     if question.turning_point == "off":
         return tests
     if believed.turning_one is None or believed.turning_b is None:
@@ -40,9 +39,7 @@ def feasibility_tests(believed: Evidence, question: Question) -> list[Test]:
     return [*tests, replace(turning, binds=question.turning_point == "require")]
 
 
-def _test(
-    name: Literal["tolerance", "turning_point"], one: float, many_b: Floats, question: Question
-) -> Test:
+def _test(name: str, one: float, many_b: Floats, question: Question) -> Test:
     note = {0.0: "no share passes", 1.0: "every share passes"}.get(one, "")
     return Test(name, one, interval_of(many_b, question.level), note)
 
@@ -79,7 +76,7 @@ def with_budgets(decision: Decision, believed: Evidence, ratios: list[float], se
     last = max(float(tokens_n.max()) * 2, float(question.tokens))
     curve = []
     for budget in np.geomspace(float(tokens_n.min()), last, BUDGETS):
-        then = evidence(believed.surfaces, question, float(budget), CURVE_DRAWS, seed)
+        then = evidence(believed.surfaces, question, float(budget), CURVE_DRAWS, seed, believed.protect)
         low, high = interval_of(then.both_b, question.level)
         curve.append(CurvePoint(float(budget), then.one, min(low, then.one), max(high, then.one)))
     if question.turning_point == "off":

@@ -29,7 +29,7 @@ from mixing.decision.critical_ratio.evidence import (
     fit_surfaces,
     surface_generator,
 )
-from mixing.decision.critical_ratio.ratio_runs import RatioRuns, ratio_runs
+from mixing.decision.critical_ratio.ratio_runs import RatioRuns, ratio_runs, role_of
 from mixing.decision.critical_ratio.telling_ratios import telling_ratios
 from mixing.decision.question import WARN_BEYOND, Question
 from mixing.decision.record import Baseline, Interval, Prediction, name_single_sets
@@ -66,10 +66,13 @@ def decide_ratio(
     """
     constraints = constraints or Constraints()
     table = without_suspicious(table, [*question.general, *question.target])
-    runs = ratio_runs(table, question, composition)
+    runs = ratio_runs(table, question, composition, constraints.protect)
     warnings = [*table.warnings, *runs.increments.warnings]
     if not runs.inside.all():
-        warnings.append("runs at target share 0 or 1 are outside the ratio law and were left out of its fit")
+        warnings.append(
+            "runs at target share 0 or 1 are outside the ratio law: they tell the loss there, and nothing of how it "
+            "goes on over tokens"
+        )
     refusal = refusals.too_few_ratios(runs) or refusals.budget_too_far(runs)
     if refusal is not None:
         return refusal.decision(question, runs.n_runs, warnings)
@@ -79,7 +82,8 @@ def decide_ratio(
         surfaces = fit_surfaces(runs, rng)
     except NotApplicable as error:
         return refusals.no_ratio_law(runs, error).decision(question, runs.n_runs, warnings)
-    believed, base = evidence(surfaces, question, question.tokens, DRAWS, seed), runs.increments.base
+    protect = {role_of(question, name) or name: nats for name, nats in constraints.protect.items()}
+    believed, base = evidence(surfaces, question, question.tokens, DRAWS, seed, protect), runs.base
     if runs.sizes is not None:
         extension = across_sizes(runs, believed, seed)
         if extension is None:
@@ -125,7 +129,7 @@ class RatioFits:
         """The answer within its bounds, or the refusal; without curves over budgets."""
         runs, believed = replace(self.runs, question=question), self.evidence.at(question)
         bounds = RatioBounds.of(runs, self.constraints)
-        refusal = refusals.no_ratio(runs, believed.one, bounds.low, believed.tolerance_one)
+        refusal = refusals.no_ratio(runs, believed.tests, bounds.low)
         if refusal is not None:
             decision = refusal.decision(question, runs.n_runs, list(self.warnings))
             return with_curves(decision, believed, runs.ratios)
@@ -145,7 +149,7 @@ class RatioFits:
         next_ratios, gains = self._next(believed, question)
         if binding == "bound" and bounds.user[1] >= bounds.trained:
             status = "bound"
-            next_ratios, gains = [round((1 + runs.ratios[-1]) / 2, 3)], ["it shows where the tolerance ends"]
+            next_ratios, gains = [round((1 + runs.trained[-1]) / 2, 3)], ["it shows where the tolerance ends"]
         decision = Decision(
             question,
             status,
@@ -163,6 +167,8 @@ class RatioFits:
             safe_ratio=safe,
             estimate_shares=runs.mix(ratio),
             within=believed.within(safe),
+            limits=_limits(believed, binding),
+            protect=dict(self.constraints.protect),
         )
         return with_curves(decision, believed, runs.ratios)
 
@@ -175,7 +181,7 @@ class RatioFits:
         ]
 
     def _next(self, believed: Evidence, question: Question) -> tuple[list[float], list[str]]:
-        telling = telling_ratios(believed, question, self.runs.ratios, NEXT_RUNS)
+        telling = telling_ratios(believed, question, self.runs.trained, NEXT_RUNS)
         return [one.ratio for one in telling], [one.gain() for one in telling]
 
     def _rng(self) -> np.random.Generator:
@@ -201,7 +207,7 @@ class RatioBounds:
         """Raises InputError where caps leave no mixture."""
         repetition = _range(constraints.caps(runs.question.tokens), runs)
         user = _range(constraints.max_shares, runs)
-        bounds = cls(repetition, user, runs.reachable, runs.ratios[-1])
+        bounds = cls(repetition, user, runs.reachable, runs.trained[-1])
         if bounds.low > min(repetition[1], user[1]):
             raise InputError(
                 "the caps leave no mixture: every domain together may not fill the budget",
@@ -228,13 +234,9 @@ class RatioBounds:
         """What keeps the answer from being a larger share."""
         if believed.one > self.ceiling:
             return "repetition" if self.repetition[1] < min(self.trained, self.user[1]) else "bound"
-        if (
-            believed.require_turning
-            and believed.turning_one is not None
-            and believed.turning_one < believed.tolerance_one
-        ):
-            return "turning_point"
-        return "tolerance"
+        if believed.one >= 1:
+            return "none"
+        return "turning_point" if believed.binding == "turning_point" else "tolerance"
 
 
 def _range(caps: Mapping[str, float], runs: RatioRuns) -> Interval:
@@ -253,7 +255,7 @@ def _range(caps: Mapping[str, float], runs: RatioRuns) -> Interval:
 
 @dataclass(frozen=True)
 class _Predictor:
-    """Both losses of a new run at a target share: the scatter of one run is part of the interval."""
+    """Both losses of a new run at a target share: the scatter of one run and checkpoint is part of the interval."""
 
     believed: Evidence
     base: dict[str, float]
@@ -263,14 +265,21 @@ class _Predictor:
     def at(self, ratio: float) -> dict[str, Prediction]:
         predictions = {}
         for name, curve in self.believed.now.items():
-            mean_n, draws_bn = curve.at(np.array([ratio]))
-            scatter_b = curve.scatter_b * self.rng.standard_normal(len(draws_bn))
-            low, high = interval_of(draws_bn[:, 0] + scatter_b, self.question.level)
-            value, base = float(mean_n[0]), self.base[name]
+            value, draws_b = curve.of_new_run(ratio, self.rng)
+            low, high = interval_of(draws_b, self.question.level)
+            base = self.base[name]
             predictions[name] = Prediction(
                 base + value, (base + min(low, value), base + max(high, value)), value
             )
         return predictions
+
+
+def _limits(believed: Evidence, binding: Binding) -> list[str]:
+    """The protected set whose tolerance binds, in words."""
+    name = believed.binding.removeprefix("protect ")
+    if binding != "tolerance" or name not in believed.protect:
+        return []
+    return [f"{name} loss at its tolerance of {believed.protect[name]:g} nats"]
 
 
 def _budget_doubts(runs: RatioRuns) -> list[str]:
@@ -297,7 +306,7 @@ def _doubts(
 ) -> list[str]:
     """Warnings about an answer."""
     warnings: list[str] = []
-    if ratio < runs.ratios[0]:
+    if ratio < runs.trained[0]:
         warnings.append(f"the critical ratio {ratio:.3f} lies below the trained shares: extrapolated")
     levels_r = believed.surfaces["general"].levels(min(runs.question.tokens, runs.largest_budget)).levels_r
     scatter, moved = believed.now["general"].scatter(), float(np.abs(levels_r).max())

@@ -51,12 +51,12 @@ def _steps(shares_n: Floats) -> Floats:
 
 
 FORMS = (
-    Form("target", _powers(lambda r: r, np.linspace(-1.0, 8.0, 19)), 1 / 6),
-    Form("replay", _powers(lambda r: 1 - r, np.linspace(-1.5, 3.0, 13)), 1 / 6),
-    Form("exponential", _powers(np.exp, np.linspace(-4.0, 8.0, 17) + 1e-3), 1 / 6),
-    Form("hinge", _hinges, 0.2),
-    Form("onset", _onsets, 0.2),
-    Form("step", _steps, 0.1),
+    Form("target", _powers(lambda r: r, np.linspace(-1.0, 8.0, 19)), 0.22),
+    Form("replay", _powers(lambda r: 1 - r, np.linspace(-1.5, 3.0, 19)), 0.22),
+    Form("exponential", _powers(np.exp, np.linspace(-4.0, 8.0, 17) + 1e-3), 0.22),
+    Form("hinge", _hinges, 0.13),
+    Form("onset", _onsets, 0.13),
+    Form("step", _steps, 0.08),
 )
 LINE = (Form("line", lambda shares_n: shares_n[:, None], 1.0),)
 

@@ -53,7 +53,7 @@ def left_out(data: Increments, question: Question, seed: int = 0) -> list[LeftOu
             last = float(points.tokens_n[out_n].max())
             tokens = min(float(question.tokens), last)
             at_n = out_n & _nearest(points, tokens)
-            predicted_n = _predicted(points, losses_n, inside_n & ~out_n, tokens, share_n[at_n], role, seed)
+            predicted_n = _predicted(points, losses_n, ~out_n, tokens, share_n[at_n], role, seed)
             if predicted_n is None:
                 return []
             found += [

@@ -22,6 +22,7 @@ SAME_BUDGET = 0.01
 """Checkpoints of two runs whose tokens differ by less than this part are at one budget."""
 MIN_RUNS = 3
 """Fewer runs at a budget don't tell what they have in common there."""
+NEAREST_END = 1e-3
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,39 @@ def levels_at(points: Points, losses_n: Floats, smooth: Solution, tokens: float)
     coefficients_2, sd_2 = planes.at(tokens, within, weight_n)
     offset_r = np.bincount(at_n, weight_n * left_n) + planes.columns(share_r) @ coefficients_2
     return Levels(share_r, level_r + offset_r, within, (float(sd_2[0]), float(sd_2[1])))
+
+
+@dataclass(frozen=True)
+class EndRuns:
+    """Runs at target share 0 or 1, where no law of the ratio is: their losses as measured tell what laws miss.
+
+    `share_r` are `NEAREST_END` away from 0 or 1, where every form is finite; `tokens` and `losses` (nats) are those of
+    each run's checkpoints, rising in tokens.
+    """
+
+    share_r: Floats
+    tokens: tuple[Floats, ...] = ()
+    losses: tuple[Floats, ...] = ()
+
+    @classmethod
+    def of(cls, points: Points, losses_n: Floats, last: float) -> EndRuns:
+        """Those of the points' runs at 0 or 1 that reached the `last` budget."""
+        outside_n = ~points.interior()
+        shares, tokens, losses = [], [], []
+        for run in np.unique(points.run_n[outside_n]):
+            rows = np.flatnonzero(outside_n & (points.run_n == run))
+            rows = rows[np.argsort(points.tokens_n[rows], kind="stable")]
+            if points.tokens_n[rows[-1]] < last * (1 - SAME_BUDGET):
+                continue
+            shares.append(float(np.clip(points.target_n[rows[0]], NEAREST_END, 1 - NEAREST_END)))
+            tokens.append(points.tokens_n[rows])
+            losses.append(losses_n[rows])
+        return cls(np.array(shares), tuple(tokens), tuple(losses))
+
+    def levels(self, budget: float) -> Floats:
+        """levels_r at a budget, between the checkpoints on either side of it."""
+        pairs = zip(self.tokens, self.losses, strict=True)
+        return np.array([np.interp(np.log(budget), np.log(tokens), losses) for tokens, losses in pairs])
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from mixing.arrays import Floats
 from mixing.decision.critical_ratio.feasibility import GRID
-from mixing.decision.critical_ratio.levels import Levels, levels_at
+from mixing.decision.critical_ratio.levels import EndRuns, Levels, levels_at
+from mixing.decision.critical_ratio.merged_runs import merged_runs
 from mixing.decision.critical_ratio.posterior import LossPosterior, ShareBasis, loss_posterior, share_basis
 from mixing.decision.critical_ratio.run_noise import Noise, estimate
 from mixing.fitting.engine import Solution, fit, refit, solve
@@ -26,6 +27,7 @@ REPLICATES = 400
 MIN_RATIOS = 3
 """A ratio law has three parameters."""
 MAX_FOLDS = 5
+NO_ENDS = EndRuns(np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Surface:
     held near the usual ones. `drift` is how far, per unit of log tokens, a law of this form went astray past the first
     part of the budgets. `rising` says whether the loss is expected to rise with the target share (the general loss) or
     to fall (the target's); None if nobody knows. `sampling_n` are the standard errors of the rows over the held-out
-    text that all of them share.
+    text that all of them share. `ends` are runs at target share 0 or 1, which only the levels see.
     """
 
     law: Cmr
@@ -51,6 +53,7 @@ class Surface:
     basis: ShareBasis
     rising: bool | None = True
     sampling_n: Floats | None = None
+    ends: EndRuns = NO_ENDS
 
     def levels(self, tokens: float) -> Levels:
         """Each run's loss at a budget."""
@@ -76,7 +79,9 @@ class Surface:
         rng = np.random.default_rng(seed)
         levels = self.levels(min(tokens, last))
         within = levels.within if self.law.token_powers else 0.0
-        posterior = loss_posterior(self.basis, levels.levels_r, within, count, rng)
+        levels_r = np.concatenate([levels.levels_r, self.ends.levels(min(tokens, last))])
+        posterior = loss_posterior(self.basis, levels_r, within, count, rng)
+        posterior = replace(posterior, checkpoint_sd=within)
         posterior = posterior.plus(np.zeros(len(GRID)), levels.common_error(GRID, count, rng))
         if self.sampling_n is not None:
             luck_b = rng.standard_normal(count)
@@ -167,10 +172,11 @@ def levels_only(
     )
 
 
-def run_basis(points: Points) -> ShareBasis:
+def run_basis(points: Points, ends: EndRuns | None = None) -> ShareBasis:
     """The part of the curve's posterior that only the runs' target shares decide."""
     _, first_r = np.unique(points.run_n, return_index=True)
-    return share_basis(points.target_n[first_r], GRID)
+    share_r = points.target_n[first_r]
+    return share_basis(share_r if ends is None else np.concatenate([share_r, ends.share_r]), GRID)
 
 
 def _at_budget(points: Points, tokens: float) -> NDArray[np.bool_]:
@@ -192,23 +198,35 @@ def fit_surface(
     rising: bool | None = None,
     sampling_n: Floats | None = None,
 ) -> Surface:
-    """Choose the form for one loss, fit it and replicate it; the ratio law where checkpoints are too few."""
+    """Choose the form for one loss, fit it and replicate it; the ratio law where checkpoints are too few.
+
+    Runs at target share 0 or 1 are no part of the fit, but of what is believed of the loss over shares.
+    """
+    inside = points.interior()
+    if not inside.any():
+        raise NotApplicable("no run has a target share strictly between 0 and 1")
+    ends = EndRuns.of(points, losses_n, float(points.tokens_n[inside].max()))
+    points, losses_n = points.take(inside), losses_n[inside]
+    sampling_n = None if sampling_n is None else sampling_n[inside]
+    few = merged_runs(points)
     try:
-        ((smooth, law),) = select_forms(points, losses_n[None, :])
+        ((smooth, law),) = select_forms(few.points, few.mean(losses_n)[None, :])
     except NotApplicable:
         at_budget = _at_budget(points, tokens)
         points, losses_n = points.take(at_budget), losses_n[at_budget]
         sampling_n = None if sampling_n is None else sampling_n[at_budget]
-        smooth, law = fit(RATIO, points, losses_n[None, :])[0], RATIO
+        few = merged_runs(points)
+        smooth, law = fit(RATIO, few.points, few.mean(losses_n)[None, :])[0], RATIO
+    few_m = few.mean(losses_n)
     later = CMR_STEADY if law is CMR else law
-    solution = smooth if later is law else fit(later, points, losses_n[None, :])[0]
-    if law is CMR and _turns_up(solution, points, tokens):
-        later, solution = CMR_MONOTONE, fit(CMR_MONOTONE, points, losses_n[None, :])[0]
-    plain = levels_only(points, losses_n, smooth, rising=rising)
-    draws_bn = plain.noise.draw(points.run_n, points.tokens_n, REPLICATES, rng)
-    replicates = refit(solution, points, solution.predict(points)[0] + draws_bn)
+    solution = smooth if later is law else fit(later, few.points, few_m[None, :])[0]
+    if law is CMR and _turns_up(solution, few.points, tokens):
+        later, solution = CMR_MONOTONE, fit(CMR_MONOTONE, few.points, few_m[None, :])[0]
+    plain = replace(levels_only(points, losses_n, smooth, run_basis(points, ends), rising), ends=ends)
+    draws_bm = few.noise(plain.noise).draw(few.points.run_n, few.points.tokens_n, REPLICATES, rng)
+    replicates = refit(solution, few.points, solution.predict(few.points)[0] + draws_bm)
     beyond = tokens > 1.001 * float(points.tokens_n.max()) and law.token_powers
-    drift = _drift(points, losses_n, later) if beyond else 0.0
+    drift = _drift(few.points, few_m, later) if beyond else 0.0
     return replace(plain, fit=solution, replicates=replicates, drift=drift, sampling_n=sampling_n)
 
 

@@ -71,4 +71,5 @@ def extend(
     tilt_g = np.clip((last.grid_g - 0.5) / 0.3, -2, 2)
     astray_b2 = drift * rng.standard_normal((len(last.draws_bg), 2))
     draws_bg = np.asarray(draws_bg + astray_b2[:, :1] + astray_b2[:, 1:] * tilt_g)
-    return LossPosterior(last.grid_g, mean_g, draws_bg, last.scatter_b), float(np.abs(miss_g).mean())
+    extended = LossPosterior(last.grid_g, mean_g, draws_bg, last.scatter_b, checkpoint_sd=last.checkpoint_sd)
+    return extended, float(np.abs(miss_g).mean())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mixing.decision.critical_ratio.decider import decide_ratio
-from mixing.decision.critical_ratio.evidence import evidence_of
+from mixing.decision.constraints import Constraints
+from mixing.decision.critical_ratio.decider import RatioFits, decide_ratio
 from mixing.decision.critical_ratio.model_sizes import sizes_to_extend
 from mixing.decision.critical_ratio.telling_ratios import APART, HIGHEST, LOWEST, telling_ratios
 from mixing.decision.question import Question
@@ -14,7 +14,9 @@ from mixing.errors import InputError
 from mixing.runs.table import RunTable
 
 
-def next_ratios(table: RunTable, question: Question, k: int, *, seed: int = 0) -> list[float]:
+def next_ratios(
+    table: RunTable, question: Question, k: int, *, constraints: Constraints | None = None, seed: int = 0
+) -> list[float]:
     """k target shares to train next, the most telling first; fewer where no more lie apart.
 
     Where no ratio can be decided yet, the shares that would let a law be fitted, then the middles of the widest gaps.
@@ -27,14 +29,13 @@ def next_ratios(table: RunTable, question: Question, k: int, *, seed: int = 0) -
             f"{table.source}: no runs of {question.params} parameters",
             "Plan the next runs at a size of the table",
         )
-    believed = evidence_of(table, question, seed)
-    trained = trained_ratios(table, question)
-    if believed is None or not trained[0] / 2 <= believed.one <= (1 + trained[-1]) / 2:
-        return _spread(decide_ratio(table, question, seed=seed, curves=False), trained, k)
-    chosen = telling_ratios(believed, question, trained, k)
-    if not chosen:
-        return _spread(decide_ratio(table, question, seed=seed, curves=False), trained, k)
-    return [one.ratio for one in chosen]
+    decision = decide_ratio(table, question, constraints, seed=seed, curves=False)
+    trained, fits = trained_ratios(table, question), decision.fits()
+    if decision.status == "decided" and isinstance(fits, RatioFits):
+        chosen = telling_ratios(fits.evidence.at(question), question, trained, k)
+        if chosen:
+            return [one.ratio for one in chosen]
+    return _spread(decision, trained, k)
 
 
 def trained_ratios(table: RunTable, question: Question) -> list[float]:

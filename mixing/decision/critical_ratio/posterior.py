@@ -22,13 +22,13 @@ import numpy as np
 from mixing.arrays import Floats, Ints
 from mixing.decision.critical_ratio.forms import FORMS, LINE, Columns, columns_of
 
-MISFIT_LENGTH = 0.2
+MISFIT_LENGTH = 0.12
 """Target shares this far apart have smooth misfits that know little of each other."""
 SMOOTH_SIZES = np.array([0.0, 0.003, 0.01, 0.03, 0.1, 0.3])
 SMOOTH_PRIOR = np.array([0.1, 0.15, 0.15, 0.2, 0.15, 0.07])
 """Sizes of the misfit as parts of the spread of the levels, and what is believed of them beforehand."""
 ROUGH_SIZES = np.array([0.1, 0.3, 1.0, 3.0])
-ROUGH_PRIOR = np.array([0.03, 0.05, 0.05, 0.05])
+ROUGH_PRIOR = np.array([0.008, 0.012, 0.012, 0.012])
 SCATTER_STEPS = np.geomspace(0.5, 16.0, 10)
 """Scatter of runs as multiples of what the checkpoints of one run suggest."""
 SCATTER_CENTRE = 1.5
@@ -39,7 +39,7 @@ Coverage on known-answer landscapes chose both (`python -m benchmarks.coverage`)
 """
 SCATTER_UNKNOWN = np.geomspace(1e-3, 0.3, 12)
 """Scatter as a part of the spread of the levels, all alike, where no run has checkpoints to suggest one."""
-MOST_LEVELS = 64
+MOST_LEVELS = 48
 """More shares than this are brought together in so many groups of neighbours."""
 DIP = 2.0
 """A loss that falls where it ought to rise is believed at this many standard deviations of the fall."""
@@ -85,13 +85,14 @@ class ShareBasis:
 class LossPosterior:
     """What is believed of one loss on a grid of shares: mean_g, draws_bg, and the scatter of one run in each draw,
     scatter_b (nats). `shared_bg` is the part of the draws that every run shares, so that no further run tells it: the
-    luck of the held-out text."""
+    luck of the held-out text. A single checkpoint lies off its run by `checkpoint_sd`."""
 
     grid_g: Floats
     mean_g: Floats
     draws_bg: Floats
     scatter_b: Floats
     shared_bg: Floats | None = None
+    checkpoint_sd: float = 0.0
 
     def at(self, shares_n: Floats) -> tuple[Floats, Floats]:
         """mean_n and draws_bn between the shares of the grid; beyond its ends, the value there."""
@@ -101,6 +102,12 @@ class LossPosterior:
         mean_n = self.mean_g[at_n] * (1 - part_n) + self.mean_g[at_n + 1] * part_n
         draws_bn = self.draws_bg[:, at_n] * (1 - part_n) + self.draws_bg[:, at_n + 1] * part_n
         return mean_n, draws_bn
+
+    def of_new_run(self, share: float, rng: np.random.Generator) -> tuple[float, Floats]:
+        """The loss that a new run's checkpoint is expected to show at a share, and draws_b of what it may show."""
+        mean_n, draws_bn = self.at(np.array([share]))
+        sd_b = np.hypot(self.scatter_b, self.checkpoint_sd)
+        return float(mean_n[0]), np.asarray(draws_bn[:, 0] + sd_b * rng.standard_normal(len(sd_b)))
 
     def scatter(self) -> float:
         """The scatter of one run, nats (root mean square over what is believed)."""

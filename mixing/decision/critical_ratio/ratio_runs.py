@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mixing.arrays import Floats
+from mixing.decision.critical_ratio.feasibility import GRID
+from mixing.decision.critical_ratio.levels import SAME_BUDGET
 from mixing.decision.critical_ratio.model_sizes import sizes_to_extend
 from mixing.decision.question import Question
+from mixing.decision.record import ROLES
 from mixing.errors import InputError
 from mixing.mixture import mixture_at
 from mixing.runs.increments import Increments
@@ -27,6 +31,7 @@ class RatioRuns:
 
     `sizes` are the trained sizes, rising, where another one is asked about; `increments` are then of the largest.
     `inside` are the points whose target share is strictly between 0 and 1, the only ones that a ratio law sees.
+    `alone` are the increments of single validation sets, besides the roles': those of a mean, and protected ones.
     """
 
     table: RunTable
@@ -35,21 +40,37 @@ class RatioRuns:
     inside: NDArray[np.bool_]
     within: dict[str, float]
     sizes: list[int] | None
+    alone: Mapping[str, Increments] = field(default_factory=dict)
+
+    @property
+    def base(self) -> dict[str, float]:
+        """The base model's losses: of both roles, and of each single set."""
+        single = {name: data.base["general"] for name, data in self.alone.items()}
+        return {**self.increments.base, **single}
 
     @property
     def points(self) -> Points:
         return self.increments.points.take(self.inside)
 
-    @property
+    @cached_property
     def ratios(self) -> list[float]:
         """The trained target shares strictly between 0 and 1, rising."""
-        return sorted({round(float(r), 9) for r in self.points.target_n})
+        return sorted(np.unique(self.points.target_n.round(9)).tolist())
+
+    @cached_property
+    def trained(self) -> list[float]:
+        """The target shares of all runs, rising: also 0 and 1, where a run reached the largest budget."""
+        points = self.increments.points
+        if not self.inside.any():
+            return sorted({round(float(r), 9) for r in points.target_n})
+        ends_n = ~self.inside & (points.tokens_n >= (1 - SAME_BUDGET) * self.largest_budget)
+        return sorted({*self.ratios, *(round(float(r), 9) for r in points.target_n[ends_n])})
 
     @property
     def reachable(self) -> tuple[float, float]:
         """The target shares that an answer may have: half-way to 0 and to 1 from the outermost trained ones."""
-        ratios = self.ratios
-        return ratios[0] / 2, (1 + ratios[-1]) / 2
+        trained = self.trained
+        return max(trained[0] / 2, float(GRID[0])), (1 + trained[-1]) / 2
 
     @property
     def largest_budget(self) -> float:
@@ -65,12 +86,16 @@ class RatioRuns:
 
 
 def ratio_runs(
-    table: RunTable, question: Question, composition: Mapping[str, float] | None = None
+    table: RunTable,
+    question: Question,
+    composition: Mapping[str, float] | None = None,
+    protect: Iterable[str] = (),
 ) -> RatioRuns:
     """The runs of a table for a question about one ratio.
 
-    `composition` is each domain's share within its role, where it is known; else it is read off the runs. Raises
-    InputError for a table without base rows, without the named validation sets, or whose shares within a role vary.
+    `composition` is each domain's share within its role, where it is known; else it is read off the runs. `protect`
+    names validation sets with a tolerance of their own. Raises InputError for a table without base rows, without the
+    named validation sets, or whose shares within a role vary.
     """
     table = in_order(table)
     sizes = sizes_to_extend(table, question)
@@ -80,7 +105,29 @@ def ratio_runs(
         within = _composition(table, increments.points.shares_nd, question)
     else:
         within = {domain: composition.get(domain, 0.0) for domain in table.domains}
-    return RatioRuns(table, question, increments, increments.points.interior(), within, sizes)
+    alone = {
+        name: replace(own, general={name: 1.0}, target={name: 1.0}).increments(table)
+        for name in _single_sets(question, protect)
+    }
+    return RatioRuns(table, question, increments, increments.points.interior(), within, sizes, alone)
+
+
+def _single_sets(question: Question, protect: Iterable[str]) -> list[str]:
+    """The validation sets whose own losses are followed, besides the roles'. Raises InputError for a name of a role."""
+    means = [name for role in (question.general, question.target) if len(role) > 1 for name in role]
+    names = [name for name in dict.fromkeys([*means, *protect]) if role_of(question, name) is None]
+    unclear = sorted({*names} & {*ROLES} & {*protect})
+    if unclear:
+        raise InputError(
+            f"protect {unclear[0]}: a validation set of that name cannot be told from the mean of the role",
+            "Rename it in the table",
+        )
+    return [name for name in names if name not in ROLES]
+
+
+def role_of(question: Question, name: str) -> str | None:
+    """The role whose loss is that of the one validation set `name`."""
+    return next((role for role in ROLES if list(getattr(question, role)) == [name]), None)
 
 
 def in_order(table: RunTable) -> RunTable:

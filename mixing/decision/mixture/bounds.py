@@ -17,6 +17,14 @@ Why = Literal["bound", "repetition", "trained", ""]
 _SLACK = 1e-9
 
 
+ROOM = 1e-9
+"""A part with no more room than this is fixed."""
+ROUNDING = 1e-6
+"""A part whose trained shares differ by less never varied."""
+SAME_DIRECTION = 1e-3
+"""A direction in which (scaled) shares vary by less than this variance comes of rounding."""
+
+
 @dataclass(frozen=True)
 class Region:
     """Mixtures p = parts' q with q on the simplex and within bounds.
@@ -56,6 +64,18 @@ class Region:
         member_qd = self.parts_qd > 0
         return self.project(shares_md @ member_qd.T.astype(float))
 
+    def directions(self, mixtures_kd: Floats) -> tuple[int, int]:
+        """In how many directions k mixtures vary over the parts that vary, and how many would tell these apart."""
+        parts_kq = mixtures_kd @ (self.parts_qd > 0).T.astype(float)
+        parts_kq = parts_kq[:, (self.high_q - self.low_q > ROOM) & (np.ptp(parts_kq, axis=0) > ROUNDING)]
+        if parts_kq.shape[1] < 2:
+            return 0, 0
+        spread_q = parts_kq.std(0)
+        of_spread = np.linalg.svd((parts_kq - parts_kq.mean(0)) / spread_q, compute_uv=False) ** 2 / len(
+            parts_kq
+        )
+        return int((of_spread > SAME_DIRECTION).sum()), len(spread_q) - 1
+
     def sample(self, centres_mq: Floats, count: int, rng: np.random.Generator) -> Floats:
         """`count` mixtures around centres, from near ones to the region's corners, as q_mq."""
         width = len(self.names)
@@ -69,7 +89,7 @@ class Region:
         """The parts that lie at a bound somebody set, as (name, why, bound)."""
         active: list[tuple[str, Why, float]] = []
         for at, name in enumerate(self.names):
-            if self.high_q[at] - self.low_q[at] < 1e-9:
+            if self.high_q[at] - self.low_q[at] < ROOM:
                 continue
             if self.high_why[at] and q_q[at] > self.high_q[at] - 1e-6:
                 active.append((name, self.high_why[at], float(self.high_q[at])))

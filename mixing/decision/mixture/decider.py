@@ -20,7 +20,7 @@ import polars as pl
 from mixing.arrays import Floats
 from mixing.decision import refusals
 from mixing.decision.constraints import Constraints
-from mixing.decision.mixture.bounds import Region, by_domain, make_region
+from mixing.decision.mixture.bounds import ROOM, Region, by_domain, make_region
 from mixing.decision.mixture.doubts import OUTSIDE, answer_doubts, run_doubts
 from mixing.decision.mixture.loss_models import REPLICATES, FittedLosses, fit_losses
 from mixing.decision.mixture.next_mixtures import next_mixtures
@@ -37,6 +37,7 @@ from mixing.decision.mixture.predictions import Predictor, usual_mixtures, widen
 from mixing.decision.mixture.problem import (
     active_constraints,
     build_problem,
+    check_base,
     named_losses,
     natural_shares,
     outside_hull,
@@ -85,17 +86,18 @@ def decide_mixture(
         freeze=constraints.freeze,
         within=natural,
     )
+    check_base(table, question, constraints)
     rng = np.random.default_rng([seed, MIXTURE_STREAM])
-    free = int((region.high_q - region.low_q > 1e-9).sum())
+    free = int((region.high_q - region.low_q > ROOM).sum())
     warnings = [*table.warnings, *data.warnings, *run_doubts(data, question, free)]
-    reason = refusals.too_few_mixtures(data, question, free)
+    reason = refusals.too_few_mixtures(data, question, free) or refusals.on_a_line(region, data)
     if reason is None:
         try:
             fitted = fit_losses(data, law, rng, step=progress.step)
         except NotApplicable as error:
             reason = f"no law fits these runs: {error}"
         else:
-            targets = [n for n in losses if n not in ("general", *constraints.protect)]
+            targets = [name for name in losses if name.startswith("target")]
             reason = refusals.no_law_tells_mixtures_apart(fitted, targets)
     if reason is not None:
         return refusals.train_a_spread(data, reason, rng).decision(question, data.n_runs, warnings)
@@ -188,6 +190,7 @@ class MixtureFits:
             estimate_shares=by_domain(domains, answer.shares_d),
             within=safe.within if protected else None,
             given_up=max(best.value - answer.value, 0.0) if protected else None,
+            protect=dict(self.constraints.protect),
         )
         return replace(
             decision,

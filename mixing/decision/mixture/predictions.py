@@ -40,7 +40,11 @@ class Predictor:
 
     def at(self, shares_d: Floats, new_run: bool = True) -> dict[str, Prediction]:
         """With `new_run` the interval is that of a run to be trained there, else that of the law."""
-        return {role: self._one(role, shares_d, new_run) for role in self.roles}
+        single = {name: name.partition(":")[2] for name in self.fitted.models if ":" in name}
+        keys = {role: role for role in self.roles} | {
+            name: shown for name, shown in single.items() if shown not in ROLES
+        }
+        return {shown: self._one(name, shares_d, new_run) for name, shown in keys.items()}
 
     def both(self, shares_d: Floats) -> tuple[Prediction, Prediction]:
         predicted = self.at(shares_d, new_run=False)

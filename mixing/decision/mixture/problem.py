@@ -28,10 +28,7 @@ def named_losses(
     losses: dict[str, dict[str, float]] = {"target": question.target}
     if question.general:
         losses["general"] = question.general
-    for name, allowed in constraints.protect.items():
-        if not math.isfinite(allowed) or allowed < 0:
-            raise InputError(f"protect {name}={allowed}: not a tolerance", "Give nats of 0 or more")
-        losses[f"protect:{name}"] = {name: 1.0}
+    losses |= {f"protect:{name}": {name: 1.0} for name in constraints.protect}
     if constraints.worst_case and len(question.target) > 1:
         losses |= {f"target:{name}": {name: 1.0} for name, weight in question.target.items() if weight > 0}
     if not math.isfinite(constraints.kl) or constraints.kl < 0:
@@ -39,6 +36,17 @@ def named_losses(
     for weights in losses.values():
         table.weighted(weights)
     return losses
+
+
+def check_base(table: RunTable, question: Question, constraints: Constraints) -> None:
+    """Raises InputError where a loss has a tolerance and no base rows for it to be over."""
+    known = set(table.base["eval"].unique())
+    unknown = [n for n in dict.fromkeys([*question.general, *constraints.protect]) if n not in known]
+    if unknown:
+        raise InputError(
+            f"{table.source}: no base rows (tokens 0) for {', '.join(unknown[:5])}: a tolerance is over their losses",
+            "Add the base model's losses with tokens 0; or ask without protected losses and bound shares instead",
+        )
 
 
 def natural_shares(
@@ -71,12 +79,6 @@ def problem_doubts(
 ) -> list[str]:
     """Warnings about references that are predicted, and about a prior that leaves domains out."""
     warnings = []
-    predicted = any(name not in data.base for name in fitted.models)
-    if predicted and (question.general or constraints.protect):
-        which = "given" if constraints.natural_shares(data.domains) else "mean trained"
-        warnings.append(
-            f"no base rows (tokens 0): increments and tolerances are over the losses predicted at the {which} mixture"
-        )
     absent = [d for d, share in zip(data.domains, natural_d, strict=True) if share <= 0]
     if constraints.kl > 0 and absent:
         warnings.append(f"kl keeps {', '.join(absent)} near 0: the prior has none of it")

@@ -1,4 +1,7 @@
-"""A folder of finished runs: `<run>/losses.parquet` beside `<run>/done.json`, as a study leaves them."""
+"""A folder of finished runs: `<run>/losses.parquet` beside `<run>/done.json`, as a study leaves them.
+
+Where runs left the losses of single held-out windows too, increments get their sampling errors from these.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import duckdb
 import polars as pl
 
 from mixing.errors import InputError
+from mixing.runs.heldout import with_sampling_errors
 from mixing.runs.readers.layout import DONE, Source, literal
 from mixing.versions import RUNS, RUNS_OLDER, check_version, version_in
 
@@ -46,7 +50,7 @@ class FinishedRuns:
                 f"{folder}: the losses.parquet of a finished run cannot be read ({str(error).splitlines()[0]})",
                 "Delete that run's folder and train it again",
             ) from error
-        return frame, notes
+        return with_sampling_errors(frame, folder, runs), notes
 
 
 def _answered(folder: Path, finished: list[str]) -> tuple[list[str], list[str]]:

@@ -99,10 +99,15 @@ def test_the_safe_ratio_is_a_quantile_of_the_same_draws(runs: RunTable, decided:
     assert decided.interval is not None
     assert decided.critical_ratio is not None
     assert decided.interval[0] <= decided.safe_ratio <= decided.critical_ratio
-    # At 95% it is the lower end of the 90% interval; nothing else moves.
+    assert decided.shares["target"] == decided.safe_ratio
+    assert decided.within == pytest.approx(decided.question.confidence, abs=0.01)
+    # At 95% it is the lower end of the 90% interval; what is said of the best estimate stays.
     surer = decide(runs, **ROLES, tolerance=TOLERANCE, confidence=0.95)
     assert surer.safe_ratio == pytest.approx(decided.interval[0])
-    assert replace(surer, safe_ratio=decided.safe_ratio, question=decided.question) == decided
+    of_the_safe_mix = {
+        name: getattr(decided, name) for name in ("safe_ratio", "shares", "predicted", "within", "question")
+    }
+    assert replace(surer, **of_the_safe_mix) == decided
 
 
 def test_the_turning_point_binds_or_is_reported_or_left_out(turning: RunTable) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,9 @@ from proxies.data.sampler import (
     uniforms,
 )
 from proxies.spec import log_budgets
-from tests.proxies.memory_store import memory_store, proxy_spec
+from tests.proxies.memory_store import MemorySplit, memory_store, proxy_spec
+
+GENERAL_OF_7 = [8, 19, 21, 28, 35, 37, 59, 75, 92, 99]
 
 STREAM = (7, 0, 1)
 
@@ -171,11 +174,47 @@ def test_seed_and_kind_change_the_stream_but_the_heldout_windows_stay() -> None:
         proxy_spec(store, mixture=mixture),
     ):
         assert not np.array_equal(Sampler.of(spec, store).window_mb, Sampler.of(other, store).window_mb)
-    ids = heldout_ids(7, "general", 100, 10)
-    np.testing.assert_array_equal(ids, heldout_ids(7, "general", 100, 10))
-    assert len(set(ids)) == 10
-    assert not np.array_equal(ids, heldout_ids(7, "target", 100, 10))
-    np.testing.assert_array_equal(heldout_ids(7, "general", 4, 10), np.arange(4))
+    text = heldout_text(64)
+    assert np.array_equal(heldout_ids(spec, "general", text).final, heldout_ids(other, "general", text).final)
+
+
+def heldout_text(windows: int) -> MemorySplit:
+    """Text of so many windows, two to a document."""
+    return MemorySplit(np.zeros(windows * 16 + 1, dtype=np.uint16))
+
+
+def test_heldout_windows_are_drawn_by_study_and_domain() -> None:
+    spec, text = proxy_spec(memory_store(), study_seed=7, heldout_windows=10), heldout_text(100)
+    ids = heldout_ids(spec, "general", text)
+    # As version 0.1.0 drew them: its runs keep their windows.
+    assert ids.final.tolist() == GENERAL_OF_7
+    assert np.array_equal(ids.final, ids.few)
+    assert not np.array_equal(ids.final, heldout_ids(spec, "target", text).final)
+    np.testing.assert_array_equal(heldout_ids(spec, "general", heldout_text(4)).final, np.arange(4))
+
+
+def test_the_few_windows_are_some_of_the_many_and_a_confirmation_has_other_documents() -> None:
+    store = memory_store()
+    spec = proxy_spec(store, kind="proxy", base="b" * 16, mixture={"target": 1.0}, final_windows=60)
+    ids = heldout_ids(spec, "general", heldout_text(100))
+    assert (len(ids.few), len(ids.final)) == (8, 60)
+    assert set(ids.few) < set(ids.final)
+    others = heldout_ids(spec.model_copy(update={"heldout": "confirmation"}), "general", heldout_text(100))
+    # A third of the text is kept, in whole documents, and what the swarm's draw left untouched.
+    assert 32 <= len(others.final) <= 40
+    assert not set(others.final // 2) & set(ids.final // 2)
+    assert len(heldout_ids(spec, "general", heldout_text(30)).final) == 20
+
+
+def test_a_confirmation_has_no_windows_where_the_swarm_is_measured_on_every_document() -> None:
+    store = memory_store()
+    fields = {"kind": "proxy", "base": "b" * 16, "mixture": {"target": 1.0}, "heldout": "confirmation"}
+    assert len(heldout_ids(proxy_spec(store, **fields), "general", heldout_text(8)).final) == 0
+    # One document: nothing is kept, and the swarm has it all.
+    one = proxy_spec(store, **fields, final_windows=60)
+    assert len(heldout_ids(one, "general", heldout_text(2)).final) == 0
+    swarm = one.model_copy(update={"heldout": "swarm"})
+    assert len(heldout_ids(swarm, "general", heldout_text(2)).final) == 2
 
 
 def test_epochs_are_counted_and_capped() -> None:
@@ -228,3 +267,15 @@ def _seconds(sampler: Sampler) -> float:
     for step in range(sampler.spec.steps):
         sampler.batch(step)
     return time.perf_counter() - started
+
+
+def test_fields_of_later_versions_change_no_identity_unless_they_are_used() -> None:
+    store = memory_store()
+    spec = proxy_spec(store, kind="proxy", base="b" * 16, mixture={"target": 1.0})
+    assert spec.run_id == "392b7dacf9d39f71"
+    changes: tuple[dict[str, Any], ...] = ({"final_windows": 8}, {"heldout": "confirmation"})
+    others = [
+        proxy_spec(store, kind="proxy", base="b" * 16, mixture={"target": 1.0}, **change)
+        for change in changes
+    ]
+    assert len({spec.run_id, *(other.run_id for other in others)}) == 3

@@ -254,6 +254,22 @@ class TestWindows:
         for row, i in zip(got, ids, strict=True):
             assert np.array_equal(row, windows[i])
 
+    @pytest.mark.parametrize("context", [1, 16, 64, 700])
+    def test_their_document_holds_the_middle_token(self, split: TokenSplit, context: int) -> None:
+        """Documents end with their end-of-document token, and are counted through the shards."""
+        assert len(split._arrays) > 2
+        expected, before = [], 0
+        for array, shard in zip(split._arrays, split.entry.shards, strict=True):
+            ended_t = np.cumsum(array == split.recipe.eos_id)
+            assert ended_t[-1] == shard.documents
+            middles = range(context // 2, len(array) - context + context // 2, context)
+            ends = array == split.recipe.eos_id
+            expected += [before + int(ended_t[middle] - ends[middle]) for middle in middles]
+            before += shard.documents
+        ids = np.arange(split.n_windows(context))
+        assert split.documents_of(ids, context).tolist() == expected
+        assert split.documents_of(ids[::-3], context).tolist() == expected[::-3]
+
     def test_a_window_that_is_not_there(self, split: TokenSplit) -> None:
         for wrong in (-1, split.n_windows(64)):
             with pytest.raises(IndexError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -28,10 +29,13 @@ def ask_tokens(table: RunTable) -> int:
 def test_a_bound_when_every_trained_share_passes() -> None:
     table = at_end([0.2, 0.4, 0.6])
     found = decide_ratio(table, ask(table, tolerance=0.5))
-    assert found.binding == "bound"
-    assert found.critical_ratio == pytest.approx(0.8)
+    assert (found.status, found.binding) == ("bound", "bound")
+    # The largest trained share: nothing tells that a larger one passes, and the interval says how much may be true.
+    assert found.critical_ratio == found.safe_ratio == pytest.approx(0.6)
+    assert found.interval is not None
+    assert found.interval[1] > 0.9
+    assert found.shares["target"] == pytest.approx(0.6)
     assert found.next_runs[0]["target"] == pytest.approx(0.8)
-    assert any("bound" in w for w in found.warnings)
 
 
 def test_repetition_binds() -> None:
@@ -68,7 +72,8 @@ def test_the_turning_point_binds() -> None:
     )
     budgets = [125_000 * i for i in range(1, 9)]
     table = turning.study(SHARES, budgets, run_sd=1e-4, checkpoint_sd=1e-4)
-    found = decide_ratio(table, ask(table, tolerance=1.0))
+    required = replace(ask(table, tolerance=1.0), turning_point="require")
+    found = decide_ratio(table, required)
     assert found.binding == "turning_point"
     assert found.critical_ratio is not None
     # Noise of 1e-4 nats between checkpoints 0.12 apart in T is 1e-3 in slope, against 0.42 per unit of share.
@@ -122,3 +127,24 @@ def test_several_domains_of_fixed_proportions() -> None:
     assert capped.binding == "repetition"
     assert capped.critical_ratio == pytest.approx(0.4)
     assert capped.shares["rust"] == pytest.approx(0.3)
+
+
+def test_a_run_on_target_text_alone_that_passes_leaves_nothing_to_bind() -> None:
+    table = at_end([0.2, 0.4, 0.6, 1.0])
+    found = decide_ratio(table, ask(table, tolerance=0.5), curves=False)
+    assert (found.status, found.binding, found.critical_ratio) == ("decided", "none", 1.0)
+    assert found.shares == {"general": 0.0, "target": 1.0}
+
+
+def test_runs_at_0_and_1_tell_where_the_loss_is_between_them_and_the_others() -> None:
+    """0.1 R^2 - 0.03 = 0.03 at R = 0.775, between the largest share of the law and the run on target text alone."""
+    inner, whole = at_end([0.2, 0.35, 0.5]), at_end([0.0, 0.2, 0.35, 0.5, 1.0])
+    bound, found = (decide_ratio(table, ask(table, tolerance=0.03), curves=False) for table in (inner, whole))
+    assert bound.status == "bound"
+    assert found.status == "decided"
+    assert bound.interval is not None
+    assert found.interval is not None
+    assert found.interval[0] <= 0.775 <= found.interval[1]
+    assert found.interval[1] < bound.interval[1]
+    assert found.n_runs == 3
+    assert any("0 or 1" in w for w in found.warnings)

@@ -126,7 +126,8 @@ def test_the_json_is_that_of_the_interface(decided: Decision) -> None:
     assert all(map(math.isfinite, numbers(asdict(decided))))
     assert set(out["shares"]) == {"general", "target"}
     assert sum(out["shares"].values()) == pytest.approx(1)
-    assert out["shares"]["target"] == out["critical_ratio"]
+    assert out["shares"]["target"] == out["safe_ratio"]
+    assert out["estimate_shares"]["target"] == out["critical_ratio"]
     assert out["level"] == 0.9
     assert out["n_runs"] == len(SHARES)
     for predicted in [out["predicted"], *(b["predicted"] for b in out["baselines"])]:
@@ -299,3 +300,16 @@ def test_a_loss_that_still_falls_is_not_carried_to_a_rise() -> None:
     now, then = (decide_ratio(table, ask(table, tokens=t), curves=False) for t in (last, 3 * last))
     for before, after in zip(now.baselines, then.baselines, strict=True):
         assert after.predicted["target"].increment < before.predicted["target"].increment
+
+
+def test_many_runs_are_merged_for_the_surface_and_answer_alike() -> None:
+    """More runs of neighbouring shares narrow the interval, and the truth stays within a run's scatter of it."""
+    power = landscape("power")
+    shares = np.linspace(0.1, 0.9, 90).round(4).tolist()
+    table = power.study(shares, BUDGETS, run_sd=0.004, checkpoint_sd=0.002, seed=3)
+    found = decide_ratio(table, ask(table), curves=False)
+    truth = power.critical_ratio(found.question.tolerance, BUDGETS[-1])
+    assert found.n_runs == 90
+    assert found.interval is not None
+    assert found.interval[0] - 0.01 <= truth <= found.interval[1] + 0.01
+    assert found.interval[1] - found.interval[0] < 0.03

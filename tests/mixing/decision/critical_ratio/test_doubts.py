@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from mixing.decision.critical_ratio.decider import decide_ratio
 from mixing.decision.question import make_question
 from mixing.test_problems import LANDSCAPES, Landscape
@@ -25,12 +23,15 @@ def test_a_budget_before_the_first_checkpoint_is_doubted() -> None:
     assert any("are these tokens, not steps?" in warning for warning in answer.warnings)
 
 
-def test_an_answer_outside_the_trained_shares_is_said_to_be() -> None:
+def test_an_answer_beyond_the_trained_shares_is_a_bound() -> None:
     table = at_end([0.2, 0.3, 0.4, 0.5])
-    # 0.1 R^2 - 0.03 = 0.01 at R = 0.632.
+    # 0.1 R^2 - 0.03 = 0.01 at R = 0.632, which no run has seen.
     found = decide_ratio(table, ask(table, tolerance=0.01))
-    assert found.critical_ratio == pytest.approx(0.632, abs=0.03)
-    assert any("outside the trained shares" in w for w in found.warnings)
+    assert (found.status, found.critical_ratio) == ("bound", 0.5)
+    assert found.interval is not None
+    assert found.interval[0] == 0.5
+    assert found.interval[1] > 0.632
+    assert found.next_runs[0]["target"] == 0.75
 
 
 def test_too_small_a_signal_is_doubted() -> None:

@@ -88,13 +88,18 @@ def test_a_prior_pulls() -> None:
     assert found.binding == "none"
 
 
-def test_without_base_rows_the_reference_is_the_prior_mixture() -> None:
-    found = decide(swarm(corners()), Constraints(prior={"web": 0.8, "code": 0.2, "books": 0.0}))
+def test_a_tolerance_without_base_rows_is_refused() -> None:
+    prior = {"web": 0.8, "code": 0.2, "books": 0.0}
+    for constraints, general in (
+        (Constraints(prior=prior), "general"),
+        (Constraints(protect={"general": 0.02}), None),
+    ):
+        with pytest.raises(InputError, match="no base rows"):
+            decide(swarm(corners()), constraints, general=general)
+    found = decide(swarm(corners()), Constraints(prior=prior), general=None)
     assert found.critical_ratio is None
     assert found.interval is None
-    assert any("no base rows" in w for w in found.warnings)
-    assert found.predicted["general"].increment == pytest.approx(0.0, abs=1e-3)
-    assert found.shares["code"] == pytest.approx(0.2, abs=3e-3)
+    assert found.within is None
 
 
 def test_nothing_to_protect_is_plain_minimisation() -> None:

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("few_replicates")
 
 
 def test_one_mixture_is_not_yet() -> None:
-    found = decide(swarm(np.full((6, 3), 1 / 3)))
+    found = decide(swarm(np.full((6, 3), 1 / 3), base=BASE))
     assert found.status == "not_yet"
     assert "all runs have one mixture" in found.reason
     assert len(found.next_runs) >= 3
@@ -37,6 +37,19 @@ def test_few_mixtures_are_said_and_too_few_refused() -> None:
     assert none.status == "not_yet"
     assert "3 different mixtures cannot tell 3 free shares apart" in none.reason
     assert none.next_runs
+
+
+def test_runs_on_a_line_tell_no_free_shares_apart() -> None:
+    part_k = np.linspace(0.1, 0.9, 9)[:, None]
+    line_kd = (1 - part_k) * np.array([0.6, 0.3, 0.1]) + part_k * np.array([0.1, 0.2, 0.7])
+    found = decide(swarm(line_kd.round(3), base=BASE))
+    assert found.status == "not_yet"
+    assert found.reason is not None
+    assert "vary in 1 direction(s) and cannot tell 3 free shares apart" in found.reason
+    assert found.next_runs
+    # Along the line is another question, which its runs answer.
+    frozen = decide(swarm(line_kd.round(3), base=BASE), Constraints(freeze=(("web", "code"),)))
+    assert frozen.status == "decided"
 
 
 def test_losses_that_no_mixture_moves_are_not_yet() -> None:
