@@ -103,7 +103,9 @@ def test_a_refresh_finds_nothing_changed(old: Finished) -> None:
     assert json.loads(done.stdout)["reasons"] == []
 
 
-def test_run_trains_the_confirmation_at_the_share_that_is_now_recommended(prefect_server: None, tmp_path: Path) -> None:
+def test_run_trains_the_confirmation_at_the_share_that_is_now_recommended(
+    prefect_server: None, tmp_path: Path
+) -> None:
     study = restore(tmp_path / "study")
     before = finished_runs(study.folder)
     done = mixlaw(study.home, "run", str(study.study), "--json")
