@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flows.pipeline import analysis_cache
-from flows.pipeline.analysis_cache import CachedAnalysis, HeldOut
+from flows.pipeline.analysis_cache import CachedAnalysis
 from flows.pipeline.files import runs_table, tables_of, write_json
 from flows.pipeline.prepare import supply_of
 from flows.pipeline.question import StudyQuestion
 from flows.pipeline.workspace import Workspace
+from mixing.decision.critical_ratio.left_out import LeftOut
 from mixing.decision.question import Question
 from mixing.decision.result import Decision
 from mixing.runs.readers import ANSWERED
@@ -21,7 +22,6 @@ from mixing.runs.table import RunTable
 
 if TYPE_CHECKING:
     from mixing.fitting.report import FitReport
-    from mixing.runs.increments import Increments
     from proxies.data.token_store import TokenStore
 
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
 class Analysis:
     """What the runs say: their table, the laws fitted on it, and the decision.
 
-    `left_out` are the runs' increments as the decision's law predicts them from the other mixtures.
+    `left_out` are the runs' increments as what the decision uses predicts them from the other mixtures.
     """
 
     table: RunTable
     question: Question
     fits: FitReport
     decision: Decision
-    left_out: list[HeldOut]
+    left_out: list[LeftOut]
 
 
 def analyse(workspace: Workspace, store: TokenStore, run_ids: Sequence[str]) -> Analysis:
@@ -67,16 +67,19 @@ def _fit_and_decide(key: str, table: RunTable, study_question: StudyQuestion) ->
     losses = {"general": question.general, "target": question.target}
     fits = fit(table, losses, tokens=question.tokens, target_domains=question.target_domains)
     decision = study_question.decide(table)
-    left_out = _held_out_predictions(decision, question.increments(table))
+    left_out = _held_out_predictions(decision, table, study_question.seed)
     return CachedAnalysis.of(key, fits, decision, left_out)
 
 
-def _held_out_predictions(decision: Decision, data: Increments) -> list[HeldOut]:
-    """The law's predictions at the largest budget for every mixture that its fit had not seen."""
+def _held_out_predictions(decision: Decision, table: RunTable, seed: int) -> list[LeftOut]:
+    """What the decision uses, on every inner mixture that its fit had not seen: curves of one ratio, or a law."""
+    from mixing.decision.critical_ratio.left_out import left_out
     from mixing.fitting.cross_validation import held_out_predictions
     from mixing.laws import LAWS
 
-    law = LAWS.get(decision.law)
+    law, data = LAWS.get(decision.law), decision.question.increments(table)
+    if law is not None and law.needs_target_share:
+        return left_out(data, decision.question, seed)
     inside = data.points.interior()
     if law is None or not inside.any():
         return []
@@ -91,7 +94,7 @@ def _held_out_predictions(decision: Decision, data: Increments) -> list[HeldOut]
     runs = [run for run, interior in zip(data.runs_n, inside, strict=True) if interior]
     last_n = mask_n & (points.tokens_n == points.tokens_n.max())
     return [
-        HeldOut(runs[at], role, float(losses_vn[v, at]), float(predicted_vn[v, at]))
+        LeftOut(runs[at], role, float(losses_vn[v, at]), float(predicted_vn[v, at]))
         for v, role in enumerate(("general", "target"))
         for at in np.flatnonzero(last_n)
     ]

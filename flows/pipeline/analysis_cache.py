@@ -12,18 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 
 import mixing
 from mixing.atomic import replace_files
+from mixing.decision.critical_ratio.left_out import LeftOut
 from mixing.decision.result import Decision
-from mixing.fitting.report import FitReport, LawFit
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """A run's increment as observed, and as a fit predicts it that has not seen its mixture (nats)."""
-
-    run: str
-    eval: str
-    observed: float
-    predicted: float
+from mixing.fitting.report import Chosen, FitReport, LawFit
 
 
 @dataclass(frozen=True)
@@ -38,16 +29,17 @@ class CachedAnalysis:
     chosen: dict[str, str]
     warnings: list[str]
     domains: tuple[str, ...]
+    choices: dict[str, Chosen]
     decision: Decision
-    left_out: list[HeldOut]
+    left_out: list[LeftOut]
 
     @classmethod
-    def of(cls, key: str, fits: FitReport, decision: Decision, left_out: list[HeldOut]) -> CachedAnalysis:
-        return cls(key, fits.laws, fits.chosen, fits.warnings, fits.domains, decision, left_out)
+    def of(cls, key: str, fits: FitReport, decision: Decision, left_out: list[LeftOut]) -> CachedAnalysis:
+        return cls(key, fits.laws, fits.chosen, fits.warnings, fits.domains, fits.choices, decision, left_out)
 
     @property
     def fits(self) -> FitReport:
-        return FitReport(self.laws, self.chosen, self.warnings, domains=self.domains)
+        return FitReport(self.laws, self.chosen, self.warnings, domains=self.domains, choices=self.choices)
 
 
 _SCHEMA = TypeAdapter(CachedAnalysis)

@@ -14,8 +14,12 @@ from mixing.decision import wording
 from mixing.decision.result import Decision
 
 if TYPE_CHECKING:
+    from mixing.decision.critical_ratio.left_out import LeftOut
     from mixing.fitting.cross_validation import Score
     from mixing.fitting.report import FitReport, LawFit
+
+MOST_LOSSES = 20
+"""Losses whose choice has a line of its own."""
 
 
 def print_decision(decision: Decision, console: Console) -> None:
@@ -68,13 +72,16 @@ def print_warnings(warnings: list[str], console: Console) -> None:
         console.print(indented(warning, console, first="warning: ", style="yellow"))
 
 
-def print_laws(fits: FitReport, console: Console, most: int | None = None) -> None:
+def print_laws(fits: FitReport, console: Console, most: int | None = None, used: str = "") -> None:
     """The laws of every loss, least held-out error first; those without one are only named.
 
-    With `most`, at most that many for each loss besides the chosen one and the baselines.
+    Before them stands how far off the decision is on mixtures left out, `used`, or where there is none the choice of
+    laws. With `most`, at most that many laws for each loss besides the chosen one and the baselines.
     """
     from mixing.fitting.selection import MODELS
 
+    for line in [used] if used else choice_lines(fits):
+        console.print(indented(line, console, first=""))
     rows: list[tuple[str, ...]] = []
     unscored: dict[str, None] = {}
     omitted = 0
@@ -97,6 +104,31 @@ def print_laws(fits: FitReport, console: Console, most: int | None = None) -> No
             console.print(f"  caution with {law}: {MODELS[law].caution}\n", style="dim")
     if unscored:
         console.print(f"  too few mixtures to score: {', '.join(unscored)}\n", style="dim")
+
+
+def choice_lines(fits: FitReport) -> list[str]:
+    """For each loss the law chosen and how far off it is, the choice included: the least of many errors flatters."""
+    lines = []
+    for name, law in fits.chosen.items():
+        score, choice = fits.error(name), fits.choices.get(name)
+        if score is None:
+            lines.append(f"{name}: {law}, too few mixtures to say how far off")
+            continue
+        including = ", its choice included" if choice is not None and choice.cv is not None else ""
+        lines.append(
+            f"{name}: {law} is off by {score.mae:.4f} nats ({score.mre:.3%}) on what was left out{including}"
+        )
+    if len(lines) > MOST_LOSSES:
+        lines[MOST_LOSSES:] = [f"... and {len(lines) - MOST_LOSSES} more losses"]
+    return lines
+
+
+def decision_error(predictions: list[LeftOut]) -> str:
+    """How far off what the decision uses is on mixtures left out; "" where nobody knows."""
+    from mixing.decision.critical_ratio.left_out import mean_errors
+
+    errors = [f"{error:.4f} nats ({role})" for role, error in mean_errors(predictions).items()]
+    return f"What the decision uses is off by {' and '.join(errors)} on mixtures left out" if errors else ""
 
 
 def _laws_title(fits: FitReport) -> str:

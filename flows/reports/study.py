@@ -15,7 +15,13 @@ from rich.text import Text
 
 from flows.pipeline.publication import CHALLENGER
 from flows.reports.conclusion import conclude
-from flows.reports.decision import print_conclusion, print_laws, print_next_runs, print_tables
+from flows.reports.decision import (
+    decision_error,
+    print_conclusion,
+    print_laws,
+    print_next_runs,
+    print_tables,
+)
 from flows.reports.page import run_rows
 from flows.reports.tables import table
 from flows.settings.home import DEFAULT_HOME
@@ -39,7 +45,7 @@ def closing(result: StudyResult, console: Console) -> None:
     if decision.has_answer:
         _confirmation(result, console)
     _runs(result, console)
-    print_laws(result.analysis.fits, console, most=4)
+    print_laws(result.analysis.fits, console, most=4, used=decision_error(result.analysis.left_out))
     _places(result, console)
 
 

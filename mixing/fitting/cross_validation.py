@@ -15,7 +15,7 @@ from mixing.runs.budgets import common_budgets
 from mixing.runs.points import Points
 
 Kind = Literal["leave-mixture-out", "leave-largest-T", "leave-largest-N"]
-LEAVE_ONE_UP_TO, MANY = 20, 200
+LEAVE_ONE_UP_TO, MANY = 20, 150
 """Up to so many mixtures each is left out alone; beyond, in 10 groups of whole mixtures, and in 5 beyond MANY."""
 
 

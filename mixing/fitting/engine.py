@@ -82,7 +82,7 @@ def fit(
         before_vn = weights_vn
         weights_vn = seen_vn * np.stack(
             [
-                _weights(y_n - s.predict(points)[0], points, seen_n > 0)
+                row_weights(y_n - s.predict(points)[0], points, seen_n > 0)
                 for y_n, s, seen_n in zip(losses_vn, solutions, seen_vn, strict=True)
             ]
         )
@@ -219,7 +219,7 @@ def _linear_only(law: Law, points: Points, losses_vn: Floats, weights_n: Floats)
     ]
 
 
-def _weights(residual_n: Floats, points: Points, seen_n: NDArray[np.bool_]) -> Floats:
+def row_weights(residual_n: Floats, points: Points, seen_n: NDArray[np.bool_]) -> Floats:
     """Weights of the rows by how exactly each was evaluated, and by whether it is an outlier for that."""
     exactness_n = _exactness(points, float((residual_n[seen_n] ** 2).mean()))
     return exactness_n * _huber(residual_n * np.sqrt(exactness_n), seen_n)
@@ -306,9 +306,7 @@ def _solve(
     root_bn = np.sqrt(weights_bn)
     target_bn = losses_bn * root_bn
     theta_bq = np.clip(start_bq, low_q, high_q)
-    positive_bl = np.array([name.startswith("+") for name in law.linear]) & np.ones((len(losses_bn), 1), bool)
-    # A floor below 0 is no floor of a loss; of a metric that may be negative it is.
-    positive_bl[:, [name == law.floor for name in law.linear]] &= (losses_bn >= 0).all(1, keepdims=True)
+    positive_bl = np.array([may_not_be_negative(law, losses_n) for losses_n in losses_bn])
     linear_bl, residual_bn, q_bnl = _project(law, points, theta_bq, root_bn, target_bn, positive_bl)
     sse_b = (residual_bn**2).sum(1)
     if not theta_bq.shape[1]:
@@ -341,6 +339,12 @@ def _solve(
         done = (better & (gain < tolerance)) | (move < 1e-9) | (damping_b[at] > 1e9)
         active_b[at[done]] = False
     return Solution(law, theta_bq, linear_bl, sse_b, scatter_b)
+
+
+def may_not_be_negative(law: Law, losses_n: Floats) -> NDArray[np.bool_]:
+    """Which linear parameters are bounded by 0: those named so, but for the floor of a metric that may be negative."""
+    loss = bool((losses_n >= 0).all())
+    return np.array([name.startswith("+") and (loss or name != law.floor) for name in law.linear], dtype=bool)
 
 
 def _project(

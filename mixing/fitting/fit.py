@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,20 +12,20 @@ import polars as pl
 from mixing.arguments import amount, law_hint, numbers_by_name
 from mixing.arrays import Floats
 from mixing.errors import InputError
+from mixing.fitting.carrying import carried
 from mixing.fitting.cross_validation import Kind, Score, score
-from mixing.fitting.engine import Solution, identifiability
+from mixing.fitting.doubts import choice_doubts, identified, not_comparable, rows_searched, unfinished
+from mixing.fitting.engine import Solution
 from mixing.fitting.regressors.repetition import Repeated
-from mixing.fitting.report import FitReport, HeldOut, LawFit
-from mixing.fitting.rows import rows_to_fit
-from mixing.fitting.selection import BLEND, MODELS, Candidate, candidates, select_law
+from mixing.fitting.report import Chosen, FitReport, HeldOut, LawFit
+from mixing.fitting.rows import Rows, rows_to_fit
+from mixing.fitting.selection import BLEND, MODELS, Candidate, Choice, candidates, choose, polished
+from mixing.fitting.thinning import rows_to_search
 from mixing.laws import CONSTANT
 from mixing.laws.base import LawOrRegressor, NotApplicable, Regressor
 from mixing.runs.points import Points, make_points
 from mixing.runs.read import read_runs
 from mixing.runs.table import SHARE, RunTable
-
-ILL_CONDITIONED = 1e6
-"""A law whose standardised columns are this close to dependent has parameters that mean nothing one by one."""
 
 Evals = str | Sequence[str] | Mapping[str, float | Mapping[str, float]]
 
@@ -52,18 +52,19 @@ def fit(
             beside the baselines.
         tokens: the budget that will be asked about. Past the trained budgets laws are chosen by how they predict
             later checkpoints from earlier ones.
-        params: the model size that will be asked about, non-embedding parameters; by default the table's largest.
-            For one that was not trained, laws are fitted to all sizes.
+        params: the model size that will be asked about, non-embedding parameters; by default the table's largest
+            with at least half as many mixtures as any. For one that was not trained, laws are fitted to all sizes.
         test: runs of the same domains that no fit and no choice sees, to score on.
         supply: unique tokens of domains that runs have read more than once; every formula then competes in effective
             tokens too (Muennighoff et al. 2023, arXiv 2305.16264).
         target_domains: the share columns that add up to a loss's target share R; by default the domain of the
-            loss's name, or the second of two.
+            loss's name; of two, that which alone is named like a validation set, or the second by name.
         on_progress: called with the fits done and the fits in all.
 
     Returns:
         Every fit with its scores (errors in the unit of the losses, nats per token as a rule), and the law chosen
-        for each loss: the least held-out error, ties within one standard error going to the simpler law.
+        for each loss: the least held-out error, ties within one standard error going to the simpler law, and the
+        constant where luck alone would look as dependent on the mixture. Domains are in the order of their names.
 
     Raises:
         InputError: for names that the table or `mixing.fitting.selection.MODELS` lacks, and for a named law that
@@ -111,7 +112,8 @@ def fit(
         {name: loss.chosen for name, loss in fitted.items()},
         list(dict.fromkeys(warnings)),
         {name: loss.held_out for name, loss in fitted.items() if loss.held_out is not None},
-        table.domains,
+        tuple(sorted(table.domains)),
+        {name: loss.choice for name, loss in fitted.items() if loss.choice is not None},
     )
 
 
@@ -160,6 +162,7 @@ class _LossFits:
 
     laws: list[LawFit]
     chosen: str
+    choice: Chosen | None
     held_out: HeldOut | None
     warnings: list[str]
 
@@ -208,7 +211,7 @@ def _unique_tokens(table: RunTable, supply: Mapping[str, float]) -> tuple[float,
     }
     if not any(most[d] > tokens for d, tokens in supply.items()):
         return None
-    return tuple(float(supply.get(d, np.inf)) for d in table.domains)
+    return tuple(float(supply.get(d, np.inf)) for d in sorted(table.domains))
 
 
 def _fit_loss(
@@ -216,14 +219,18 @@ def _fit_loss(
 ) -> _LossFits:
     """Fit, score and choose for one loss; `step` is called with the number of models after each of them."""
     rows = rows_to_fit(request.table, weights, request.params, request.tokens)
-    targets = _targets(request.table, name, request.target_domains)
-    shares = [SHARE + d for d in request.table.domains]
-    points, losses_n = make_points(rows.frame, shares, targets), rows.frame["loss"].to_numpy()
+    # The order of columns is an accident, and starts and folds must not depend on it.
+    shares = [SHARE + d for d in sorted(request.table.domains)]
+    losses_n = rows.frame["loss"].to_numpy()
+    targets = _targets(request, name)
+    points = make_points(rows.frame, shares, targets)
     trained_sizes = points.params_n
     other_size = (
         request.params is not None and trained_sizes is not None and request.params not in trained_sizes
     )
-    models = _models(request, targets, other_size)
+    # One size says nothing of N: there the order of mixtures is carried over, by any model.
+    in_size = other_size and rows.reach is None
+    models = _models(request, targets, in_size)
 
     def refuse(model: LawOrRegressor, error: NotApplicable) -> None:
         if request.law == model.name:
@@ -231,15 +238,22 @@ def _fit_loss(
                 f"law {model.name!r} cannot be fitted to {name!r}: {error}", "Try law auto"
             ) from None
 
+    searched_n = rows_to_search(points, rows.kind)
+    searched, known_n = points.take(searched_n), losses_n[searched_n]
     fitted = candidates(
-        points,
-        losses_n,
+        searched,
+        known_n,
         rows.kind,
         models,
-        blend=request.law == "auto" and not other_size,
+        blend=request.law == "auto" and not in_size,
         refused=refuse,
         step=lambda: step(len(models)),
     )
+    pick, chosen, doubts = None, request.law, rows_searched(name, searched_n)
+    if request.law == "auto":
+        pick, fitted = _choice(fitted, searched, known_n, rows, in_size)
+        chosen = CONSTANT.name if pick is None else pick.candidate.name
+    fitted = [polished(one, points, losses_n) if one.name == chosen else one for one in fitted]
     test = _TestRows.of(request.test, weights, shares, targets, points.token_unit)
     usable = {model.name: model for model in models}
     laws = [
@@ -248,17 +262,44 @@ def _fit_loss(
         )
         for one in fitted
     ]
-    chosen, doubts = request.law, list[str]()
+    doubts += [text for one in fitted if one.name == chosen for text in unfinished(name, one)]
+    if test is not None:
+        doubts += not_comparable(name, test.points, points)
     if request.law == "auto":
-        chosen, doubts = _chosen(name, fitted, points, losses_n, other_size)
-    return _LossFits(laws, chosen, _held_out(chosen, fitted, points, losses_n), [*rows.warnings, *doubts])
+        doubts += choice_doubts(name, pick, points)
+    return _LossFits(
+        laws,
+        chosen,
+        None if pick is None else Chosen(chosen, pick.by_luck, pick.mixture_matters, pick.cv),
+        _held_out(chosen, fitted, searched, known_n),
+        [*rows.warnings, *doubts],
+    )
 
 
-def _targets(table: RunTable, name: str, target_domains: tuple[str, ...] | None) -> tuple[str, ...]:
-    if target_domains is not None:
-        return target_domains
-    own = tuple(d for d in table.domains if d.casefold() == name.casefold())
-    return table.domains[1:] if len(table.domains) == 2 else own
+def _choice(
+    fitted: list[Candidate], points: Points, losses_n: Floats, rows: Rows, in_size: bool
+) -> tuple[Choice | None, list[Candidate]]:
+    """The choice among the fits, and these with what it made of them for another size."""
+    pick = choose(fitted, points, losses_n, rows.kind, formula_in_size=in_size)
+    if pick is None or rows.reach is None:
+        return pick, fitted
+    shrunk = carried(pick, fitted, points, losses_n, rows.reach)
+    if shrunk is None:
+        return pick, fitted
+    others = [one for one in fitted if one.name != shrunk.name]
+    return replace(pick, candidate=shrunk, cv=None), [*others, shrunk]
+
+
+def _targets(request: _Request, name: str) -> tuple[str, ...]:
+    """The domains of the target share R of a loss."""
+    if request.target_domains is not None:
+        return request.target_domains
+    domains = sorted(request.table.domains)
+    if len(domains) != 2:
+        return tuple(d for d in domains if d.casefold() == name.casefold())
+    evals = {one.casefold() for one in request.table.evals}
+    named = [d for d in domains if d.casefold() in evals]
+    return (named[0] if len(named) == 1 else domains[1],)
 
 
 def _models(request: _Request, targets: tuple[str, ...], other_size: bool) -> list[LawOrRegressor]:
@@ -269,7 +310,7 @@ def _models(request: _Request, targets: tuple[str, ...], other_size: bool) -> li
         models = [m for m in models if not isinstance(m, Regressor)]
     if request.unique_d is None:
         return models
-    columns = tuple(request.table.domains.index(d) for d in targets)
+    columns = tuple(sorted(request.table.domains).index(d) for d in targets)
     # Rows repeated to different degrees would each be a budget of their own.
     laws = [m for m in models if not (isinstance(m, Regressor) or m.per_budget or m.one_budget)]
     return [*models, *(Repeated(m, request.unique_d, columns) for m in laws)]
@@ -310,10 +351,10 @@ class _TestRows:
 
 
 def _law_fit(fitted: Candidate, name: str, points: Points, kind: Kind, test: Score | None) -> LawFit:
-    identified: dict[str, Any] = {}
+    known: dict[str, Any] = {}
     if isinstance(fitted.fitted, Solution):
-        condition, at_bounds = _identifiability(fitted.fitted, points)
-        identified = {"condition": condition, "at_bounds": at_bounds}
+        condition, at_bounds = identified(fitted.fitted, points)
+        known = {"condition": condition, "at_bounds": at_bounds}
     return LawFit(
         law=fitted.name,
         eval=name,
@@ -326,44 +367,9 @@ def _law_fit(fitted: Candidate, name: str, points: Points, kind: Kind, test: Sco
         cv_kind=kind,
         test=test,
         seconds=fitted.seconds,
-        **identified,
+        optimum=fitted.optimum,
+        **known,
     )
-
-
-def _identifiability(solution: Solution, points: Points) -> tuple[float, tuple[str, ...]]:
-    return identifiability(solution, points.take(solution.law.usable(points)))
-
-
-def _chosen(
-    name: str, fitted: list[Candidate], points: Points, losses_n: Floats, other_size: bool
-) -> tuple[str, list[str]]:
-    """The law chosen for a loss, and what to doubt about it."""
-    pick = select_law(fitted, points, losses_n, formula_in_size=other_size)
-    if pick is None:
-        return CONSTANT.name, [
-            f"{name}: too few mixtures to cross-validate; the constant is all that can be said: "
-            "train at least 4 different ones"
-        ]
-    if not isinstance(pick.fitted, Solution):
-        return pick.name, []
-    warnings = []
-    if not pick.fitted.law.ranks_mixtures:
-        warnings.append(
-            f"{name}: no law beats the constant on held-out mixtures: train mixtures further apart, or longer"
-        )
-    if not pick.fitted.law.baseline:
-        condition, at_bounds = _identifiability(pick.fitted, points)
-        if at_bounds:
-            warnings.append(
-                f"{name}: {pick.name} ended with {', '.join(at_bounds[:5])} on a bound: read its predictions, not its "
-                "parameters"
-            )
-        if condition > ILL_CONDITIONED:
-            warnings.append(
-                f"{name}: the parameters of {pick.name} are not identified one by one (condition {condition:.1g}); its "
-                "predictions among the trained mixtures are"
-            )
-    return pick.name, warnings
 
 
 def _held_out(name: str, fitted: list[Candidate], points: Points, losses_n: Floats) -> HeldOut | None:

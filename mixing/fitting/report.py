@@ -13,6 +13,7 @@ import polars as pl
 from mixing.arrays import Floats
 from mixing.errors import InputError
 from mixing.fitting.cross_validation import Kind, Score
+from mixing.fitting.polish import Optimum
 from mixing.laws import BASELINES
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class LawFit:
 
     `train` is on the rows it was fitted on, `cv` on rows left out, `test` on a table no fit saw. `condition` is the
     condition number of a law's standardised columns (None for models without a formula), `at_bounds` names
-    parameters that ended on a bound.
+    parameters that ended on a bound. `optimum` is what SciPy reports of the chosen law's fit.
     """
 
     law: str
@@ -44,6 +45,23 @@ class LawFit:
     seconds: float
     condition: float | None = None
     at_bounds: tuple[str, ...] = ()
+    optimum: Optimum | None = None
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The choice of a law for one loss. `by_luck` is the probability that runs whose losses have nothing to do with
+    their mixture look as dependent on it (None: too few mixtures to tell), and `mixture_matters` says that this is
+    small enough to look for a law.
+
+    `cv` is the error of the whole procedure: what is left out is predicted by the law that the rest would choose. The
+    least error of many laws, `LawFit.cv` of the chosen one, flatters. None where the rest is too little to choose by.
+    """
+
+    law: str
+    by_luck: float | None
+    mixture_matters: bool
+    cv: Score | None
 
 
 @dataclass(frozen=True)
@@ -62,8 +80,8 @@ class HeldOut:
 class FitReport:
     """All fits, the law chosen for each loss, and how that one predicted rows left out, where it could be scored.
 
-    `domains` are in the order of the numbers in parameters' names (`g0` is of the first). In a notebook the report
-    shows the best laws of each loss.
+    `choices` say how each automatic choice was made, and its error. `domains` are in the order of the numbers in
+    parameters' names (`g0` is of the first). In a notebook the report shows the best laws of each loss.
     """
 
     laws: list[LawFit]
@@ -71,6 +89,7 @@ class FitReport:
     warnings: list[str] = field(default_factory=list)
     held_out: dict[str, HeldOut] = field(default_factory=dict)
     domains: tuple[str, ...] = ()
+    choices: dict[str, Chosen] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         lines = [f"  {name}: {self._summary(name)}" for name in list(self.chosen)[:SHOWN]]
@@ -94,6 +113,18 @@ class FitReport:
         if loss not in self.chosen:
             raise InputError(f"no loss {loss!r} was fitted", f"Choose among: {', '.join(self.chosen)}")
         return next(fit for fit in self.laws if (fit.eval, fit.law) == (loss, self.chosen[loss]))
+
+    def error(self, loss: str) -> Score | None:
+        """How far off predictions of what was left out are: choice of the law included where it was made here.
+
+        None where the runs are too few to say.
+        """
+        choice = self.choices.get(loss)
+        if choice is not None and choice.cv is not None:
+            return choice.cv
+        return next(
+            (fit.cv for fit in self.laws if (fit.eval, fit.law) == (loss, self.chosen.get(loss))), None
+        )
 
     def to_frame(self) -> pl.DataFrame:
         """A row per loss and law, the least held-out error first: errors in the unit of the losses (`mae`), relative
@@ -141,6 +172,7 @@ class FitReport:
         return {
             "laws": [_law_json(f) for f in self.laws],
             "chosen": self.chosen,
+            "choice": {name: _choice_json(choice) for name, choice in self.choices.items()},
             "domains": list(self.domains),
             "warnings": self.warnings,
         }
@@ -158,12 +190,15 @@ class FitReport:
     def _summary(self, name: str) -> str:
         law = self.chosen[name]
         fit = next((fit for fit in self._ordered(name) if fit.law == law), None)
-        if fit is None or fit.cv is None:
+        score = self.error(name)
+        if fit is None or score is None:
             return f"{law}, not scored"
-        return f"{law}, off by {fit.cv.mae:.2g} ({fit.cv.mre:.2%}) on {fit.n_runs} runs, {fit.cv_kind}"
+        return f"{law}, off by {score.mae:.2g} ({score.mre:.2%}) on {fit.n_runs} runs, {fit.cv_kind}"
 
 
 SCORES = ("mae", "mre", "spearman")
+COVARIANCE_UP_TO = 100
+"""Parameters up to which JSON holds their covariance; standard errors it always does."""
 
 
 def _scores(of: str, score: Score | None) -> dict[str, float | None]:
@@ -191,21 +226,44 @@ def _law_json(fit: LawFit) -> dict[str, Any]:
         "cv": None,
     }
     if fit.cv is not None:
-        out["cv"] = {
-            "mae": fit.cv.mae,
-            "mre": fit.cv.mre,
-            "spearman": fit.cv.spearman,
-            "kind": fit.cv_kind,
-        }
+        out["cv"] = {**_cv_json(fit.cv), "kind": fit.cv_kind}
     if fit.test is not None:
         out["test"] = {
             name: getattr(fit.test, name) for name in ("mae", "mre", "spearman", "pearson", "mse", "regret")
         }
+    if fit.optimum is not None:
+        out["least_squares"] = _optimum_json(fit.optimum)
     return {
         **out,
         "seconds": fit.seconds,
         "identifiability": {"condition": _finite(fit.condition), "at_bounds": list(fit.at_bounds)},
     }
+
+
+def _optimum_json(optimum: Optimum) -> dict[str, Any]:
+    few = len(optimum.parameters) <= COVARIANCE_UP_TO
+    return {
+        "status": optimum.status,
+        "message": optimum.message,
+        "optimality": optimum.optimality,
+        "cost": optimum.cost,
+        "evaluations": optimum.evaluations,
+        "standard_errors": optimum.standard_errors,
+        "covariance": [list(row) for row in optimum.covariance] if few else None,
+    }
+
+
+def _choice_json(choice: Chosen) -> dict[str, Any]:
+    return {
+        "law": choice.law,
+        "by_luck": choice.by_luck,
+        "mixture_matters": choice.mixture_matters,
+        "cv": None if choice.cv is None else _cv_json(choice.cv),
+    }
+
+
+def _cv_json(score: Score) -> dict[str, float | None]:
+    return {name: getattr(score, name) for name in SCORES}
 
 
 def _finite(value: float | None) -> float | None:

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from mixing.errors import InputError
 from mixing.fitting.cross_validation import Kind
-from mixing.runs.table import RunTable, left_out
+from mixing.runs.table import SHARE, RunTable, left_out
 
+ENOUGH = 0.5
+"""A size with less than this part as many mixtures as another says too little to be asked about unnamed."""
 BEYOND = 1.05
 """Asked about budgets this far past the table's largest, laws are judged on leave-largest-T."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Trained rows of one loss, the split that asks what the question asks, and what a user should know of both."""
+    """Trained rows of one loss, the split that asks what the question asks, and what a user should know of both.
+
+    `reach` is how many times the only trained size another one is that is asked about; None where sizes are trained
+    that say what size does, or the size asked about is.
+    """
 
     frame: pl.DataFrame
     kind: Kind
     warnings: tuple[str, ...]
+    reach: float | None = None
 
 
 def rows_to_fit(table: RunTable, weights: dict[str, float], params: int | None, tokens: int | None) -> Rows:
     """The rows of the weighted mean of some validation sets.
 
-    They are those of the size `params` (the largest by default), or of all sizes where `params` was not trained and
+    They are those of the size `params` (by default `usual_size`), or of all sizes where `params` was not trained and
     several others were. For `tokens` past the trained budgets the split leaves out the later checkpoints, for `params`
     past three trained sizes the largest size. Raises InputError where the table has no trained rows.
     """
@@ -45,16 +52,19 @@ def rows_to_fit(table: RunTable, weights: dict[str, float], params: int | None, 
             "they predict later checkpoints from earlier ones"
         )
     sized = _of_size(trained, params, kind)
-    return Rows(sized.frame, sized.kind, (*warnings, *sized.warnings, *left_out(table, weights)))
+    warnings += [*sized.warnings, *left_out(table, weights)]
+    return replace(sized, warnings=tuple(warnings))
 
 
 def _of_size(trained: pl.DataFrame, params: int | None, kind: Kind) -> Rows:
     sizes = trained["params"].drop_nulls().unique().sort().to_list()
     if params is None and len(sizes) > 1:
-        largest = trained.filter(pl.col("params") == sizes[-1])
-        return Rows(
-            largest, kind, (f"{len(sizes)} model sizes in the table; fitted on the largest, {sizes[-1]}",)
+        usual = usual_size(trained)
+        largest = "the largest" if usual == sizes[-1] else "the largest with enough mixtures"
+        warning = (
+            f"{len(sizes)} model sizes in the table; fitted on {largest}, {usual:,}: name another with params"
         )
+        return Rows(trained.filter(pl.col("params") == usual), kind, (warning,))
     if params is None:
         return Rows(trained, kind, ())
     if params in sizes:
@@ -65,7 +75,7 @@ def _of_size(trained: pl.DataFrame, params: int | None, kind: Kind) -> Rows:
             f"the table holds {trained_size}, so nothing in it says what size does: losses are predicted for that "
             f"size, and only the order of mixtures may be expected to hold at {params:,}"
         )
-        return Rows(trained, kind, (warning,))
+        return Rows(trained, kind, (warning,), params / sizes[0] if sizes else None)
     warning = f"no runs of {params:,} parameters: laws are fitted to all {len(sizes)} sizes and chosen "
     if len(sizes) >= 3 and params > sizes[-1]:
         kind = "leave-largest-N"
@@ -73,3 +83,15 @@ def _of_size(trained: pl.DataFrame, params: int | None, kind: Kind) -> Rows:
     else:
         warning += "on mixtures left out; a third size would let the choice be made on a size left out"
     return Rows(trained.filter(pl.col("params").is_not_null()), kind, (warning,))
+
+
+def usual_size(trained: pl.DataFrame) -> int:
+    """The size that is asked about where none is named: the largest with at least half as many mixtures as any."""
+    shares = [column for column in trained.columns if column.startswith(SHARE)]
+    counts = (
+        trained.drop_nulls("params")
+        .group_by("params")
+        .agg(pl.struct(pl.col(shares).round(9)).n_unique().alias("mixtures"))
+        .filter(pl.col("mixtures") >= ENOUGH * pl.col("mixtures").max())
+    )
+    return int(counts["params"].max())  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ from mixing.laws.base import NotApplicable, Traits
 from mixing.runs.points import Points
 
 SHARE_POWER = 0.3
-MAX_ROWS = 1200
+MAX_ROWS = 600
 """The cost grows with the cube of the rows; tables of many checkpoints are for laws."""
 _ITERATIONS = 25
 

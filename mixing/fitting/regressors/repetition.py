@@ -81,7 +81,11 @@ class FittedRepetition:
     target: tuple[int, ...] = ()
 
     def predict(self, points: Points) -> Floats:
-        return self.law.predict(effective_points(points, np.array(self.unique_d), self.target))
+        return self.law.predict(self.places(points))
+
+    def places(self, points: Points) -> Points:
+        """The points as the law sees them, in effective tokens."""
+        return effective_points(points, np.array(self.unique_d), self.target)
 
     def named(self) -> dict[str, float]:
         return self.law.named()

@@ -57,7 +57,7 @@ def numbers(found: Any) -> Iterator[float]:
 def test_the_json_is_that_of_the_interface() -> None:
     out = report().to_dict()
     assert json.loads(json.dumps(out, allow_nan=False)) == out
-    assert set(out) == {"laws", "chosen", "domains", "warnings"}
+    assert set(out) == {"laws", "chosen", "choice", "domains", "warnings"}
     assert out["domains"] == ["general", "target"]
     assert all(map(math.isfinite, numbers(out)))
     for one in out["laws"]:
@@ -342,3 +342,49 @@ def test_a_report_draws_itself() -> None:
     assert "general" in "".join(text.get_text() for text in report().plot().texts)
     with pytest.raises(InputError, match="'german' has no law that was scored"):
         report().plot("german")
+
+
+@pytest.mark.parametrize("name", ["general", "target"])
+def test_the_order_of_the_columns_means_nothing(name: str) -> None:
+    rows = table().rows
+    others = [column for column in rows.columns if not column.startswith("share.")]
+    swapped = RunTable(rows.select(*others[:1], "share.target", "share.general", *others[1:]), table().source)
+    assert swapped.domains == table().domains[::-1]
+    plain, found = fit(table(), name, target_domains=None).to_dict(), fit(swapped, name).to_dict()
+    for law in (*plain["laws"], *found["laws"]):
+        del law["seconds"]
+    assert found == plain
+
+
+def test_the_target_share_of_two_sources_is_told_by_their_names() -> None:
+    """Of web and code only code is a validation set: its share is R, whichever column is first."""
+    rows = table().rows.rename({"share.general": "share.web", "share.target": "share.code"})
+    rows = rows.with_columns(eval=pl.col("eval").replace("target", "code"))
+    named = fit(RunTable(rows, "t.csv"), "general", law="cmr").best("general")
+    asked = fit(RunTable(rows, "t.csv"), "general", law="cmr", target_domains=("code",)).best("general")
+    assert named.parameters == asked.parameters
+
+
+def test_test_runs_of_another_size_are_comparable_in_rank_only() -> None:
+    sized = RunTable(table().rows.with_columns(params=pl.lit(10)), "t.csv")
+    larger = RunTable(table(1).rows.with_columns(params=pl.lit(60)), "u.csv")
+    found = fit(sized, ["general"], "linear", test=larger)
+    assert any("60 parameters" in w and "only ranks" in w for w in found.warnings)
+    same = fit(sized, ["general"], "linear", test=RunTable(larger.rows.with_columns(params=10), "u.csv"))
+    assert not any("only ranks" in w for w in same.warnings)
+
+
+def test_the_error_of_the_whole_choice_is_told() -> None:
+    for name in ("general", "target"):
+        choice = report().choices[name]
+        assert choice.law == report().chosen[name]
+        assert choice.mixture_matters
+        assert choice.cv is not None
+        assert report().error(name) == choice.cv
+        assert choice.cv.mae >= min(law.cv.mae for law in report().laws if law.eval == name and law.cv)
+    out = report().to_dict()["choice"]["general"]
+    assert set(out) == {"law", "by_luck", "mixture_matters", "cv"}
+    assert set(out["cv"]) == {"mae", "mre", "spearman"}
+    named = fit(table(), ["general"], "linear")
+    assert named.choices == {}
+    assert named.error("general") == next(law.cv for law in named.laws if law.law == "linear")
