@@ -53,8 +53,17 @@ def publish(result: StudyResult, figures: list[Path], gain: float, page: str) ->
         workspace.folder.mixspec,
         spec_digest(spec),
         _rule(spec, result.analysis.decision, gain),
+        held_back=_held_back(result),
         beside=lambda folder: corpus_snapshot.save(workspace, folder),
     )
+
+
+def _held_back(result: StudyResult) -> str:
+    """Why the mix is not promoted by itself, whatever the rule says; empty where nothing speaks against it."""
+    confirmation = result.confirmation
+    if confirmation is None or confirmation.beyond <= 0:
+        return ""
+    return f"its confirmation run ended {confirmation.beyond:.4f} nats beyond the tolerance"
 
 
 def _rule(spec: MixSpec, decision: Decision, gain: float) -> Rule:
