@@ -116,11 +116,12 @@ def _finished(folder: Path, run: StudyRun, losses: pl.DataFrame, base: dict[str,
     if pretraining.exists():
         rows = pl.read_parquet(pretraining).sort("tokens", "eval").iter_rows(named=True)
         points += [Point(f"pretraining_loss.{row['eval']}", row["tokens"], row["loss"]) for row in rows]
+    samples = losses["heldout"].drop_nulls().unique().to_list()
     return RunRecord(
         run=run.run,
         name=_title(run),
         kind=run.kind,
-        params=_params(spec, done),
+        params=_params(spec, done) | ({"heldout": samples[0]} if samples else {}),
         points=points,
         finished=(folder / "done.json").stat().st_mtime,
         seconds=float(done.get("seconds", 0.0)),
