@@ -123,8 +123,6 @@ def _chosen(
         shared += bool(_shares(run))
         if run.info.status != "FINISHED":
             left_out["not finished"] += 1
-        elif kind == "confirmation":
-            left_out["a study's confirmation, which its answer is not fitted on"] += 1
         elif kind and newest and run.data.tags.get(PARENT_TAG) != newest:
             left_out["of an earlier question of the study"] += 1
         else:
@@ -151,10 +149,11 @@ def _names(runs: dict[str, Run]) -> dict[str, str]:
 def _rows(client: MlflowClient, address: str, run: Run, name: str) -> Iterator[dict[str, Any]]:
     """Rows of the runs table. A run without shares can only tell of the base model, at step 0."""
     shares = {key: _number(address, name, key, text) for key, text in _shares(run).items()}
-    facts = {
+    facts: dict[str, Any] = {
         key: _number(address, name, key, run.data.params[key]) if key in run.data.params else None
         for key in ("params", "seed")
     }
+    facts |= {"heldout": run.data.params.get("heldout")}
     for metric in sorted(run.data.metrics):
         if not metric.startswith(LOSS):
             continue

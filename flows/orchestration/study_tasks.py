@@ -10,7 +10,13 @@ from flows.orchestration.events import emit_decision
 from flows.orchestration.tasks import run_task
 from flows.orchestration.training import Training, check_runs, windows
 from flows.pipeline.analysis import analyse
-from flows.pipeline.confirmation import confirm, confirmation_run, discard_answer, discard_other_answer
+from flows.pipeline.confirmation import (
+    confirm,
+    confirmation_run,
+    discard_answer,
+    discard_other_answer,
+    discard_spec,
+)
 from flows.pipeline.figures import draw_figures
 from flows.pipeline.mix_spec import mix_spec
 from flows.pipeline.plan import make_plan
@@ -51,13 +57,22 @@ class StudyTasks:
             base = training.base(next(iter(plan.of_kind("base")), None))
             proxies = training.proxies(plan.of_kind("proxy"), base.run)
             fitted = [run.run for run in (base, *proxies) if not run.failure]
-            analysis = run_task("fit and decide", lambda: analyse(self.workspace, store, fitted))
+            swarm = self.workspace.folder.swarm_answer
+            analysis = run_task("fit and decide", lambda: analyse(self.workspace, store, fitted, cache=swarm))
             result = StudyResult(
                 self.workspace, plan, store, [base, *proxies], analysis, base.run, note=self.note
             )
             self._confirm(result, training)
-        if analysis.decision.has_answer:
+        if (confirmed := result.confirmation) is not None:
+            # The honest check is over: from here on it is a run like the others.
+            result.analysis = run_task(
+                "decide with the confirmation",
+                lambda: analyse(self.workspace, store, [*fitted, confirmed.run]),
+            )
+        if result.analysis.decision.has_answer:
             result.spec = run_task("mix spec", lambda: self._write_spec(result))
+        else:
+            discard_spec(self.workspace)
         result.trained = training.trained
         self._publish(result)
         return result

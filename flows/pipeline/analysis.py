@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,8 +40,10 @@ class Analysis:
     left_out: list[LeftOut]
 
 
-def analyse(workspace: Workspace, store: TokenStore, run_ids: Sequence[str]) -> Analysis:
-    """Fit and decide on these runs, and write `fits.json` and `decision.json`.
+def analyse(
+    workspace: Workspace, store: TokenStore, run_ids: Sequence[str], *, cache: Path | None = None
+) -> Analysis:
+    """Fit and decide on these runs, and write `fits.json` and `decision.json`; `cache` is the folder's `answer`.
 
     The run store lists them, so that `mixlaw decide` on it answers from the same runs. An analysis of the same
     runs, question and code is taken from the cache. Raises InputError or MixlawError as `mixing` does; a decision
@@ -51,10 +54,11 @@ def analyse(workspace: Workspace, store: TokenStore, run_ids: Sequence[str]) -> 
     study_question = StudyQuestion.of(workspace.study, supply_of(store), table)
     key = analysis_cache.key_of(tables_of(folder.runs, run_ids), study_question)
     write_json(folder.runs / ANSWERED, {"runs": list(run_ids)})
-    cached = analysis_cache.load(folder.answer, key)
+    cache = cache or folder.answer
+    cached = analysis_cache.load(cache, key)
     if cached is None:
         cached = _fit_and_decide(key, table, study_question)
-        analysis_cache.save(folder.answer, cached)
+        analysis_cache.save(cache, cached)
     write_json(folder.fits, cached.fits.to_dict())
     write_json(folder.decision, cached.decision.to_dict())
     return Analysis(table, study_question.question, cached.fits, cached.decision, cached.left_out)

@@ -28,11 +28,12 @@ CONFIRMED_DECIMALS = 3
 
 @dataclass(frozen=True)
 class Confirmation:
-    """One held-out check: the run at the recommended share, which no fit has seen.
+    """One held-out check: a run at the share that was recommended without it; the final answer has seen it.
 
     `predicted` maps general and target to (increment, low, high) in nats; `observed` to the increment. `other_text`
-    says that run and base were measured on held-out windows that the fits have not seen either; the predicted
-    intervals then allow for the sampling error of these windows too.
+    says that run and base were measured on held-out windows that the swarm was not; the predicted intervals then allow
+    for the sampling error of these windows too. `beyond` is by how much the general increment broke its tolerance
+    (nats; 0: it kept it).
     """
 
     run: str
@@ -40,6 +41,12 @@ class Confirmation:
     predicted: dict[str, tuple[float, float, float]]
     observed: dict[str, float]
     other_text: bool = False
+    beyond: float = 0.0
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether it ended as predicted and within the tolerance."""
+        return self.beyond <= 0 and all(self.inside(role) for role in self.predicted)
 
     def inside(self, role: str) -> bool:
         """Whether the observed increment lies in the predicted interval."""
@@ -79,7 +86,8 @@ def confirm(
             low, high = _widened(low, high, last["increment_stderr"] or 0.0, analysis.question.level)
         predicted[role] = (prediction.increment, low, high)
     other_text = table.trained["heldout"].null_count() == 0
-    confirmation = Confirmation(run, target_share, predicted, observed, other_text)
+    beyond = max(observed["general"] - analysis.question.tolerance, 0.0)
+    confirmation = Confirmation(run, target_share, predicted, observed, other_text, beyond)
     write_json(workspace.folder.confirmation, dataclasses.asdict(confirmation))
     return confirmation
 
@@ -119,8 +127,17 @@ def discard_answer(workspace: Workspace) -> None:
 
     Raises MixlawError where they cannot be removed.
     """
+    discard_spec(workspace)
+    _discard(workspace.folder.confirmation)
+
+
+def discard_spec(workspace: Workspace) -> None:
+    """Remove the mix spec of an earlier answer. Raises MixlawError where it cannot be removed."""
+    _discard(workspace.folder.mixspec)
+
+
+def _discard(path: Path) -> None:
     try:
-        for path in (workspace.folder.mixspec, workspace.folder.confirmation):
-            path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
     except OSError as error:
         raise MixlawError(f"{path}: cannot be removed ({error.strerror})", "Check the folder") from error

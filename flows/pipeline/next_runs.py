@@ -58,8 +58,8 @@ def plan_next(workspace: Workspace, count: int) -> NextPlan:
     from proxies.data.token_store import TokenStore
 
     study = workspace.study
-    done = [run for run in status_of(workspace).runs if run.state == "done" and run.kind in ("base", "proxy")]
-    if {run.kind for run in done} != {"base", "proxy"}:
+    done = [run for run in status_of(workspace).runs if run.state == "done"]
+    if not {run.kind for run in done} >= {"base", "proxy"}:
         raise InputError(
             f"{study.study}: no proxy is trained yet, so nothing says which one tells most",
             "Train the study first: mixlaw run; mixlaw plan without --next shows its runs",

@@ -43,9 +43,12 @@ def observe(
 ) -> Observations:
     """Increments as observed and as predicted; each run of the fit is predicted from the other mixtures."""
     data = analysis.question.increments(analysis.table)
-    frames = [data.observed().with_columns(kind=pl.lit("swarm"))]
+    confirming = "" if confirmation is None else confirmation.run
+    frames = [data.observed().filter(pl.col("run") != confirming).with_columns(kind=pl.lit("swarm"))]
     predicted: list[dict[str, Any]] = [
-        {**dataclasses.asdict(run), "kind": "swarm", "low": None, "high": None} for run in analysis.left_out
+        {**dataclasses.asdict(run), "kind": "swarm", "low": None, "high": None}
+        for run in analysis.left_out
+        if run.run != confirming
     ]
     if confirmation is not None:
         table = runs_table(workspace.folder.runs, [base, confirmation.run])

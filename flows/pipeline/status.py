@@ -136,7 +136,8 @@ def _answered(workspace: Workspace, runs: list[RunStatus]) -> bool:
     listing = workspace.folder.runs / ANSWERED
     if not listing.exists():
         return False
-    fitted = set(json.loads(listing.read_text(encoding="utf-8"))["runs"])
+    confirming = {run.run for run in runs if run.kind == "confirmation"}
+    fitted = set(json.loads(listing.read_text(encoding="utf-8"))["runs"]) - confirming
     needed = [run for run in runs if run.kind != "confirmation"]
     return fitted == {run.run for run in needed if run.state == "done"} and all(
         run.state in ("done", "failed") for run in needed

@@ -73,7 +73,7 @@ def conclude(
     if decision.has_answer and chosen is not None and set(chosen.values()) - {decision.law}:
         why.append(law_note(decision.law))
     return Conclusion(
-        answer=wording.answer_line(decision),
+        answer=_first_line(decision, confirmation),
         decided=decision.has_answer,
         facts=facts,
         why=why,
@@ -93,8 +93,19 @@ def _tables(decision: Decision) -> list[ResultTable]:
     ]
 
 
+def _first_line(decision: Decision, confirmation: Confirmation | None) -> str:
+    """The answer; before it, a confirmation run that broke the tolerance."""
+    answer = wording.answer_line(decision)
+    if confirmation is None or confirmation.beyond <= 0:
+        return answer
+    return (
+        f"Not confirmed: a run at target share {confirmation.target_share:g} ended {confirmation.beyond:.4f} nats "
+        f"beyond the tolerance. {answer}"
+    )
+
+
 def confirmation_line(confirmation: Confirmation) -> str:
-    """Whether the confirmation run ended where the laws had predicted."""
+    """Whether the confirmation run ended where it had been predicted, and within the tolerance."""
     inside = [role for role in confirmation.predicted if confirmation.inside(role)]
     outside = [role for role in confirmation.predicted if role not in inside]
     observed = {role: wording.signed(value) for role, value in confirmation.observed.items()}
@@ -105,7 +116,10 @@ def confirmation_line(confirmation: Confirmation) -> str:
         verdict = f"{' and '.join(outside)} outside the predicted interval"
     else:
         verdict = "outside the predicted intervals"
-    return f"confirmation run at target share {confirmation.target_share:g}: {ends}, {verdict}"
+    badge = "confirmed" if confirmation.confirmed else "not confirmed"
+    if confirmation.beyond > 0:
+        badge = f"beyond the tolerance by {confirmation.beyond:.4f} nats"
+    return f"{badge}: confirmation run at target share {confirmation.target_share:g}: {ends}, {verdict}"
 
 
 def law_note(law: str) -> str:

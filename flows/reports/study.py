@@ -76,9 +76,9 @@ def _confirmation(result: StudyResult, console: Console) -> None:
                 "yes" if confirmation.inside(role) else "no",
             )
         )
-    title = f"Confirmation run at target share {confirmation.target_share:g}, which no fit has seen"
+    title = f"Confirmation run at target share {confirmation.target_share:g}, predicted before any fit had seen it"
     if confirmation.other_text:
-        title += ", on held-out text that no fit has seen"
+        title += ", on held-out text of its own"
     header = ("increment", "predicted", "interval", "observed", "difference", "inside")
     console.print(table(title, header, rows))
 

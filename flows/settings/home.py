@@ -65,6 +65,11 @@ class StudyFolder:
         return self.path / "answer.json"
 
     @property
+    def swarm_answer(self) -> Path:
+        """The cached analysis without the confirmation run, which was planned by it."""
+        return self.path / "swarm-answer.json"
+
+    @property
     def confirmation(self) -> Path:
         return self.path / "confirmation.json"
 

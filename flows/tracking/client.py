@@ -160,12 +160,14 @@ class Tracker:
         spec: Path | None,
         spec_digest: str,
         rule: Rule | None = None,
+        held_back: str = "",
         beside: WriteBeside | None = None,
     ) -> Publication:
         """Bring MLflow in line with the run store; what is there already is left alone.
 
         `spec_digest` identifies what the spec says, without its provenance: an equal one adds no version.
-        `rule` says whether a new version takes over from the champion (None: it does). `beside` writes further
+        `rule` says whether a new version takes over from the champion (None: it does), `held_back` why it does not,
+        whatever the rule says. `beside` writes further
         files into the folder of a new version.
         """
         parent = self.open(study)
@@ -180,7 +182,7 @@ class Tracker:
             if spec is None:
                 return Publication(self.uri, self.experiment, parent, None, False)
             version, new = register_version(self.client, study, spec, spec_digest, parent, beside)
-            verdict = rank_version(self.client, self.uri, self.study, version, new, rule)
+            verdict = rank_version(self.client, self.uri, self.study, version, new, rule, held_back)
             alias = next((a for a, v in aliases(self.client, self.study).items() if v == version), "")
         return Publication(self.uri, self.experiment, parent, version, new, alias, verdict)
 

@@ -81,18 +81,29 @@ def _add_files(client: MlflowClient, version: ModelVersion, beside: WriteBeside)
 
 
 def rank_version(
-    client: MlflowClient, uri: str, name: str, version: str, new: bool, rule: Rule | None
+    client: MlflowClient,
+    uri: str,
+    name: str,
+    version: str,
+    new: bool,
+    rule: Rule | None,
+    held_back: str = "",
 ) -> str:
     """Make a version champion or challenger; returns why, where it was not ranked before.
 
-    `rule` says whether it takes over from the champion (None: it does). A kill may have come between a version
+    `rule` says whether it takes over from the champion (None: it does); with `held_back`, a reason, it is challenger
+    whatever the rule says, even where there is no champion yet. A kill may have come between a version
     and its rank, so one without a rank is ranked now.
     """
     ranked = aliases(client, name)
     champion = ranked.get(CHAMPION)
-    if champion is None:
+    known = not new and (version in ranked.values() or _was_ranked(client, name, version))
+    if held_back and not known:
+        make_challenger(client, name, version, held_back)
+        return held_back
+    if champion is None and not held_back:
         return make_champion(client, name, version, "first", "the first mix").reason
-    if not new and (version in ranked.values() or _was_ranked(client, name, version)):
+    if known or champion is None:
         return ""
     if rule is None:
         return make_champion(client, name, version, "rule", "every new mix is champion").reason

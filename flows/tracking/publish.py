@@ -53,8 +53,17 @@ def publish(result: StudyResult, figures: list[Path], gain: float, page: str) ->
         workspace.folder.mixspec,
         spec_digest(spec),
         _rule(spec, result.analysis.decision, gain),
+        held_back=_held_back(result),
         beside=lambda folder: corpus_snapshot.save(workspace, folder),
     )
+
+
+def _held_back(result: StudyResult) -> str:
+    """Why the mix is not promoted by itself, whatever the rule says; empty where nothing speaks against it."""
+    confirmation = result.confirmation
+    if confirmation is None or confirmation.beyond <= 0:
+        return ""
+    return f"its confirmation run ended {confirmation.beyond:.4f} nats beyond the tolerance"
 
 
 def _rule(spec: MixSpec, decision: Decision, gain: float) -> Rule:
@@ -107,11 +116,12 @@ def _finished(folder: Path, run: StudyRun, losses: pl.DataFrame, base: dict[str,
     if pretraining.exists():
         rows = pl.read_parquet(pretraining).sort("tokens", "eval").iter_rows(named=True)
         points += [Point(f"pretraining_loss.{row['eval']}", row["tokens"], row["loss"]) for row in rows]
+    samples = losses["heldout"].drop_nulls().unique().to_list()
     return RunRecord(
         run=run.run,
         name=_title(run),
         kind=run.kind,
-        params=_params(spec, done),
+        params=_params(spec, done) | ({"heldout": samples[0]} if samples else {}),
         points=points,
         finished=(folder / "done.json").stat().st_mtime,
         seconds=float(done.get("seconds", 0.0)),

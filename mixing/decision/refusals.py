@@ -9,6 +9,7 @@ import numpy as np
 
 from mixing.arrays import Floats
 from mixing.decision.binding import Binding
+from mixing.decision.constraints import Constraints
 from mixing.decision.critical_ratio.loss_surface import MIN_RATIOS
 from mixing.decision.critical_ratio.ratio_runs import RatioRuns
 from mixing.decision.mixture.bounds import Region, by_domain, make_region
@@ -23,6 +24,7 @@ from mixing.decision.record import Test
 from mixing.decision.result import Decision
 from mixing.laws import LAWS
 from mixing.laws.base import NotApplicable
+from mixing.runs.table import RunTable
 
 FAR_OUTSIDE = 0.3
 """Share of a mixture (total variation) outside the hull of the trained ones above which it is refused."""
@@ -178,6 +180,18 @@ def _first_ratios(runs: RatioRuns) -> list[float]:
 
 
 # A mixture of many sources.
+
+
+def no_base(table: RunTable, question: Question, constraints: Constraints) -> str | None:
+    """Why a tolerance cannot be kept: it is over the losses of the base model, and the table has none."""
+    known = set(table.base["eval"].unique())
+    unknown = [n for n in dict.fromkeys([*question.general, *constraints.protect]) if n not in known]
+    if not unknown:
+        return None
+    return (
+        f"no base rows (tokens 0) for {', '.join(unknown[:5])}, over whose losses the tolerance is asked; add the base "
+        "model's losses with tokens 0, or ask without protected losses and bound shares instead"
+    )
 
 
 def too_few_mixtures(data: Slice, question: Question, free: int) -> str | None:

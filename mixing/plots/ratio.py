@@ -24,7 +24,7 @@ from matplotlib.colors import Normalize, to_rgba
 from matplotlib.figure import Figure
 
 from mixing.amounts import abbreviate_amount
-from mixing.decision.record import DecisionRecord
+from mixing.decision.record import ROLES, DecisionRecord
 from mixing.decision.wording import SAME, limited_by
 from mixing.plots.style import (
     COLOURS,
@@ -99,6 +99,10 @@ def increment_over_share(decision: DecisionRecord, observed: pl.DataFrame) -> Fi
         if curve:
             band(axes, curve, COLOURS[name])
             axes.plot([p.x for p in curve], [p.value for p in curve], color=COLOURS[name], lw=2, label=law)
+        single = [
+            s for s in (*evals, *(decision.protect if axes is left else ())) if s in decision.ratio_curves
+        ]
+        _single_sets(axes, decision, [s for s in dict.fromkeys(single) if s not in ROLES])
         runs = shown.filter(pl.col("kind") == "swarm")
         dots(axes, runs["share"], runs[name], COLOURS[name], f"runs at {abbreviate_amount(at)} tokens")
         runs = shown.filter(pl.col("kind") == "confirmation")
@@ -114,6 +118,23 @@ def increment_over_share(decision: DecisionRecord, observed: pl.DataFrame) -> Fi
     legend(figure, left)
     headline(figure, _finding(decision), _doubt(decision))
     return figure
+
+
+def _single_sets(axes: Axes, decision: DecisionRecord, names: list[str]) -> None:
+    """The increments of single validation sets, thin, and named where they are few."""
+    for name in names:
+        curve = decision.ratio_curves[name]
+        axes.plot([p.x for p in curve], [p.value for p in curve], color=GREY, lw=0.9, zorder=1)
+        if len(names) <= DIRECT_LABELS:
+            axes.annotate(
+                name,
+                (curve[-1].x, curve[-1].value),
+                xytext=(3, 0),
+                textcoords="offset points",
+                fontsize=7,
+                color=GREY,
+                va="center",
+            )
 
 
 def general_over_tokens(decision: DecisionRecord, observed: pl.DataFrame) -> Figure:

@@ -35,6 +35,10 @@ MAD = 1.4826
 _KEYS = ["run", "seed", "params"]
 
 
+FEW_LINES, MOST_NAMED = 3, 12
+"""Stray losses that get a warning each; more than that share one, which names the worst."""
+
+
 @dataclass(frozen=True)
 class StrayLoss:
     """One loss that is off its run's course by `off` nats (above 0: too high)."""
@@ -60,14 +64,26 @@ def without_suspicious(table: RunTable, evals: list[str] | None = None) -> RunTa
         f"run {run} has the mixture and the losses of {first} to the last digit: they count once"
         for run, first in sorted(copies.items())
     ]
-    warnings += [
-        f"run {one.run} at {one.tokens:,} tokens: its {one.eval} loss is {abs(one.off):.4g} "
-        f"{'above' if one.off > 0 else 'below'} its run's course; left out"
-        for one in stray
-    ]
+    warnings += _of_strays(stray)
     if not warnings:
         return table
     return replace(kept, rows=_without_losses(kept.rows, stray), warnings=[*table.warnings, *warnings])
+
+
+def _of_strays(stray: list[StrayLoss]) -> list[str]:
+    """Each loss that was left out, in a warning of its own as long as they are few."""
+    if len(stray) <= FEW_LINES:
+        return [
+            f"run {one.run} at {one.tokens:,} tokens: its {one.eval} loss is {abs(one.off):.4g} "
+            f"{'above' if one.off > 0 else 'below'} its run's course; left out"
+            for one in stray
+        ]
+    worst = sorted(stray, key=lambda one: -abs(one.off))
+    named = ", ".join(
+        f"{one.eval} of {one.run} at {one.tokens:,} tokens ({one.off:+.4g})" for one in worst[:MOST_NAMED]
+    )
+    more = f" and {len(worst) - MOST_NAMED} more" if len(worst) > MOST_NAMED else ""
+    return [f"{len(stray)} single losses lie off their runs' courses and were left out: {named}{more}"]
 
 
 def diverged_runs(table: RunTable, evals: list[str] | None = None) -> dict[str, str]:

@@ -36,6 +36,7 @@ def open_flow_runs(folder: Path) -> list[str]:
         return [run["id"] for run in json.load(reply)]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_study_under_kill_9(finished: Finished, tmp_path: Path) -> None:
     tally = Tally()

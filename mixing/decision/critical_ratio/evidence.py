@@ -164,9 +164,12 @@ def fit_surfaces(runs: RatioRuns, rng: np.random.Generator) -> dict[str, Surface
     """A surface of each loss; raises NotApplicable."""
     data = runs.increments
     losses = {
-        "general": (data.points, data.general_n, data.general_sampling_n),
-        "target": (data.target_points, data.target_n, data.target_sampling_n),
-        **{n: (one.points, one.general_n, one.general_sampling_n) for n, one in runs.alone.items()},
+        "general": (data.points, data.general_n, data.general_sampling_n, data.sample_n),
+        "target": (data.target_points, data.target_n, data.target_sampling_n, data.sample_n),
+        **{
+            name: (one.points, one.general_n, one.general_sampling_n, one.sample_n)
+            for name, one in runs.alone.items()
+        },
     }
     # Whether a single set's loss rises with the target share, nobody knows: text that helps it may be in either.
     rising = {"general": True, "target": False}
@@ -178,8 +181,9 @@ def fit_surfaces(runs: RatioRuns, rng: np.random.Generator) -> dict[str, Surface
             rng,
             rising=rising.get(name),
             sampling_n=errors_n,
+            sample_n=sample_n,
         )
-        for name, (points, losses_n, errors_n) in losses.items()
+        for name, (points, losses_n, errors_n, sample_n) in losses.items()
     }
 
 

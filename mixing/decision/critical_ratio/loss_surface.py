@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mixing.arrays import Floats
+from mixing.arrays import Floats, Ints
 from mixing.decision.critical_ratio.feasibility import GRID
 from mixing.decision.critical_ratio.levels import EndRuns, Levels, levels_at
 from mixing.decision.critical_ratio.merged_runs import merged_runs
+from mixing.decision.critical_ratio.other_samples import OtherSample, other_samples, weighed
 from mixing.decision.critical_ratio.posterior import LossPosterior, ShareBasis, loss_posterior, share_basis
 from mixing.decision.critical_ratio.run_noise import Noise, estimate
 from mixing.fitting.engine import Solution, fit, refit, solve
@@ -39,7 +40,8 @@ class Surface:
     held near the usual ones. `drift` is how far, per unit of log tokens, a law of this form went astray past the first
     part of the budgets. `rising` says whether the loss is expected to rise with the target share (the general loss) or
     to fall (the target's); None if nobody knows. `sampling_n` are the standard errors of the rows over the held-out
-    text that all of them share. `ends` are runs at target share 0 or 1, which only the levels see.
+    text that all of them share. `ends` are runs at target share 0 or 1, which only the levels see; `others` runs that
+    were measured on other held-out text, by which the draws are weighed.
     """
 
     law: Cmr
@@ -54,6 +56,7 @@ class Surface:
     rising: bool | None = True
     sampling_n: Floats | None = None
     ends: EndRuns = NO_ENDS
+    others: tuple[OtherSample, ...] = ()
 
     def levels(self, tokens: float) -> Levels:
         """Each run's loss at a budget."""
@@ -88,6 +91,7 @@ class Surface:
             posterior = posterior.sharing(luck_b[:, None] * self._sampling(min(tokens, last)))
         if self.rising is not None:
             posterior = posterior.monotone(self.rising)
+        posterior = weighed(posterior, self.others, min(tokens, last), rng)
         if tokens <= last * 1.001 or not self.law.token_powers:
             return posterior
         now, then = (self.points.at(GRID, np.full(len(GRID), t)) for t in (last, float(tokens)))
@@ -197,14 +201,24 @@ def fit_surface(
     *,
     rising: bool | None = None,
     sampling_n: Floats | None = None,
+    sample_n: Ints | None = None,
 ) -> Surface:
     """Choose the form for one loss, fit it and replicate it; the ratio law where checkpoints are too few.
 
-    Runs at target share 0 or 1 are no part of the fit, but of what is believed of the loss over shares.
+    Runs at target share 0 or 1, and those of other held-out samples (rows of sample_n that are not of the largest one),
+    are no part of the fit, but of what is believed of the loss over shares.
     """
     inside = points.interior()
     if not inside.any():
         raise NotApplicable("no run has a target share strictly between 0 and 1")
+    others: tuple[OtherSample, ...] = ()
+    if sample_n is not None:
+        apart = inside & (sample_n != np.bincount(sample_n[inside]).argmax())
+        errors_n = None if sampling_n is None else sampling_n[apart]
+        last = float(points.tokens_n[inside & ~apart].max())
+        others = other_samples(points.take(apart), losses_n[apart], errors_n, sample_n[apart], last)
+        points, losses_n, inside = points.take(~apart), losses_n[~apart], inside[~apart]
+        sampling_n = None if sampling_n is None else sampling_n[~apart]
     ends = EndRuns.of(points, losses_n, float(points.tokens_n[inside].max()))
     points, losses_n = points.take(inside), losses_n[inside]
     sampling_n = None if sampling_n is None else sampling_n[inside]
@@ -227,7 +241,9 @@ def fit_surface(
     replicates = refit(solution, few.points, solution.predict(few.points)[0] + draws_bm)
     beyond = tokens > 1.001 * float(points.tokens_n.max()) and law.token_powers
     drift = _drift(few.points, few_m, later) if beyond else 0.0
-    return replace(plain, fit=solution, replicates=replicates, drift=drift, sampling_n=sampling_n)
+    return replace(
+        plain, fit=solution, replicates=replicates, drift=drift, sampling_n=sampling_n, others=others
+    )
 
 
 def _turns_up(solution: Solution, points: Points, tokens: float) -> bool:

@@ -121,6 +121,17 @@ class LossPosterior:
         """The same with luck that all runs share."""
         return replace(self, draws_bg=self.draws_bg + luck_bg, shared_bg=luck_bg)
 
+    def taking(self, rows_b: Ints, mean_g: Floats) -> LossPosterior:
+        """The same with these of its draws, and another mean."""
+        shared_bg = None if self.shared_bg is None else self.shared_bg[rows_b]
+        return replace(
+            self,
+            mean_g=mean_g,
+            draws_bg=self.draws_bg[rows_b],
+            scatter_b=self.scatter_b[rows_b],
+            shared_bg=shared_bg,
+        )
+
     def told_by_runs(self) -> LossPosterior:
         """The same without what no run tells."""
         return self if self.shared_bg is None else replace(self, draws_bg=self.draws_bg - self.shared_bg)

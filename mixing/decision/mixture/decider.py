@@ -37,7 +37,6 @@ from mixing.decision.mixture.predictions import Predictor, usual_mixtures, widen
 from mixing.decision.mixture.problem import (
     active_constraints,
     build_problem,
-    check_base,
     named_losses,
     natural_shares,
     outside_hull,
@@ -86,11 +85,14 @@ def decide_mixture(
         freeze=constraints.freeze,
         within=natural,
     )
-    check_base(table, question, constraints)
     rng = np.random.default_rng([seed, MIXTURE_STREAM])
     free = int((region.high_q - region.low_q > ROOM).sum())
     warnings = [*table.warnings, *data.warnings, *run_doubts(data, question, free)]
-    reason = refusals.too_few_mixtures(data, question, free) or refusals.on_a_line(region, data)
+    reason = (
+        refusals.no_base(table, question, constraints)
+        or refusals.too_few_mixtures(data, question, free)
+        or refusals.on_a_line(region, data)
+    )
     if reason is None:
         try:
             fitted = fit_losses(data, law, rng, step=progress.step)

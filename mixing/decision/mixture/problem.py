@@ -38,17 +38,6 @@ def named_losses(
     return losses
 
 
-def check_base(table: RunTable, question: Question, constraints: Constraints) -> None:
-    """Raises InputError where a loss has a tolerance and no base rows for it to be over."""
-    known = set(table.base["eval"].unique())
-    unknown = [n for n in dict.fromkeys([*question.general, *constraints.protect]) if n not in known]
-    if unknown:
-        raise InputError(
-            f"{table.source}: no base rows (tokens 0) for {', '.join(unknown[:5])}: a tolerance is over their losses",
-            "Add the base model's losses with tokens 0; or ask without protected losses and bound shares instead",
-        )
-
-
 def natural_shares(
     domains: tuple[str, ...], data: Slice, constraints: Constraints
 ) -> tuple[dict[str, float], bool]:

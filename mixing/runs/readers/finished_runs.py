@@ -70,7 +70,7 @@ def _answered(folder: Path, finished: list[str]) -> tuple[list[str], list[str]]:
     if others := [run for run in finished if run not in runs]:
         notes.append(
             f"{folder}: left out {_listed(others)}, which the study's answer was not fitted on "
-            f"(its confirmation, or of an earlier question; {ANSWERED} lists the others)"
+            f"(of an earlier question; {ANSWERED} lists the others)"
         )
     if gone := [run for run in listed if run not in runs]:
         notes.append(f"{folder}: {_listed(gone)} of the study's answer not there; run the study again")

@@ -42,6 +42,14 @@ def runs(tmp_path: Path) -> str:
     return str(path)
 
 
+def over_base(runs: str, general: float) -> str:
+    """The table with the losses of a base model."""
+    frame = pl.read_csv(runs)
+    base = pl.DataFrame({"run": ["base"], "loss.general": [general], "loss.target": [2.0], "tokens": [0]})
+    pl.concat([frame, base], how="diagonal_relaxed").write_csv(runs)
+    return runs
+
+
 def decide(*arguments: str) -> int:
     with pytest.raises(SystemExit) as ended:
         cli.main(["decide", *arguments])
@@ -66,7 +74,7 @@ def test_the_answer_is_printed_with_its_front_and_figures(
         "books=0",
         "--prior",
     ]
-    assert decide(runs, *arguments, "code=0.1", "--figures", str(figures)) == 0
+    assert decide(over_base(runs, 3.04), *arguments, "code=0.1", "--figures", str(figures)) == 0
     out, err = capsys.readouterr()
     for expected in (
         "Best mixture of training tokens",
@@ -76,7 +84,6 @@ def test_the_answer_is_printed_with_its_front_and_figures(
         "temperature 0.3",
         "best run (",
         "Most informative next runs",
-        "no base rows",
     ):
         assert expected in out
     assert sorted(p.name for p in figures.iterdir()) == ["mixture.png", "pareto_front.png"]
@@ -164,10 +171,18 @@ def test_nothing_within_the_tolerance_is_not_yet(runs: str, capsys: pytest.Captu
         "--min",
         "code=0.3",
     ]
-    assert decide(runs, *arguments) == 0
+    assert decide(over_base(runs, 3.0), *arguments) == 0
     out = capsys.readouterr().out
     assert "Not yet: these runs cannot support a mixture" in out
-    assert "the least increment is +0.12 nats" in out
+    assert "the least increment is +0.12" in out
+
+
+def test_a_tolerance_without_base_rows_is_not_yet(runs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--target", "target", "--general", "general", "--tolerance", "0.05", "--json"]
+    assert decide(runs, *asked) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["status"], found["critical_ratio"], found["shares"]) == ("not_yet", None, {})
+    assert "no base rows (tokens 0) for general" in found["reason"]
 
 
 def test_figures_that_cannot_be_written_cost_no_work(

@@ -182,8 +182,19 @@ def test_terminal_and_markdown_have_the_same_words(decision: Decision) -> None:
 def test_the_confirmation_is_one_line(observed: dict[str, float], verdict: str) -> None:
     predicted = {"general": (0.0, -0.05, 0.05), "target": (-0.31, -0.33, -0.29)}
     facts = conclude(decided(), Confirmation("run", 0.7, predicted, observed)).facts
-    assert facts[-1].startswith("confirmation run at target share 0.7: general ")
+    badge = "confirmed" if "inside" in verdict else "not confirmed"
+    assert facts[-1].startswith(f"{badge}: confirmation run at target share 0.7: general ")
     assert facts[-1].endswith(verdict)
+
+
+def test_a_confirmation_beyond_the_tolerance_is_said_first() -> None:
+    predicted = {"general": (0.0, -0.05, 0.05), "target": (-0.31, -0.33, -0.29)}
+    observed = {"general": 0.03, "target": -0.3}
+    shown = conclude(decided(), Confirmation("run", 0.7, predicted, observed, beyond=0.01))
+    assert shown.answer.startswith(
+        "Not confirmed: a run at target share 0.7 ended 0.0100 nats beyond the tolerance."
+    )
+    assert shown.facts[-1].startswith("beyond the tolerance by 0.0100 nats: ")
 
 
 def test_another_law_than_the_chosen_one_is_explained() -> None:

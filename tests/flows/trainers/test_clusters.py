@@ -43,7 +43,7 @@ def ray_cluster() -> Iterator[str]:
 CLUSTERS = {"dask": dask_cluster, "ray": ray_cluster}
 
 
-@pytest.mark.parametrize("kind", CLUSTERS)
+@pytest.mark.parametrize("kind", ["dask", pytest.param("ray", marks=pytest.mark.slow)])
 def test_runs_are_those_of_the_local_runner_to_the_byte(
     kind: str, finished: Finished, tmp_path: Path
 ) -> None:

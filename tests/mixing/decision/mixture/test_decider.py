@@ -94,8 +94,11 @@ def test_a_tolerance_without_base_rows_is_refused() -> None:
         (Constraints(prior=prior), "general"),
         (Constraints(protect={"general": 0.02}), None),
     ):
-        with pytest.raises(InputError, match="no base rows"):
-            decide(swarm(corners()), constraints, general=general)
+        refused = decide(swarm(corners()), constraints, general=general)
+        assert refused.status == "not_yet"
+        assert refused.reason is not None
+        assert refused.reason.startswith("no base rows (tokens 0) for general")
+        assert not refused.shares
     found = decide(swarm(corners()), Constraints(prior=prior), general=None)
     assert found.critical_ratio is None
     assert found.interval is None
