@@ -138,7 +138,7 @@ class OptimalMixture(FormulaTraits):
             if d:
                 slopes[2] = slopes[2] + factor_b[:, None] * u_bn**m * size_bn**n
         by_weight_bkn = weighted_bkn * (-delta_b1 * u_bn / total_bn * slopes[0])[:, None, :]
-        parts = [by_weight_bkn, by_weight_bkn * _safe_log(points.shares_nd).T]
+        parts = [by_weight_bkn, by_weight_bkn * points.log_shares_nd.T]
         if self.product:
             parts.append((-delta_b1 * np.log(total_bn) * u_bn * slopes[0])[:, None, :])
         parts += [by_size_bqn * slopes[1][:, None, :], by_tokens_bqn * slopes[2][:, None, :]]
@@ -151,7 +151,8 @@ class OptimalMixture(FormulaTraits):
     def _weighted(self, theta_bq: Floats, points: Points) -> tuple[Floats, Floats]:
         """C_i h_i^g_i by source, weighted_bkn, and their sum."""
         k = self.domains
-        log_kn = _safe_log(points.shares_nd).T
+        # An absent source's power is 0 whatever the exponent.
+        log_kn = points.log_shares_nd.T
         weighted_bkn = np.exp(theta_bq[:, :k, None] + theta_bq[:, k : 2 * k, None] * log_kn)
         weighted_bkn *= points.shares_nd.T > 0
         return weighted_bkn, weighted_bkn.sum(1) + 1e-12
@@ -182,11 +183,6 @@ class OptimalMixture(FormulaTraits):
                 at += k
             scales.append((column_bn, np.concatenate(slopes, axis=1)))
         return scales
-
-
-def _safe_log(shares_nd: Floats) -> Floats:
-    """ln h, and 0 where a source is absent (its power is 0 there whatever the exponent)."""
-    return np.asarray(np.log(np.where(shares_nd > 0, shares_nd, 1.0)))
 
 
 ADDITIVE = OptimalMixture(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -34,6 +35,11 @@ class Points:
 
     def __len__(self) -> int:
         return len(self.tokens_n)
+
+    @cached_property
+    def log_shares_nd(self) -> Floats:
+        """ln h, and 0 where a source is absent; a search asks for it thousands of times."""
+        return np.asarray(np.log(np.where(self.shares_nd > 0, self.shares_nd, 1.0)))
 
     def interior(self) -> NDArray[np.bool_]:
         """Rows whose target share lies strictly between 0 and 1."""
