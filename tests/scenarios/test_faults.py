@@ -315,7 +315,8 @@ def test_a_diverged_proxy_does_not_sink_the_study(copied: Finished) -> None:
     done = mixlaw(copied.home, "run", str(copied.study))
     assert done.returncode == 0, done.stderr
     assert "failed: proxy target=0.9 seed=0: training loss is nan" in done.stdout
-    assert decision(copied.folder)["n_runs"] == 3
+    # Three proxies and the confirmation.
+    assert decision(copied.folder)["n_runs"] == 4
     status = json.loads(in_process(copied.home, "status", str(copied.study), "--json").stdout)
     assert status["failed"] == 1
 

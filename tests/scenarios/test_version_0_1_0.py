@@ -66,7 +66,7 @@ def test_status_and_plan(old: Finished) -> None:
     assert (status["done"], status["left"], status["answer"]) == (6, 0, "decided")
     assert [run["kind"] for run in status["runs"]] == ["base", *["proxy"] * 4, "confirmation"]
     further = json.loads(in_process(old.home, "plan", str(old.study), "--next", "2", "--json").stdout)
-    assert further["trained"] == [0.25, 0.5, 0.75, 0.9]
+    assert further["trained"] == [0.25, 0.5, 0.536, 0.75, 0.9]
     assert further["critical_ratio"] == pytest.approx(recorded(old)["critical_ratio"], abs=NEAR)
 
 
