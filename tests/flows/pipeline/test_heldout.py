@@ -104,8 +104,8 @@ def test_the_confirmation_is_measured_on_text_that_no_fit_has_seen(finished: Fin
     before = table.base.filter(eval="docs")["loss"][0]
     assert record["observed"]["general"] == pytest.approx(general["loss"] - before)
     # Its own windows' luck is in the interval that it is held against.
-    decision = json.loads((finished.folder / "decision.json").read_text())["predicted"]["docs"]
-    low, high = decision["interval"]
+    swarm = json.loads((finished.folder / "swarm-answer.json").read_text())["decision"]
+    low, high = swarm["predicted"]["docs"]["interval"]
     _, predicted_low, predicted_high = record["predicted"]["general"]
     widened = ((high - low) / 2) ** 2 + (1.6449 * general["increment_stderr"]) ** 2
     assert ((predicted_high - predicted_low) / 2) ** 2 == pytest.approx(widened, rel=1e-3)
