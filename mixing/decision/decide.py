@@ -57,7 +57,8 @@ def decide(
         tolerance: how much the general loss may rise over the base model, nats; goes with `general`, default 0.
         tokens: the continual-pre-training budget asked about, a number or text such as "20B" (default: the table's;
             with more than two sources the largest that almost all runs reach).
-        params: the model size asked about, non-embedding parameters, in the same form (default: the table's largest).
+        params: the model size asked about, non-embedding parameters, in the same form (default: the largest of the
+            table with at least half as many mixtures as any).
         level: confidence level of all intervals.
         confidence: probability with which `safe_ratio` keeps the tests that bind; it changes nothing else.
         turning_point: whether the general loss must have turned down at the budget (`require`), whether the test is

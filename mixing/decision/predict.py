@@ -48,7 +48,8 @@ def predict(
         runs: a runs table, or anything that `read_runs` reads.
         shares: token shares by domain; they sum to 1, a domain left out has share 0.
         tokens: training tokens of the run (default: the table's largest budget).
-        params: its model size, non-embedding parameters (default: the table's largest).
+        params: its model size, non-embedding parameters (default: the largest of the table with at
+            least half as many mixtures as any).
         level: confidence level of the intervals.
         seed: of all random numbers; the same seed gives the same answer.
 
@@ -102,7 +103,14 @@ def _at_ratio(
         data = increments(table, {name: 1.0}, {name: 1.0}, (second,), params)
         points = data.points
         _check_reach(tokens, float(points.tokens_n.max()) if len(points) else float(tokens))
-        surface = fit_surface(points, data.general_n, tokens, surface_generator(seed))
+        surface = fit_surface(
+            points,
+            data.general_n,
+            tokens,
+            surface_generator(seed),
+            sampling_n=data.general_sampling_n,
+            sample_n=data.sample_n,
+        )
         curve = surface.curve(tokens, DRAWS, [seed, place, tokens])
         increment, draws_b = curve.of_new_run(ratio, np.random.default_rng([seed, place, PREDICT_STREAM]))
         low, high = interval_of(draws_b, level)

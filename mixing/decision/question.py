@@ -24,7 +24,7 @@ class Question:
 
     `general` and `target` weight validation sets (weights sum to 1); `target_domains` are the share columns
     whose sum is the target share R. `tolerance` is in nats of general loss, `tokens` the continual-pre-training
-    budget and `params` the model size that are asked about (None: the largest of the table).
+    budget and `params` the model size that are asked about (None: `mixing.runs.sizes.usual_size`).
 
     `level` is the confidence level of intervals. `confidence` is the probability with which the answer's `safe_ratio`
     keeps the tests, and changes nothing else. `turning_point` says whether the general loss must have turned down at

@@ -113,9 +113,8 @@ class DecisionRecord:
     tokens at which its objective turns down (None: never); `cmr_law` is the law through three or more of those times.
 
     With more than two sources: `share_intervals` by domain; `front`, the best target loss for every general loss;
-    `regret`, what a better known optimum could still gain, in nats. `within`
-    is the probability that every tolerance holds at `shares` (None: nothing is protected), `given_up` the target loss
-    (nats) by which `estimate_shares`, to which `share_intervals` belong, are better.
+    `regret`, what a better known optimum could still gain, in nats; `given_up`, the target loss (nats) by which
+    `estimate_shares`, to which `share_intervals` belong, are better.
     """
 
     question: Question

@@ -173,10 +173,11 @@ def increments(decision: DecisionRecord) -> list[Increment]:
     found, predicted = [], decision.predicted
     roles = (("general", decision.question.general), ("target", decision.question.target))
     for role, weights in roles:
-        tolerance = decision.question.tolerance if role == "general" else None
+        tolerances = [decision.question.tolerance] if role == "general" else []
         if role in predicted:
             name = next(iter(weights)) if len(weights) == 1 else f"mean of {len(weights)}"
-            found.append(Increment(name, role, predicted[role], tolerance))
+            tolerances += [decision.protect[name]] if name in decision.protect else []
+            found.append(Increment(name, role, predicted[role], min(tolerances, default=None)))
         if len(weights) > 1:
             found += [
                 Increment(name, role, predicted[name], decision.protect.get(name))

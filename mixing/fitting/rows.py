@@ -8,10 +8,9 @@ import polars as pl
 
 from mixing.errors import InputError
 from mixing.fitting.cross_validation import Kind
-from mixing.runs.table import SHARE, RunTable, left_out
+from mixing.runs.sizes import said_of, usual_size
+from mixing.runs.table import RunTable, left_out
 
-ENOUGH = 0.5
-"""A size with less than this part as many mixtures as another says too little to be asked about unnamed."""
 BEYOND = 1.05
 """Asked about budgets this far past the table's largest, laws are judged on leave-largest-T."""
 
@@ -60,10 +59,7 @@ def _of_size(trained: pl.DataFrame, params: int | None, kind: Kind) -> Rows:
     sizes = trained["params"].drop_nulls().unique().sort().to_list()
     if params is None and len(sizes) > 1:
         usual = usual_size(trained)
-        largest = "the largest" if usual == sizes[-1] else "the largest with enough mixtures"
-        warning = (
-            f"{len(sizes)} model sizes in the table; fitted on {largest}, {usual:,}: name another with params"
-        )
+        warning = f"{len(sizes)} model sizes in the table; fitted on {said_of(usual, sizes)}"
         return Rows(trained.filter(pl.col("params") == usual), kind, (warning,))
     if params is None:
         return Rows(trained, kind, ())
@@ -83,15 +79,3 @@ def _of_size(trained: pl.DataFrame, params: int | None, kind: Kind) -> Rows:
     else:
         warning += "on mixtures left out; a third size would let the choice be made on a size left out"
     return Rows(trained.filter(pl.col("params").is_not_null()), kind, (warning,))
-
-
-def usual_size(trained: pl.DataFrame) -> int:
-    """The size that is asked about where none is named: the largest with at least half as many mixtures as any."""
-    shares = [column for column in trained.columns if column.startswith(SHARE)]
-    counts = (
-        trained.drop_nulls("params")
-        .group_by("params")
-        .agg(pl.struct(pl.col(shares).round(9)).n_unique().alias("mixtures"))
-        .filter(pl.col("mixtures") >= ENOUGH * pl.col("mixtures").max())
-    )
-    return int(counts["params"].max())  # type: ignore[arg-type]

@@ -80,6 +80,7 @@ def with_sampling_errors(frame: pl.DataFrame, folder: Path, runs: Sequence[str])
     """
     if not {"run", "params", "tokens", "eval", "loss"} <= set(frame.columns):
         return frame  # of another trainer, in another layout
+    _check_own_windows(frame, folder)
     windows = {}
     for path in (windows_file(folder, run) for run in runs):
         if not path.exists():
@@ -92,6 +93,19 @@ def with_sampling_errors(frame: pl.DataFrame, folder: Path, runs: Sequence[str])
                 "Delete that run's folder and train it again",
             ) from error
     return restated(frame, windows)
+
+
+def _check_own_windows(frame: pl.DataFrame, folder: Path) -> None:
+    """Raises InputError for a run on a held-out sample of its own whose windows, and its base's, are not there."""
+    if "heldout" not in frame.columns:
+        return
+    for run in frame.filter(pl.col("heldout").is_not_null())["run"].unique().sort():
+        if not windows_file(folder, run).exists():
+            raise InputError(
+                f"{windows_file(folder, run)}: not there, and the run's losses are on text that its base was measured "
+                "on nowhere else",
+                "Delete that run's folder and train it again",
+            )
 
 
 def windows_file(folder: Path, run: str) -> Path:

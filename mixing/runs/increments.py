@@ -11,6 +11,7 @@ import polars as pl
 from mixing.arrays import Floats, Ints
 from mixing.errors import InputError
 from mixing.runs.points import Points, known_standard_errors, make_points
+from mixing.runs.sizes import said_of, usual_size
 from mixing.runs.table import SHARE, STANDARD_ERRORS, RunTable, left_out
 
 
@@ -65,7 +66,7 @@ def increments(
     """The points of one model size with the increments of both losses.
 
     `general` and `target` weight validation sets; the shares of `target_domains` add up to the target share R;
-    `params` is the model size (default: the largest). Raises InputError where there are no base rows, no runs of
+    `params` is the model size (default: `usual_size`). Raises InputError where there are no base rows, no runs of
     that size, or no run that has both losses.
     """
     general, target = dict(general), dict(target)
@@ -103,14 +104,14 @@ def _samples(heldout: pl.Series) -> Ints | None:
 
 
 def _of_one_size(table: RunTable, params: int | None) -> tuple[RunTable, list[str]]:
-    """The runs of the size `params`, or of the largest, and those that name none."""
+    """The runs of the size `params`, or of the usual one, and those that name none."""
     sizes = table.trained["params"].drop_nulls().unique().sort().to_list()
     warnings: list[str] = []
     if not sizes or (params is None and len(sizes) == 1):
         return RunTable(table.rows, table.source), warnings
     if params is None:
-        params = sizes[-1]
-        warnings.append(f"{len(sizes)} model sizes in the table; the answer is for the largest, {params}")
+        params = usual_size(table.trained)
+        warnings.append(f"{len(sizes)} model sizes in the table; the answer is for {said_of(params, sizes)}")
     if params not in sizes:
         raise InputError(
             f"{table.source}: no runs of {params} parameters",

@@ -31,12 +31,10 @@ FEWEST_CHECKPOINTS = 4
 MANY = 30
 FEWEST_DIGITS = 3
 """Losses rounded to so many decimals agree by chance."""
-MAD = 1.4826
-_KEYS = ["run", "seed", "params"]
-
-
 FEW_LINES, MOST_NAMED = 3, 12
 """Stray losses that get a warning each; more than that share one, which names the worst."""
+MAD = 1.4826
+_KEYS = ["run", "seed", "params"]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from mixing.decision.critical_ratio.cmr_law import fit_cmr_law
 from mixing.decision.critical_ratio.evidence import LAMBDA, Evidence, evidence
 from mixing.decision.critical_ratio.feasibility import critical_times
 from mixing.decision.question import Question
-from mixing.decision.record import CurvePoint, Interval, Test
+from mixing.decision.record import ROLES, CurvePoint, Interval, Test
 from mixing.decision.result import Decision
 
 CURVE_DRAWS = 200
@@ -74,9 +74,11 @@ def with_budgets(decision: Decision, believed: Evidence, ratios: list[float], se
         return decision
     tokens_n = general.points.tokens_n
     last = max(float(tokens_n.max()) * 2, float(question.tokens))
+    # Single sets without a tolerance are predicted at the asked budget only.
+    followed = {n: s for n, s in believed.surfaces.items() if n in ROLES or n in believed.protect}
     curve = []
     for budget in np.geomspace(float(tokens_n.min()), last, BUDGETS):
-        then = evidence(believed.surfaces, question, float(budget), CURVE_DRAWS, seed, believed.protect)
+        then = evidence(followed, question, float(budget), CURVE_DRAWS, seed, believed.protect)
         low, high = interval_of(then.both_b, question.level)
         curve.append(CurvePoint(float(budget), then.one, min(low, then.one), max(high, then.one)))
     if question.turning_point == "off":

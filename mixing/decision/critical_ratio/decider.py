@@ -65,7 +65,7 @@ def decide_ratio(
     vary between runs, and for caps that leave no mixture.
     """
     constraints = constraints or Constraints()
-    table = without_suspicious(table, [*question.general, *question.target])
+    table = without_suspicious(table, [*question.general, *question.target, *constraints.protect])
     runs = ratio_runs(table, question, composition, constraints.protect)
     warnings = [*table.warnings, *runs.increments.warnings]
     if not runs.inside.all():

@@ -133,7 +133,7 @@ def across_sizes(
     assert question.params is not None
     assert sizes is not None
     questions = [replace(question, params=size) for size in sizes]
-    of_size = [ratio_runs(runs.table, each, runs.within, largest.protect) for each in questions]
+    of_size = [ratio_runs(runs.table, each, runs.within, runs.alone) for each in questions]
     smaller = [evidence_of(each, seed) for each in of_size[:-1]]
     evidence_k = [*(one for one in smaller if one is not None), largest]
     if len(evidence_k) < len(sizes):

@@ -37,9 +37,14 @@ def left_out(data: Increments, question: Question, seed: int = 0) -> list[LeftOu
     """Both losses of every run with an inner target share, predicted from the other shares.
 
     Empty where fewer than four shares leave too few to fit, or no law follows the others. The outermost shares are
-    never left out: they would ask for what lies beyond the rest.
+    never left out: they would ask for what lies beyond the rest. Runs of another held-out sample than most take no
+    part: their luck is another.
     """
     inside_n = data.points.interior()
+    usual_n = np.ones(len(inside_n), dtype=bool)
+    if data.sample_n is not None and inside_n.any():
+        usual_n = data.sample_n == np.bincount(data.sample_n[inside_n]).argmax()
+    inside_n = inside_n & usual_n
     share_n = data.points.target_n.round(9)
     inner = np.unique(share_n[inside_n])[1:-1]
     if len(inner) + 1 < MIN_RATIOS:
@@ -53,7 +58,7 @@ def left_out(data: Increments, question: Question, seed: int = 0) -> list[LeftOu
             last = float(points.tokens_n[out_n].max())
             tokens = min(float(question.tokens), last)
             at_n = out_n & _nearest(points, tokens)
-            predicted_n = _predicted(points, losses_n, ~out_n, tokens, share_n[at_n], role, seed)
+            predicted_n = _predicted(points, losses_n, usual_n & ~out_n, tokens, share_n[at_n], role, seed)
             if predicted_n is None:
                 return []
             found += [

@@ -213,7 +213,7 @@ def fit_surface(
         raise NotApplicable("no run has a target share strictly between 0 and 1")
     others: tuple[OtherSample, ...] = ()
     if sample_n is not None:
-        apart = inside & (sample_n != np.bincount(sample_n[inside]).argmax())
+        apart = sample_n != np.bincount(sample_n[inside]).argmax()
         errors_n = None if sampling_n is None else sampling_n[apart]
         last = float(points.tokens_n[inside & ~apart].max())
         others = other_samples(points.take(apart), losses_n[apart], errors_n, sample_n[apart], last)

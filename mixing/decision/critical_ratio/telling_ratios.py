@@ -49,9 +49,10 @@ def telling_ratios(
         return []
     grid_m = np.arange(LOWEST, HIGHEST + 1e-9, APART)
     new_m = grid_m[(np.abs(grid_m[:, None] - np.array(trained)) > APART).all(1)]
-    _, losses_bm = believed.now["general"].told_by_runs().at(new_m)
-    noise = np.array([believed.now["general"].scatter()])
-    chosen, left = most_telling(ratio_b[near_b][:, None], losses_bm[near_b][None], noise, k)
+    tolerated = [believed.now[name] for name in dict.fromkeys(["general", *believed.protect])]
+    losses_vbm = np.stack([loss.told_by_runs().at(new_m)[1][near_b] for loss in tolerated])
+    noise_v = np.array([loss.scatter() for loss in tolerated])
+    chosen, left = most_telling(ratio_b[near_b][:, None], losses_vbm, noise_v, k)
     return [
         TellingRatio(round(float(new_m[m]), 4), width, width * float(np.sqrt(part)))
         for m, part in zip(chosen, left, strict=True)

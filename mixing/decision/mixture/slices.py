@@ -17,6 +17,7 @@ from mixing.errors import InputError
 from mixing.fitting.cross_validation import Kind
 from mixing.runs.budgets import common_budgets
 from mixing.runs.points import Points, known_standard_errors, make_points
+from mixing.runs.sizes import said_of, usual_size
 from mixing.runs.table import SHARE, RunTable, left_out
 
 SAME_BUDGET = 0.1
@@ -69,7 +70,7 @@ class Slice:
 
 
 def slice_runs(table: RunTable, question: Question, losses: dict[str, dict[str, float]]) -> Slice:
-    """One checkpoint per run, of the asked size (default: the largest) near the asked budget, or near the budget that
+    """One checkpoint per run, of the asked size (default: `usual_size`) near the asked budget, or near the budget that
     most runs have reached; all checkpoints (and sizes) where the question lies past them and laws can learn how.
 
     Raises InputError for a size that the table says nothing of, and where no run has all the losses.
@@ -125,8 +126,12 @@ def _size(table: RunTable, question: Question, sizes: list[int]) -> tuple[int | 
     if size is None:
         if len(sizes) < 2:
             return (sizes[0] if sizes else None), False, []
-        note = f"{len(sizes)} model sizes in the table; the answer is for the largest, {sizes[-1]}"
-        return sizes[-1], False, [note]
+        usual = usual_size(table.trained)
+        return (
+            usual,
+            False,
+            [f"{len(sizes)} model sizes in the table; the answer is for {said_of(usual, sizes)}"],
+        )
     if not sizes or size in sizes:
         return size, False, []
     if len(sizes) < 2:

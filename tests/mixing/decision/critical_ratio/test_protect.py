@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from mixing.decision.decide import decide
+from mixing.decision.wording import increments
 from mixing.errors import InputError
 from mixing.runs.table import RunTable, make_table
 
@@ -79,3 +80,44 @@ def test_not_yet_names_the_set_that_no_share_keeps() -> None:
     assert found.status == "not_yet"
     assert found.reason is not None
     assert "no trained target share keeps the loss of code" in found.reason
+
+
+def test_the_tolerance_that_is_shown_is_the_tighter_one() -> None:
+    found = decide(table(), general="english", target="german", tolerance=0.5, protect={"english": 0.02})
+    english = next(row for row in increments(found) if row.name == "english")
+    assert english.tolerance == 0.02
+
+
+def test_a_stray_loss_of_a_protected_set_is_named() -> None:
+    """One checkpoint of code is 0.3 nats off; without it the answer stays."""
+    whole = with_budgets(table())
+    off = (pl.col("eval") == "code") & (pl.col("run") == "r3") & (pl.col("tokens") == 600)
+    broken = whole.rows.with_columns(loss=pl.when(off).then(pl.col("loss") + 0.3).otherwise("loss"))
+    asked = {"general": "english", "target": "german", "tolerance": 0.02, "protect": {"code": 0.02}}
+    clean, found = decide(whole, **asked), decide(RunTable(broken, "t.csv"), **asked)  # type: ignore[arg-type]
+    assert any("code" in warning and "left out" in warning for warning in found.warnings)
+    assert found.critical_ratio == pytest.approx(clean.critical_ratio, abs=0.01)
+
+
+def test_a_role_s_set_is_protected_at_another_size_too() -> None:
+    """Three sizes whose losses are alike: so is the answer at a fourth."""
+    rows = table().rows
+    sizes = [rows.with_columns(params=pl.lit(size)) for size in (1_000_000, 2_000_000, 4_000_000)]
+    asked = {"general": "english", "target": "german", "tolerance": 0.5, "params": 8_000_000}
+    found = decide(RunTable(pl.concat(sizes), "t.csv"), **asked, protect={"english": 0.02})  # type: ignore[arg-type]
+    assert found.critical_ratio == pytest.approx(0.707, abs=0.02)
+
+
+def with_budgets(runs: RunTable) -> RunTable:
+    """The same increments from a tenth of the budget on, growing with its root."""
+    base = pl.lit(None)
+    for name, (loss, _, _) in RISES.items():
+        base = pl.when(pl.col("eval") == name).then(loss).otherwise(base)
+    parts = [runs.base]
+    for tokens in range(100, 1001, 100):
+        part = runs.trained.with_columns(
+            tokens=pl.lit(tokens, dtype=pl.Int64),
+            loss=base + (pl.col("loss") - base) * (tokens / 1000) ** 0.5,
+        )
+        parts.append(part)
+    return RunTable(pl.concat(parts), "t.csv")
