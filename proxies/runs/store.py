@@ -204,6 +204,8 @@ def losses_table(spec: ProxySpec, rows: Sequence[LossRow]) -> bytes:
     columns["params"] = pl.Series([spec.params] * len(rows), dtype=pl.Int64)
     columns["tokens"] = pl.Series([row.tokens for row in rows], dtype=pl.Int64)
     columns["seed"] = pl.Series([spec.seed] * len(rows), dtype=pl.Int64)
+    if spec.heldout != "swarm":
+        columns["heldout"] = pl.Series([spec.heldout] * len(rows), dtype=pl.String)
     return parquet(pl.DataFrame({**columns, **_loss_columns(rows)}))
 
 
