@@ -9,8 +9,9 @@ from flows.orchestration.artifacts import write_artifacts
 from flows.orchestration.events import emit_decision
 from flows.orchestration.tasks import run_task
 from flows.orchestration.training import Training, check_runs, windows
-from flows.pipeline.analysis import analyse
+from flows.pipeline.analysis import Recommendation, analyse, recommend
 from flows.pipeline.confirmation import (
+    Confirmation,
     confirm,
     confirmation_run,
     discard_answer,
@@ -19,7 +20,7 @@ from flows.pipeline.confirmation import (
 )
 from flows.pipeline.figures import draw_figures
 from flows.pipeline.mix_spec import mix_spec
-from flows.pipeline.plan import make_plan
+from flows.pipeline.plan import Plan, make_plan
 from flows.pipeline.prepare import catalogue, supply_of, token_store
 from flows.pipeline.result import StudyResult, StudyRun
 from flows.pipeline.run_specs import confirmation_spec, proxy_spec
@@ -31,6 +32,7 @@ from mixing.errors import InputError, MixlawError
 from proxies.data.sampler import check_epochs
 
 if TYPE_CHECKING:
+    from mixing.decision.result import Decision
     from mixing.spec.model import MixSpec
 
 T = TypeVar("T")
@@ -57,18 +59,24 @@ class StudyTasks:
             base = training.base(next(iter(plan.of_kind("base")), None))
             proxies = training.proxies(plan.of_kind("proxy"), base.run)
             fitted = [run.run for run in (base, *proxies) if not run.failure]
-            swarm = self.workspace.folder.swarm_answer
-            analysis = run_task("fit and decide", lambda: analyse(self.workspace, store, fitted, cache=swarm))
-            result = StudyResult(
-                self.workspace, plan, store, [base, *proxies], analysis, base.run, note=self.note
-            )
-            self._confirm(result, training)
-        if (confirmed := result.confirmation) is not None:
+            swarm = run_task("decide", lambda: recommend(self.workspace, store, fitted))
+            runs = [base, *proxies]
+            confirmation = self._confirm(swarm, plan, runs, training)
+        known: Decision | None = swarm.decision
+        if confirmation is not None:
             # The honest check is over: from here on it is a run like the others.
-            result.analysis = run_task(
-                "decide with the confirmation",
-                lambda: analyse(self.workspace, store, [*fitted, confirmed.run]),
-            )
+            fitted, known = [*fitted, confirmation.run], None
+        analysis = run_task("fit and decide", lambda: analyse(self.workspace, store, fitted, known))
+        result = StudyResult(
+            self.workspace,
+            plan,
+            store,
+            runs,
+            analysis,
+            base.run,
+            confirmation=confirmation,
+            note=self.note,
+        )
         if result.analysis.decision.has_answer:
             result.spec = run_task("mix spec", lambda: self._write_spec(result))
         else:
@@ -84,30 +92,33 @@ class StudyTasks:
         row.finish()
         return value
 
-    def _confirm(self, result: StudyResult, training: Training) -> None:
-        """Train the confirmation run and hold the decision against it; files of an earlier answer go."""
-        run = self._confirmation_run(result, training)
-        if run is None or run.target_share is None:
+    def _confirm(
+        self, swarm: Recommendation, plan: Plan, runs: list[StudyRun], training: Training
+    ) -> Confirmation | None:
+        """Train the confirmation run, which joins `runs`, and hold the decision against it; None where there is none,
+        and files of an earlier answer go."""
+        run = self._confirmation_run(swarm.decision, plan, runs, training)
+        if run is not None:
+            runs.append(run)
+        if run is None or run.failure or run.target_share is None:
             discard_answer(self.workspace)
-            return
-        result.runs.append(run)
-        if run.failure:
-            discard_answer(self.workspace)
-            return
-        result.confirmation = confirm(self.workspace, result.analysis, result.base, run.run, run.target_share)
+            return None
+        return confirm(self.workspace, swarm, runs[0].run, run.run, run.target_share)
 
-    def _confirmation_run(self, result: StudyResult, training: Training) -> StudyRun | None:
+    def _confirmation_run(
+        self, decision: Decision, plan: Plan, runs: list[StudyRun], training: Training
+    ) -> StudyRun | None:
         """The trained confirmation run; None where none is needed, or it cannot be trained."""
-        decision, store = result.analysis.decision, result.store
-        planned = confirmation_run(self.workspace, supply_of(store), decision, result.plan)
+        store, base = training.store, runs[0].run
+        planned = confirmation_run(self.workspace, supply_of(store), decision, plan)
         if planned is None:
             return None
-        same_windows = proxy_spec(self.workspace, store, planned, result.base)
-        if same_windows.run_id in result.names:
-            same = result.names[same_windows.run_id]
-            self.board.say(f"confirmation run skipped: run {same} already trained this mix")
-            return None
-        spec = confirmation_spec(self.workspace, store, planned, result.base)
+        same_windows = proxy_spec(self.workspace, store, planned, base)
+        for run in runs:
+            if run.run == same_windows.run_id and not run.failure:
+                self.board.say(f"confirmation run skipped: run {run.name} already trained this mix")
+                return None
+        spec = confirmation_spec(self.workspace, store, planned, base)
         try:
             check_epochs(spec, windows(self.workspace, store))
         except InputError as error:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from flows.pipeline import analysis_cache
-from flows.pipeline.analysis_cache import CachedAnalysis
+from flows.pipeline.analysis_cache import CachedAnalysis, CachedDecision
 from flows.pipeline.files import runs_table, tables_of, write_json
 from flows.pipeline.prepare import supply_of
 from flows.pipeline.question import StudyQuestion
@@ -19,6 +18,7 @@ from mixing.decision.critical_ratio.left_out import LeftOut
 from mixing.decision.question import Question
 from mixing.decision.result import Decision
 from mixing.runs.readers import ANSWERED
+from mixing.runs.suspicious import without_suspicious
 from mixing.runs.table import RunTable
 
 if TYPE_CHECKING:
@@ -40,38 +40,70 @@ class Analysis:
     left_out: list[LeftOut]
 
 
+@dataclass(frozen=True)
+class Recommendation:
+    """What the swarm recommends by itself: a run at its share confirms it, or does not."""
+
+    question: Question
+    decision: Decision
+
+
+def recommend(workspace: Workspace, store: TokenStore, run_ids: Sequence[str]) -> Recommendation:
+    """Decide on the swarm's runs, and write `decision.json`, which holds until the confirmation is there.
+
+    Raises InputError or MixlawError as `mixing` does; a decision may be "not yet".
+    """
+    folder = workspace.folder
+    table, asked, key = _question(workspace, store, run_ids)
+    cached = analysis_cache.load(folder.swarm_answer, key, CachedDecision)
+    if cached is None:
+        cached = CachedDecision(key, asked.decide(table))
+        analysis_cache.save(folder.swarm_answer, cached)
+    write_json(folder.decision, cached.decision.to_dict())
+    return Recommendation(asked.question, cached.decision)
+
+
 def analyse(
-    workspace: Workspace, store: TokenStore, run_ids: Sequence[str], *, cache: Path | None = None
+    workspace: Workspace, store: TokenStore, run_ids: Sequence[str], decision: Decision | None = None
 ) -> Analysis:
-    """Fit and decide on these runs, and write `fits.json` and `decision.json`; `cache` is the folder's `answer`.
+    """Fit and decide on these runs, and write `fits.json` and `decision.json`; `decision` is theirs where it is known.
 
     The run store lists them, so that `mixlaw decide` on it answers from the same runs. An analysis of the same
     runs, question and code is taken from the cache. Raises InputError or MixlawError as `mixing` does; a decision
     may be "not yet".
     """
     folder = workspace.folder
-    table = runs_table(folder.runs, run_ids)
-    study_question = StudyQuestion.of(workspace.study, supply_of(store), table)
-    key = analysis_cache.key_of(tables_of(folder.runs, run_ids), study_question)
-    write_json(folder.runs / ANSWERED, {"runs": list(run_ids)})
-    cache = cache or folder.answer
-    cached = analysis_cache.load(cache, key)
+    table, asked, key = _question(workspace, store, run_ids)
+    cached = analysis_cache.load(folder.answer, key, CachedAnalysis)
     if cached is None:
-        cached = _fit_and_decide(key, table, study_question)
-        analysis_cache.save(cache, cached)
+        cached = _fit_and_decide(key, table, asked, decision)
+        analysis_cache.save(folder.answer, cached)
     write_json(folder.fits, cached.fits.to_dict())
     write_json(folder.decision, cached.decision.to_dict())
-    return Analysis(table, study_question.question, cached.fits, cached.decision, cached.left_out)
+    return Analysis(table, asked.question, cached.fits, cached.decision, cached.left_out)
 
 
-def _fit_and_decide(key: str, table: RunTable, study_question: StudyQuestion) -> CachedAnalysis:
+def _question(
+    workspace: Workspace, store: TokenStore, run_ids: Sequence[str]
+) -> tuple[RunTable, StudyQuestion, str]:
+    """The table of these runs, which the run store then lists, the study's question, and the key of its answer."""
+    runs = workspace.folder.runs
+    table = runs_table(runs, run_ids)
+    asked = StudyQuestion.of(workspace.study, supply_of(store), table)
+    write_json(runs / ANSWERED, {"runs": list(run_ids)})
+    return table, asked, analysis_cache.key_of(tables_of(runs, run_ids), asked)
+
+
+def _fit_and_decide(
+    key: str, table: RunTable, asked: StudyQuestion, decision: Decision | None
+) -> CachedAnalysis:
     from mixing.fitting.fit import fit
 
-    question = study_question.question
+    question = asked.question
     losses = {"general": question.general, "target": question.target}
     fits = fit(table, losses, tokens=question.tokens, target_domains=question.target_domains)
-    decision = study_question.decide(table)
-    left_out = _held_out_predictions(decision, table, study_question.seed)
+    decision = decision or asked.decide(table)
+    left_out = _held_out_predictions(decision, table, asked.seed)
     return CachedAnalysis.of(key, fits, decision, left_out)
 
 
@@ -81,9 +113,11 @@ def _held_out_predictions(decision: Decision, table: RunTable, seed: int) -> lis
     from mixing.fitting.cross_validation import held_out_predictions
     from mixing.laws import LAWS
 
-    law, data = LAWS.get(decision.law), decision.question.increments(table)
+    question = decision.question
+    usable = without_suspicious(table, [*question.general, *question.target])
+    law, data = LAWS.get(decision.law), question.increments(usable)
     if law is not None and law.needs_target_share:
-        return left_out(data, decision.question, seed)
+        return left_out(data, question, seed)
     inside = data.points.interior()
     if law is None or not inside.any():
         return []

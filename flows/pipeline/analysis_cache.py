@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -42,7 +43,19 @@ class CachedAnalysis:
         return FitReport(self.laws, self.chosen, self.warnings, domains=self.domains, choices=self.choices)
 
 
-_SCHEMA = TypeAdapter(CachedAnalysis)
+@dataclass(frozen=True)
+class CachedDecision:
+    """A decision under the key of everything that it was computed from."""
+
+    key: str
+    decision: Decision
+
+
+T = TypeVar("T", CachedAnalysis, CachedDecision)
+_SCHEMAS: dict[type, TypeAdapter[Any]] = {
+    CachedAnalysis: TypeAdapter(CachedAnalysis),
+    CachedDecision: TypeAdapter(CachedDecision),
+}
 
 
 def key_of(tables: Iterable[Path], question: object) -> str:
@@ -64,15 +77,15 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-def load(path: Path, key: str) -> CachedAnalysis | None:
-    """The analysis under this key; None where there is none, or another version's."""
+def load(path: Path, key: str, of: type[T]) -> T | None:
+    """What lies under this key; None where there is nothing, or another version's."""
     try:
-        cached = _SCHEMA.validate_json(path.read_bytes())
+        cached: T = _SCHEMAS[of].validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
     return cached if cached.key == key else None
 
 
-def save(path: Path, cached: CachedAnalysis) -> None:
+def save(path: Path, cached: CachedAnalysis | CachedDecision) -> None:
     """Write it whole or not at all."""
-    replace_files({path: _SCHEMA.dump_json(cached)})
+    replace_files({path: _SCHEMAS[type(cached)].dump_json(cached)})

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
@@ -17,9 +18,10 @@ from flows.pipeline.files import runs_table, write_json
 from flows.pipeline.plan import Plan, PlannedRun, confirmation_name, mixture
 from flows.pipeline.workspace import Workspace
 from mixing.errors import InputError, MixlawError
+from mixing.runs.table import RunTable
 
 if TYPE_CHECKING:
-    from flows.pipeline.analysis import Analysis
+    from flows.pipeline.analysis import Recommendation
     from mixing.decision.result import Decision
 
 CONFIRMED_DECIMALS = 3
@@ -32,8 +34,8 @@ class Confirmation:
 
     `predicted` maps general and target to (increment, low, high) in nats; `observed` to the increment. `other_text`
     says that run and base were measured on held-out windows that the swarm was not; the predicted intervals then allow
-    for the sampling error of these windows too. `beyond` is by how much the general increment broke its tolerance
-    (nats; 0: it kept it).
+    for the sampling error of these windows too. `beyond` is by how much the general increment, or that of a protected
+    validation set, broke its tolerance (nats; 0: all were kept).
     """
 
     run: str
@@ -69,27 +71,34 @@ def confirmation_run(
 
 
 def confirm(
-    workspace: Workspace, analysis: Analysis, base: str, run: str, target_share: float
+    workspace: Workspace, swarm: Recommendation, base: str, run: str, target_share: float
 ) -> Confirmation:
     """Score the decision's predictions against the confirmation run, and write `confirmation.json`."""
+    question, decision = swarm.question, swarm.decision
     table = runs_table(workspace.folder.runs, [base, run])
     observed, predicted = {}, {}
-    for role, weights in (("general", analysis.question.general), ("target", analysis.question.target)):
-        losses = table.weighted(weights).sort("tokens")
-        before = float(losses.filter(pl.col("tokens") == 0)["loss"][0])
-        last = losses.row(-1, named=True)
-        observed[role] = last["loss"] - before
-        prediction = analysis.decision.predicted[role]
+    for role, weights in (("general", question.general), ("target", question.target)):
+        last = table.weighted(weights).sort("tokens").row(-1, named=True)
+        observed[role] = _increment(table, weights)
+        prediction = decision.predicted[role]
         low, high = (bound - prediction.loss + prediction.increment for bound in prediction.interval)
         if last["heldout"] is not None:
             # The interval is of a new run on the proxies' windows: the luck of these and of its own are two.
-            low, high = _widened(low, high, last["increment_stderr"] or 0.0, analysis.question.level)
+            low, high = _widened(low, high, last["increment_stderr"] or 0.0, question.level)
         predicted[role] = (prediction.increment, low, high)
     other_text = table.trained["heldout"].null_count() == 0
-    beyond = max(observed["general"] - analysis.question.tolerance, 0.0)
+    beyond = max(observed["general"] - question.tolerance, 0.0)
+    for name, allowed in decision.protect.items():
+        beyond = max(beyond, _increment(table, {name: 1.0}) - allowed)
     confirmation = Confirmation(run, target_share, predicted, observed, other_text, beyond)
     write_json(workspace.folder.confirmation, dataclasses.asdict(confirmation))
     return confirmation
+
+
+def _increment(table: RunTable, weights: Mapping[str, float]) -> float:
+    """By how much the table's run ended above its base, in nats."""
+    losses = table.weighted(dict(weights)).sort("tokens")
+    return float(losses["loss"][-1]) - float(losses.filter(pl.col("tokens") == 0)["loss"][0])
 
 
 def _widened(low: float, high: float, stderr: float, level: float) -> tuple[float, float]:

@@ -66,7 +66,7 @@ class StudyFolder:
 
     @property
     def swarm_answer(self) -> Path:
-        """The cached analysis without the confirmation run, which was planned by it."""
+        """The cached decision without the confirmation run, which was planned by it."""
         return self.path / "swarm-answer.json"
 
     @property

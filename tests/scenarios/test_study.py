@@ -224,27 +224,22 @@ def test_a_recommended_mix_that_was_fitted_on_is_no_confirmation(monkeypatch: py
     from types import SimpleNamespace
 
     from flows.orchestration.study_tasks import StudyTasks
+    from flows.pipeline.result import StudyRun
 
     lines: list[str] = []
     removed: list[object] = []
     setting = SimpleNamespace(workspace=SimpleNamespace(study=None), board=SimpleNamespace(say=lines.append))
+    runs = [StudyRun("base", "base", "base"), StudyRun("a" * 16, "proxy", "proxy target=0.5 seed=0")]
     spec = SimpleNamespace(run_id="a" * 16, context=8)
     planned = SimpleNamespace(target_share=0.5, name="confirmation target=0.5")
-    result = SimpleNamespace(
-        store=SimpleNamespace(domains={}),
-        analysis=SimpleNamespace(decision=None),
-        plan=None,
-        base="base",
-        names={spec.run_id: "proxy target=0.5 seed=0"},
-        confirmation=None,
-    )
+    swarm, training = SimpleNamespace(decision=None), SimpleNamespace(store=SimpleNamespace(domains={}))
     tasks = "flows.orchestration.study_tasks"
     monkeypatch.setattr(f"{tasks}.confirmation_run", lambda *_: planned)
     monkeypatch.setattr(f"{tasks}.supply_of", lambda _: {})
     monkeypatch.setattr(f"{tasks}.proxy_spec", lambda *_: spec)
     monkeypatch.setattr(f"{tasks}.discard_answer", removed.append)
-    StudyTasks(setting)._confirm(result, None)  # type: ignore[arg-type]
-    assert result.confirmation is None
+    assert StudyTasks(setting)._confirm(swarm, None, runs, training) is None  # type: ignore[arg-type]
+    assert len(runs) == 2
     assert "proxy target=0.5 seed=0" in lines[0]
     assert removed == [setting.workspace]
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
-from flows.pipeline.confirmation import confirmed_run
+from flows.pipeline.analysis import Recommendation
+from flows.pipeline.analysis_cache import CachedDecision
+from flows.pipeline.confirmation import confirm, confirmed_run
 from flows.pipeline.files import runs_table, tables_of
 from flows.pipeline.heldout import MOST_TOKENS, windows_of
 from flows.pipeline.plan import make_plan
@@ -144,3 +148,34 @@ def test_plan_says_what_held_out_losses_cost(finished: Finished, tmp_path: Path)
     # 15 % of 16k training tokens, in forward passes, in two domains of windows of 32 tokens.
     assert plan["heldout_windows"] == 93
     assert 0.1 < plan["heldout_part_of_work"] < 0.7
+
+
+def test_a_confirmation_without_its_windows_is_refused(finished: Finished, tmp_path: Path) -> None:
+    """Its losses are of text that the base in the table was not measured on: their difference is no increment."""
+    runs = tmp_path / "runs"
+    shutil.copytree(finished.folder / "runs", runs)
+    run, _ = confirmed_run(finished.folder / "confirmation.json")
+    (runs / run / WINDOW_LOSSES).unlink()
+    for read in (
+        lambda: runs_table(runs, json.loads((runs / "answered.json").read_text())["runs"]),
+        lambda: read_runs(runs),
+    ):
+        with pytest.raises(InputError, match=rf"{run}.*{WINDOW_LOSSES}: not there.*Delete that run's folder"):
+            read()
+
+
+def test_a_protected_set_beyond_its_tolerance_is_not_confirmed(finished: Finished, tmp_path: Path) -> None:
+    shutil.copytree(finished.study.parent, tmp_path / "copy")
+    workspace = Workspace.load(tmp_path / "copy" / "study.yaml", tmp_path / "copy" / "home")
+    folder = workspace.folder
+    decision = TypeAdapter(CachedDecision).validate_json(folder.swarm_answer.read_bytes()).decision
+    run, share = confirmed_run(folder.confirmation)
+    base = json.loads((folder.runs / "answered.json").read_text())["runs"][0]
+    found = []
+    for protect in ({}, {"docs": 10.0}, {"docs": 0.0}):
+        swarm = Recommendation(decision.question, replace(decision, protect=protect))
+        found.append(confirm(workspace, swarm, base, run, share))
+    free, loose, tight = found
+    assert free.beyond == loose.beyond == max(free.observed["general"] - decision.question.tolerance, 0.0)
+    assert tight.beyond == pytest.approx(free.observed["general"])
+    assert not tight.confirmed
