@@ -13,6 +13,8 @@ from mixing.errors import InputError
 
 Interval = tuple[float, float]
 ROLES = ("general", "target")
+PROTECT = "protect "
+"""Before the name of a validation set with its own tolerance, in the name of its test."""
 
 
 @dataclass(frozen=True)

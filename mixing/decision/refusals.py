@@ -11,7 +11,7 @@ from mixing.arrays import Floats
 from mixing.decision.binding import Binding
 from mixing.decision.constraints import Constraints
 from mixing.decision.critical_ratio.loss_surface import MIN_RATIOS
-from mixing.decision.critical_ratio.ratio_runs import RatioRuns
+from mixing.decision.critical_ratio.ratio_runs import RatioRuns, set_of
 from mixing.decision.mixture.bounds import Region, by_domain, make_region
 from mixing.decision.mixture.loss_models import FittedLosses
 from mixing.decision.mixture.next_mixtures import NEXT_RUNS, spread
@@ -20,7 +20,7 @@ from mixing.decision.mixture.optimiser import FEASIBLE, Candidates, Optimum, lea
 from mixing.decision.mixture.problem import active_constraints
 from mixing.decision.mixture.slices import Slice
 from mixing.decision.question import REFUSE_BEYOND, Question
-from mixing.decision.record import Test
+from mixing.decision.record import PROTECT, Test
 from mixing.decision.result import Decision
 from mixing.laws import LAWS
 from mixing.laws.base import NotApplicable
@@ -136,7 +136,8 @@ def no_ratio(runs: RatioRuns, tests: Mapping[str, tuple[float, Floats]], low_cap
         elif failed == "tolerance":
             fault = f"no trained target share keeps the general loss within {runs.question.tolerance:g} nats"
         else:
-            fault = f"no trained target share keeps the loss of {failed.removeprefix('protect ')} within its tolerance"
+            name = set_of(runs.question, failed.removeprefix(PROTECT))
+            fault = f"no trained target share keeps the loss of {name} within its tolerance"
         return _train_ratios(
             runs,
             f"{fault}; {remedy}",

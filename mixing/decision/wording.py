@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mixing.decision.binding import Binding
-from mixing.decision.record import DecisionRecord, Prediction, Test
+from mixing.decision.record import PROTECT, DecisionRecord, Prediction, Test
 
 LIMITED_BY: dict[Binding, str] = {
     "tolerance": "the general loss reaches its tolerance",
@@ -219,16 +219,20 @@ def limited_by(decision: DecisionRecord) -> str:
     """What keeps the answer from going further: the binding test or bound, or the active constraints of a mixture."""
     if decision.share_intervals:
         return "; ".join(decision.limits) or "nothing"
+    if decision.limits:
+        return "; ".join(decision.limits)
     return LIMITED_BY[decision.binding]
 
 
 def test_line(test: Test) -> str:
     """One feasibility test and the largest share that passes it."""
+    protected = test.name.removeprefix(PROTECT)
+    name = TESTS.get(test.name, f"{protected} within its own tolerance")
     if test.critical_ratio is None:
-        return f"{TESTS[test.name]}: {test.note or 'no share passes'}"
+        return f"{name}: {test.note or 'no share passes'}"
     interval = f" {span(*test.interval)}" if test.interval else ""
     note = "; ".join(filter(None, [test.note, "" if test.binds else "reported only"]))
-    return f"{TESTS[test.name]}: up to {test.critical_ratio:.3f}{interval}" + (f" ({note})" if note else "")
+    return f"{name}: up to {test.critical_ratio:.3f}{interval}" + (f" ({note})" if note else "")
 
 
 def prediction_text(prediction: Prediction | None) -> str:

@@ -10,8 +10,9 @@ from mixing.arrays import Floats
 from mixing.decision.critical_ratio.cmr_law import fit_cmr_law
 from mixing.decision.critical_ratio.evidence import LAMBDA, Evidence, evidence
 from mixing.decision.critical_ratio.feasibility import critical_times
+from mixing.decision.critical_ratio.ratio_runs import set_of
 from mixing.decision.question import Question
-from mixing.decision.record import ROLES, CurvePoint, Interval, Test
+from mixing.decision.record import PROTECT, ROLES, CurvePoint, Interval, Test
 from mixing.decision.result import Decision
 
 CURVE_DRAWS = 200
@@ -27,7 +28,11 @@ def interval_of(values_b: Floats, level: float) -> Interval:
 
 def feasibility_tests(believed: Evidence, question: Question) -> list[Test]:
     """The tests of the tolerance and of protected sets, then that of the turning point unless it is off."""
-    tests = [_test(name, *test, question) for name, test in believed.tests.items() if name != "turning_point"]
+    tests = [
+        _test(_shown(name, question), *test, question)
+        for name, test in believed.tests.items()
+        if name != "turning_point"
+    ]
     if question.turning_point == "off":
         return tests
     if believed.turning_one is None or believed.turning_b is None:
@@ -37,6 +42,13 @@ def feasibility_tests(believed: Evidence, question: Question) -> list[Test]:
         return [*tests, Test("turning_point", None, None, note, binds=False)]
     turning = _test("turning_point", believed.turning_one, believed.turning_b, question)
     return [*tests, replace(turning, binds=question.turning_point == "require")]
+
+
+def _shown(name: str, question: Question) -> str:
+    """The name of a test: a protected set is called by its own name, where it alone is a role's loss too."""
+    if not name.startswith(PROTECT):
+        return name
+    return PROTECT + set_of(question, name.removeprefix(PROTECT))
 
 
 def _test(name: str, one: float, many_b: Floats, question: Question) -> Test:

@@ -29,10 +29,10 @@ from mixing.decision.critical_ratio.evidence import (
     fit_surfaces,
     surface_generator,
 )
-from mixing.decision.critical_ratio.ratio_runs import RatioRuns, ratio_runs, role_of
+from mixing.decision.critical_ratio.ratio_runs import RatioRuns, ratio_runs, role_of, set_of
 from mixing.decision.critical_ratio.telling_ratios import telling_ratios
 from mixing.decision.question import WARN_BEYOND, Question
-from mixing.decision.record import Baseline, Interval, Prediction, name_single_sets
+from mixing.decision.record import PROTECT, Baseline, Interval, Prediction, name_single_sets
 from mixing.decision.result import Decision
 from mixing.errors import InputError
 from mixing.laws.base import NotApplicable
@@ -167,7 +167,7 @@ class RatioFits:
             safe_ratio=safe,
             estimate_shares=runs.mix(ratio),
             within=believed.within(safe),
-            limits=_limits(believed, binding),
+            limits=_limits(believed, question, binding),
             protect=dict(self.constraints.protect),
         )
         return with_curves(decision, believed, runs.ratios)
@@ -274,12 +274,12 @@ class _Predictor:
         return predictions
 
 
-def _limits(believed: Evidence, binding: Binding) -> list[str]:
+def _limits(believed: Evidence, question: Question, binding: Binding) -> list[str]:
     """The protected set whose tolerance binds, in words."""
-    name = believed.binding.removeprefix("protect ")
+    name = believed.binding.removeprefix(PROTECT)
     if binding != "tolerance" or name not in believed.protect:
         return []
-    return [f"{name} loss at its tolerance of {believed.protect[name]:g} nats"]
+    return [f"{set_of(question, name)} loss at its tolerance of {believed.protect[name]:g} nats"]
 
 
 def _budget_doubts(runs: RatioRuns) -> list[str]:

@@ -15,6 +15,7 @@ from mixing.decision.critical_ratio.model_sizes import extend, line_weights
 from mixing.decision.critical_ratio.posterior import LossPosterior
 from mixing.decision.critical_ratio.ratio_runs import RatioRuns, ratio_runs
 from mixing.decision.question import REFUSE_BEYOND, Question
+from mixing.decision.record import PROTECT
 from mixing.laws.base import NotApplicable
 
 DRAWS = 1000
@@ -51,7 +52,7 @@ class Evidence:
         """The tests that bind: the best estimate of the largest share that passes, and that of each draw."""
         tests = {"tolerance": (self.tolerance_one, self.tolerance_b)}
         for name, allowed in self.protect.items():
-            tests[f"protect {name}"] = _largest_within(self.now[name], allowed)
+            tests[PROTECT + name] = _largest_within(self.now[name], allowed)
         if self.require_turning and self.turning_one is not None and self.turning_b is not None:
             tests["turning_point"] = self.turning_one, self.turning_b
         return tests

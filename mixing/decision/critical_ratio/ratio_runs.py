@@ -125,6 +125,12 @@ def _single_sets(question: Question, protect: Iterable[str]) -> list[str]:
     return [name for name in names if name not in ROLES]
 
 
+def set_of(question: Question, name: str) -> str:
+    """The validation set behind the name of a loss: a role's one set, or a single set itself."""
+    weights = getattr(question, name) if name in ROLES else {}
+    return next(iter(weights)) if len(weights) == 1 else name
+
+
 def role_of(question: Question, name: str) -> str | None:
     """The role whose loss is that of the one validation set `name`."""
     return next((role for role in ROLES if list(getattr(question, role)) == [name]), None)

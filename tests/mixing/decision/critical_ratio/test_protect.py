@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 
+from flows.cli import main as cli
 from mixing.decision.decide import decide
 from mixing.decision.wording import increments
 from mixing.errors import InputError
+from mixing.runs.read import read_runs
 from mixing.runs.table import RunTable, make_table
 
 RATIOS = [0.1, 0.25, 0.4, 0.55, 0.7, 0.85]
@@ -42,7 +46,7 @@ def test_the_tightest_tolerance_decides_and_is_named() -> None:
     assert tests["protect code"] == pytest.approx(kept.critical_ratio)
     assert kept.predicted["code"].increment == pytest.approx(0.02, abs=0.005)
     assert kept.predicted["code"].loss == pytest.approx(1.52, abs=0.005)
-    asked = kept.ask(tolerance=-0.0 + 0.001)
+    asked = kept.ask(tolerance=0.001)
     assert asked.critical_ratio == pytest.approx(min(0.557, 0.483), abs=0.01)
 
 
@@ -86,6 +90,28 @@ def test_the_tolerance_that_is_shown_is_the_tighter_one() -> None:
     found = decide(table(), general="english", target="german", tolerance=0.5, protect={"english": 0.02})
     english = next(row for row in increments(found) if row.name == "english")
     assert english.tolerance == 0.02
+    assert found.limits == ["english loss at its tolerance of 0.02 nats"]
+
+
+def test_every_screen_shows_protected_sets_by_their_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, figures, spec = tmp_path / "runs.csv", tmp_path / "figures", tmp_path / "mix.yaml"
+    table().rows.write_csv(path)
+    asked = ["decide", str(path), "--general", "english", "--target", "german", "--tolerance", "0.02"]
+    for protect, limit in ((["code=0.02", "english=0.5"], "code"), (["english=0.01"], "english")):
+        options = [part for name in protect for part in ("--protect", name)]
+        with pytest.raises(SystemExit) as ended:
+            cli.main([*asked, *options, "--figures", str(figures), "--spec", str(spec)])
+        assert ended.value.code == 0
+        screen = capsys.readouterr().out
+        assert f"limited by: {limit} loss at its tolerance" in screen
+        assert f"{limit} within its own tolerance: up to 0." in screen
+    found = decide(
+        read_runs(path), general="english", target="german", tolerance=0.02, protect={"code": 0.02}
+    )
+    assert "code" in found._repr_html_()
+    assert "limited by: code loss" in repr(found)
 
 
 def test_a_stray_loss_of_a_protected_set_is_named() -> None:
