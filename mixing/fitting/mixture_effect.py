@@ -12,8 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logsumexp
-from scipy.stats import f as f_distribution
+from scipy.special import fdtrc, logsumexp
 
 from mixing.arrays import Floats, Ints
 from mixing.runs.budgets import common_budgets
@@ -156,4 +155,4 @@ def _between_against_within(runs: _Runs) -> float | None:
     between = (count_m * (mean_m - runs.value_r.mean()) ** 2).sum() / (len(count_m) - 1)
     if within <= 0:
         return 0.0 if between > 0 else 1.0
-    return float(f_distribution.sf(between / within, len(count_m) - 1, within_dof))
+    return float(fdtrc(len(count_m) - 1, within_dof, between / within))

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -137,12 +138,16 @@ def test_plan_and_run_say_at_once_that_no_scheduler_listens(
     assert said in err
 
 
-def test_an_address_that_listens_passes() -> None:
+@pytest.mark.parametrize(
+    ("kind", "scheme", "package"), [("dask", "tcp", "distributed"), ("ray", "ray", "ray")]
+)
+def test_an_address_that_listens_passes(kind: Literal["dask", "ray"], scheme: str, package: str) -> None:
+    pytest.importorskip(package)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        check_runner(RunnerPart(kind="ray", address=f"ray://127.0.0.1:{port}"))
-    with pytest.raises(MixlawError, match=r"nothing answers at ray://127\.0\.0\.1:x"):
-        check_runner(RunnerPart(kind="ray", address="ray://127.0.0.1:x"))
+        check_runner(RunnerPart(kind=kind, address=f"{scheme}://127.0.0.1:{port}"))
+    with pytest.raises(MixlawError, match=rf"nothing answers at {scheme}://127\.0\.0\.1:x"):
+        check_runner(RunnerPart(kind=kind, address=f"{scheme}://127.0.0.1:x"))
 
 
 def test_a_scheduler_that_does_not_answer(
