@@ -40,6 +40,11 @@ class StudyFolder:
         return self.path / "catalog.json"
 
     @property
+    def leakage(self) -> Path:
+        """What of the held-out text recurs in training text."""
+        return self.path / "leakage.json"
+
+    @property
     def tokenizer(self) -> Path:
         return self.path / "tokenizer.json"
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from mixing.amounts import format_amount
 from mixing.decision.refusals import Refusal
 from mixing.decision.result import Decision
 from mixing.runs.clean_twins import CleanTwin
@@ -28,17 +29,27 @@ class RoleGap:
         return abs(self.gap) > ERRORS * self.stderr
 
 
-def against_clean_text(decision: Decision, twins: Sequence[CleanTwin], part: Mapping[str, float]) -> Decision:
+@dataclass(frozen=True)
+class Leaked:
+    """A validation set that leaks: the part of its documents that recur in training text, and in how many of the
+    tokens of the run that is decided about (0: unknown)."""
+
+    part: float
+    tokens: float
+
+
+def against_clean_text(
+    decision: Decision, twins: Sequence[CleanTwin], leaked: Mapping[str, Leaked]
+) -> Decision:
     """The decision with a warning for every validation set that leaks, or "not yet" where that may change the answer.
 
-    `twins` are those of one run, the nearest to the recommended mixture; `part` is the part of each validation set's
-    documents that recur in training text. There is no answer where the general loss, or one with a tolerance of its
-    own, keeps its tolerance at the recommended mixture on all documents and breaks it on the clean ones, by more than
-    the errors of the difference.
+    `twins` are those of one run, the nearest to the recommended mixture. There is no answer where the general loss, or
+    one with a tolerance of its own, keeps its tolerance at the recommended mixture on all documents and breaks it on
+    the clean ones, by more than the errors of the difference.
     """
     by_eval = {twin.eval: twin for twin in twins}
     warnings = [
-        _leak(name, share, by_eval.get(name)) for name, share in sorted(part.items()) if share >= NAMED
+        _leak(name, leak, by_eval.get(name)) for name, leak in sorted(leaked.items()) if leak.part >= NAMED
     ]
     if not warnings:
         return decision
@@ -51,8 +62,10 @@ def against_clean_text(decision: Decision, twins: Sequence[CleanTwin], part: Map
     return refusal.decision(decision.question, decision.n_runs, warnings)
 
 
-def _leak(name: str, part: float, twin: CleanTwin | None) -> str:
-    said = f"{name}: {part:.1%} of its documents have a near-duplicate in training text"
+def _leak(name: str, leak: Leaked, twin: CleanTwin | None) -> str:
+    said = f"{name}: {leak.part:.1%} of its documents have a near-duplicate in training text"
+    if leak.tokens:
+        said += f" ({format_amount(round(leak.tokens))} tokens of the run)"
     if twin is None:
         return f"{said}; too few are clean, or were measured, to tell what that does to its loss"
     return (

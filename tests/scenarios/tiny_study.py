@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import TypeVar
 from unittest import mock
 
 import pytest
+
+from tests.scenarios import preloaded
 
 T = TypeVar("T")
 ROOT = Path(__file__).parents[2]
@@ -80,8 +83,15 @@ def environment(home: Path, **more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT), "MIXLAW_HOME": str(home), **more}
 
 
+@functools.cache
+def _preloaded() -> Path:
+    return preloaded.start(Path(tempfile.mkdtemp(prefix="mixlaw-tests-")))
+
+
 def mixlaw(home: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    """Run the command to its end."""
+    """Run the command to its end, in a process of its own; where Python itself is told something, in a new one."""
+    if not any(name.startswith("PYTHON") for name in more):
+        return preloaded.call(_preloaded(), arguments, environment(home, **more))
     return subprocess.run(
         [sys.executable, "-m", "flows.cli.main", *arguments],
         env=environment(home, **more),

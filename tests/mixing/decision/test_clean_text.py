@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mixing.decision.clean_text import against_clean_text
+from mixing.decision.clean_text import Leaked, against_clean_text
 from mixing.decision.question import Question
 from mixing.decision.record import Prediction
 from mixing.decision.result import Decision
@@ -35,23 +35,25 @@ def twin(name: str, gap: float, stderr: float = 0.005) -> CleanTwin:
 
 def test_without_leaks_the_decision_is_the_same() -> None:
     before = decision()
-    assert against_clean_text(before, [], {"web": 0.009, "german": 0.0}) is before
+    assert against_clean_text(before, [], {"web": Leaked(0.009, 0), "german": Leaked(0, 0)}) is before
 
 
 def test_a_leak_that_changes_nothing_is_a_warning() -> None:
-    answer = against_clean_text(decision(), [twin("web", 0.012)], {"web": 0.36, "german": 0.0})
+    answer = against_clean_text(
+        decision(), [twin("web", 0.012)], {"web": Leaked(0.36, 2e6), "german": Leaked(0, 0)}
+    )
     assert answer.shares == {"web": 0.5, "german": 0.5}
     first, said = answer.warnings
     assert first == "first"
     assert said == (
-        "web: 36.0% of its documents have a near-duplicate in training text; run r5: +0.0100 nats on all documents, "
-        "+0.0220 on the clean ones (difference +0.0120, standard error 0.0050)"
+        "web: 36.0% of its documents have a near-duplicate in training text (2M tokens of the run); run r5: +0.0100 "
+        "nats on all documents, +0.0220 on the clean ones (difference +0.0120, standard error 0.0050)"
     )
 
 
 def test_a_tolerance_that_only_near_duplicates_keep_is_no_answer() -> None:
     # Half the general loss is web's: .01 + .5 x .2 is far beyond .02.
-    answer = against_clean_text(decision(), [twin("web", 0.2)], {"web": 0.36})
+    answer = against_clean_text(decision(), [twin("web", 0.2)], {"web": Leaked(0.36, 0)})
     assert (answer.status, answer.shares, answer.critical_ratio) == ("not_yet", {}, None)
     assert answer.reason is not None
     assert "general loss is predicted +0.1100 nats above the base" in answer.reason
@@ -69,19 +71,19 @@ def test_a_tolerance_that_only_near_duplicates_keep_is_no_answer() -> None:
     ],
 )
 def test_what_keeps_the_tolerance_on_clean_text_stays_an_answer(twins: list[CleanTwin]) -> None:
-    answer = against_clean_text(decision(), twins, {"web": 0.36, "german": 0.36})
+    answer = against_clean_text(decision(), twins, {"web": Leaked(0.36, 0), "german": Leaked(0.36, 0)})
     assert answer.status == "decided"
     assert len(answer.warnings) == 3
 
 
 def test_a_protected_set_counts_by_its_own_tolerance() -> None:
-    answer = against_clean_text(decision(), [twin("code", 0.05)], {"code": 0.1})
+    answer = against_clean_text(decision(), [twin("code", 0.05)], {"code": Leaked(0.1, 0)})
     assert answer.reason is not None
     assert answer.reason.startswith("code loss is predicted +0.0500 nats")
 
 
 def test_a_leak_without_clean_documents_says_so() -> None:
-    answer = against_clean_text(decision(), [], {"web": 1.0})
+    answer = against_clean_text(decision(), [], {"web": Leaked(1, 0)})
     assert answer.warnings[-1].endswith(
         "too few are clean, or were measured, to tell what that does to its loss"
     )

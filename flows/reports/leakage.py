@@ -1,0 +1,45 @@
+"""What of validation sets recurs in training text, and near-duplicates of the corpora, as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+
+from flows.reports.tables import table
+from mixing.amounts import format_amount
+from mixing.corpora.leakage import Leakage
+from mixing.corpora.near_duplicates import NearDuplicates
+
+
+def print_leakage(leakage: Leakage, tokens: Mapping[str, float], console: Console) -> None:
+    """A row per validation set and domain of training text; `tokens` are those that a run draws from each domain."""
+    rows = [
+        (
+            leak.eval,
+            leak.domain,
+            format_amount(leak.documents),
+            f"{leak.repeated:,} ({leak.repeated / leak.documents:.1%})" if leak.documents else "-",
+            f"{leak.dose:.2%}",
+            format_amount(round(leak.dose * tokens[leak.domain])) if leak.domain in tokens else "-",
+        )
+        for leak in leakage.leaks
+    ]
+    header = ("validation set", "training text", "documents", "with a twin", "dose", "tokens, at most")
+    console.print(table("Leakage: validation documents that recur in training text", header, rows, left=2))
+
+
+def print_near_duplicates(domains: Sequence[NearDuplicates], console: Console) -> None:
+    """A row per domain."""
+    rows = [
+        (
+            domain.domain,
+            format_amount(domain.documents),
+            format_amount(domain.repeated),
+            format_amount(domain.largest),
+            ", ".join(f"{count:,} in {name}" for name, count in domain.elsewhere.items() if count) or "-",
+        )
+        for domain in domains
+    ]
+    header = ("domain", "documents", "repeat another", "largest group", "found elsewhere")
+    console.print(table("Near-duplicates (Jaccard similarity of a half or more)", header, rows, left=1))
