@@ -19,6 +19,7 @@ from flows.pipeline.confirmation import (
     discard_spec,
 )
 from flows.pipeline.figures import draw_figures
+from flows.pipeline.leakage import leaks
 from flows.pipeline.mix_spec import mix_spec
 from flows.pipeline.plan import Plan, make_plan
 from flows.pipeline.prepare import catalogue, supply_of, token_store
@@ -52,6 +53,7 @@ class StudyTasks:
         """
         with open_trainer(self.setting) as trainer:
             catalog = self._with_bar("catalogue", lambda report: catalogue(self.workspace, report))
+            self._with_bar("leakage", lambda report: leaks(self.workspace, report))
             store = self._with_bar("tokens", lambda report: token_store(self.workspace, catalog, report))
             plan = make_plan(self.workspace.study, supply_of(store))
             check_runs(self.workspace, plan, store)

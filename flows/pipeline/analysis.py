@@ -11,6 +11,7 @@ import numpy as np
 from flows.pipeline import analysis_cache
 from flows.pipeline.analysis_cache import CachedAnalysis, CachedDecision
 from flows.pipeline.files import runs_table, tables_of, write_json
+from flows.pipeline.leakage import held_against_leaks
 from flows.pipeline.prepare import supply_of
 from flows.pipeline.question import StudyQuestion
 from flows.pipeline.workspace import Workspace
@@ -78,9 +79,10 @@ def analyse(
     if cached is None:
         cached = _fit_and_decide(key, table, asked, decision)
         analysis_cache.save(folder.answer, cached)
+    answer = held_against_leaks(workspace, store, cached.decision, table, run_ids)
     write_json(folder.fits, cached.fits.to_dict())
-    write_json(folder.decision, cached.decision.to_dict())
-    return Analysis(table, asked.question, cached.fits, cached.decision, cached.left_out)
+    write_json(folder.decision, answer.to_dict())
+    return Analysis(table, asked.question, cached.fits, answer, cached.left_out)
 
 
 def _question(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from rich.console import Console
 
@@ -12,8 +12,8 @@ from mixing.corpora.leakage import Leakage
 from mixing.corpora.near_duplicates import NearDuplicates
 
 
-def print_leakage(leakage: Leakage, tokens: Mapping[str, float], console: Console) -> None:
-    """A row per validation set and domain of training text; `tokens` are those that a run draws from each domain."""
+def print_leakage(leakage: Leakage, budget: int, console: Console) -> None:
+    """A row per validation set and domain of training text; `budget` are the tokens of the run that is planned."""
     rows = [
         (
             leak.eval,
@@ -21,11 +21,18 @@ def print_leakage(leakage: Leakage, tokens: Mapping[str, float], console: Consol
             format_amount(leak.documents),
             f"{leak.repeated:,} ({leak.repeated / leak.documents:.1%})" if leak.documents else "-",
             f"{leak.dose:.2%}",
-            format_amount(round(leak.dose * tokens[leak.domain])) if leak.domain in tokens else "-",
+            format_amount(round(leak.dose * budget)),
         )
         for leak in leakage.leaks
     ]
-    header = ("validation set", "training text", "documents", "with a twin", "dose", "tokens, at most")
+    header = (
+        "validation set",
+        "training text",
+        "documents",
+        "with a twin",
+        "dose",
+        f"of {format_amount(budget)} tokens, at most",
+    )
     console.print(table("Leakage: validation documents that recur in training text", header, rows, left=2))
 
 

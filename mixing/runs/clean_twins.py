@@ -14,8 +14,8 @@ import polars as pl
 
 from mixing.runs.heldout import clustered_error
 
-FEWEST = 8
-"""Clean documents below which a twin says nothing."""
+FEWEST_CLEAN, FEWEST_REPEATED = 8, 3
+"""Documents of either kind below which their difference is told by too few to have an error."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def clean_twins(
 
     `windows` are the losses of single windows by run (`mixing.runs.heldout.WINDOW_COLUMNS`), `base` the run that holds
     the base's; a run with rows of tokens 0 brings its own. `repeated` are numbers of documents by validation set. Left
-    out is what has fewer than `FEWEST` clean documents, or was not measured on its base's windows.
+    out is what has too few documents of either kind, or was not measured on its base's windows.
     """
     twins = []
     for run, table in windows.items():
@@ -67,7 +67,8 @@ def _of_run(run: str, last: pl.DataFrame, first: pl.DataFrame, repeated: Collect
     increment_w = (pairs["loss"] - pairs["loss_base"]).cast(pl.Float64).to_numpy()
     document_w = pairs["document"].to_numpy()
     clean_w = ~np.isin(document_w, np.fromiter(repeated, np.int64, len(repeated)))
-    if clean_w.all() or len(np.unique(document_w[clean_w])) < FEWEST:
+    clean, dirty = (len(np.unique(document_w[which_w])) for which_w in (clean_w, ~clean_w))
+    if clean < FEWEST_CLEAN or dirty < FEWEST_REPEATED:
         return None
     of_all, of_clean = float(increment_w.mean()), float(increment_w[clean_w].mean())
     influence_w = np.where(clean_w, (increment_w - of_clean) / clean_w.sum(), 0.0)

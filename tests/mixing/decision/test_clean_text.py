@@ -35,7 +35,9 @@ def twin(name: str, gap: float, stderr: float = 0.005) -> CleanTwin:
 
 def test_without_leaks_the_decision_is_the_same() -> None:
     before = decision()
-    assert against_clean_text(before, [], {"web": Leaked(0.009, 0), "german": Leaked(0, 0)}) is before
+    leaked = {"web": Leaked(0.04, 0), "german": Leaked(0, 0)}
+    assert against_clean_text(before, [twin("web", 0.009)], leaked) is before
+    assert against_clean_text(before, [twin("web", 0.011)], leaked) is not before
 
 
 def test_a_leak_that_changes_nothing_is_a_warning() -> None:

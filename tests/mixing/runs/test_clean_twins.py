@@ -57,8 +57,8 @@ def test_a_run_with_windows_of_its_own_is_held_against_its_own_base(
     assert of_confirmation.gap == of_swarm.gap
 
 
-@pytest.mark.parametrize("repeated", [[], range(DOCUMENTS), range(DOCUMENTS - 7)])
-def test_without_twins_or_clean_documents_nothing_is_said(
+@pytest.mark.parametrize("repeated", [[], [0, 1], range(DOCUMENTS), range(DOCUMENTS - 7)])
+def test_with_few_twins_or_few_clean_documents_nothing_is_said(
     measured: dict[str, pl.DataFrame], repeated: list[int]
 ) -> None:
     assert clean_twins(measured, "base", {"web": repeated}) == []
