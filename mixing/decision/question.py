@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from mixing.errors import InputError
+from mixing.runs.budgets import usual_budget_of
 from mixing.runs.increments import Increments, increments
 from mixing.runs.table import RunTable
 
@@ -62,12 +63,12 @@ def make_question(
     """Check a question against its table and fill what it leaves open.
 
     Weights are normalised. Target domains are the share columns named like a target validation set (case does not
-    matter) unless given. `tokens` defaults to the largest budget of the table. With more than two sources `general`
-    may be empty (nothing is protected), and target domains unknown. Raises InputError.
+    matter) unless given. `tokens` defaults to the largest budget that almost all runs reached. With more than two
+    sources `general` may be empty (nothing is protected), and target domains unknown. Raises InputError.
     """
     _check_weights(table, general, target)
     if tokens is None:
-        tokens = int(table.rows["tokens"].max() or 0)  # type: ignore[arg-type]
+        tokens = usual_budget_of(table.trained) if table.trained.height else 0
     question = Question(
         _normalised(general),
         _normalised(target),

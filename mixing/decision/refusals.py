@@ -83,13 +83,13 @@ def too_few_ratios(runs: RatioRuns) -> Refusal | None:
 def budget_too_far(runs: RatioRuns) -> Refusal | None:
     """A budget so far past the trained ones that no law is followed there."""
     tokens = runs.question.tokens
-    reach = tokens / runs.largest_budget
+    reach = tokens / runs.usual_budget
     if reach <= REFUSE_BEYOND:
         return None
     return _train_ratios(
         runs,
-        f"{tokens:,} tokens are {reach:.1f} times the largest trained budget; train proxies for at least "
-        f"{int(np.ceil(tokens / REFUSE_BEYOND)):,} tokens",
+        f"{tokens:,} tokens are {reach:.1f} times the largest trained budget that almost all runs reached; train "
+        f"proxies for at least {int(np.ceil(tokens / REFUSE_BEYOND)):,} tokens",
         runs.ratios,
     )
 

@@ -36,6 +36,7 @@ from mixing.decision.record import PROTECT, Baseline, Interval, Prediction, name
 from mixing.decision.result import Decision
 from mixing.errors import InputError
 from mixing.laws.base import NotApplicable
+from mixing.runs.budgets import runs_beyond
 from mixing.runs.suspicious import without_suspicious
 from mixing.runs.table import RunTable
 
@@ -285,10 +286,13 @@ def _limits(believed: Evidence, question: Question, binding: Binding) -> list[st
 def _budget_doubts(runs: RatioRuns) -> list[str]:
     """Warnings about a budget that the runs don't have."""
     tokens, first = runs.question.tokens, runs.points.tokens_n.min()
-    reach = tokens / runs.largest_budget
-    warnings = []
+    reach = tokens / runs.usual_budget
+    warnings = runs_beyond(runs.increments.runs_n, runs.increments.points.tokens_n, runs.usual_budget)
     if reach > WARN_BEYOND:
-        warnings.append(f"the budget asked about is {reach:.1f} times the largest trained one: extrapolated")
+        warnings.append(
+            f"the budget asked about is {reach:.1f} times the largest trained budget that almost all runs reached: "
+            "extrapolated"
+        )
     if tokens < first:
         warnings.append(
             f"{tokens:,} tokens are fewer than at the first checkpoint of any run ({int(first):,}): extrapolated; "
@@ -308,7 +312,7 @@ def _doubts(
     warnings: list[str] = []
     if ratio < runs.trained[0]:
         warnings.append(f"the critical ratio {ratio:.3f} lies below the trained shares: extrapolated")
-    levels_r = believed.surfaces["general"].levels(min(runs.question.tokens, runs.largest_budget)).levels_r
+    levels_r = believed.surfaces["general"].levels(min(runs.question.tokens, runs.usual_budget)).levels_r
     scatter, moved = believed.now["general"].scatter(), float(np.abs(levels_r).max())
     if moved < SIGNAL * scatter:
         warnings.append(
