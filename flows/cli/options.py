@@ -18,13 +18,6 @@ from mixing.errors import InputError
 from mixing.runs.readers.text_table import decoded
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (YAML).")]
-Runs = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUNS",
-        help="A runs table: CSV, Parquet, a folder of runs, a published layout, or mlflow:EXPERIMENT.",
-    ),
-]
 Spec = Annotated[
     str, typer.Argument(metavar="SPEC", help="A mix spec: a file, or models:/NAME@champion in MLflow.")
 ]
@@ -32,7 +25,8 @@ RunsList = Annotated[
     list[str],
     typer.Argument(
         metavar="RUNS...",
-        help="Runs tables, read as one: CSV, Parquet, a folder of runs, a published layout, or mlflow:EXPERIMENT.",
+        help="Runs tables, read as one: CSV, Parquet, a folder of runs, a study or its name in the home, a published "
+        "layout, or mlflow:EXPERIMENT.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
@@ -121,8 +115,8 @@ def _whole_amount(text: str | None, name: str, what: str, hint: str) -> int | No
 
 _OTHER_NAMES = {"max_shares": "--max", "min_shares": "--min", "target_domains": "--target-domain"}
 _SAME_NAMES = (
-    "confidence freeze general kl law level max_epochs params prior protect seed shares supply target tokens "
-    "tolerance turning_point worst_case"
+    "confidence decimal freeze general kl law level max_epochs metric params pool prior protect seed shares supply "
+    "target tokens tolerance turning_point where worst_case"
 )
 OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _SAME_NAMES.split()} | _OTHER_NAMES
 """Arguments of `mixing`, and the options that set them."""
@@ -130,6 +124,7 @@ OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _SAME_NAMES.split()} 
 _ANY = "|".join(OPTIONS)
 _LEADING = re.compile(rf"(?:{_ANY})(?:, (?:{_ANY}))*(?=[ :])")
 _NO_WORD = re.compile(rf"\b(?:{'|'.join(name for name in OPTIONS if '_' in name)})\b")
+_ASSIGNED = re.compile(r"\b(metric|pool|decimal)=|\b(?P<where>where) (?=\w+=)")
 _ROLE = re.compile(r"(?<=^Name one as )(?:general|target)\b")
 
 
@@ -149,6 +144,7 @@ def options_named() -> Iterator[None]:
 
 
 def _translated(text: str) -> str:
+    text = _ASSIGNED.sub(lambda name: f"{OPTIONS[name[1] or 'where']} ", text)
     return _NO_WORD.sub(lambda name: OPTIONS[name[0]], text)
 
 

@@ -48,8 +48,8 @@ def rows_to_fit(table: RunTable, weights: dict[str, float], params: int | None, 
     if tokens and tokens > BEYOND * usual:
         kind = "leave-largest-T"
         warnings.append(
-            f"{tokens:,} tokens are {tokens / usual:.2g} times the budget that almost all runs reached: laws are chosen "
-            "by how they predict later checkpoints from earlier ones"
+            f"{tokens:,} tokens are {tokens / usual:.2g} times the budget that almost all runs reached: laws are "
+            "chosen by how they predict later checkpoints from earlier ones"
         )
     sized = _of_size(trained, params, kind)
     warnings += [*sized.warnings, *left_out(table, weights)]

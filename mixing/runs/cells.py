@@ -15,11 +15,11 @@ from mixing.errors import InputError
 Kind = Literal["count", "size", "share", "measure"]
 """Whole counts, model sizes (which may be names), shares, and other numbers: losses, standard errors, seeds."""
 
-NOTHING = frozenset(
-    "na n/a n.a. n.a #n/a #na #n/a! <na> <nan> none null nil nul - -- --- – — . ? / missing unknown undefined".split()
-    + "empty n/d nd nat tbd (null) (none) \\n #value! #ref! #name? #null!".split()
-    + ["", "not available", "no data", "#n/a n/a"]
-)
+_WORDS = """
+    na n/a n.a. n.a #n/a #na #n/a! <na> <nan> none null nil nul - -- --- – — . ? / missing unknown undefined empty
+    n/d nd nat tbd (null) (none) \\n #value! #ref! #name? #null!
+"""
+NOTHING = frozenset([*_WORDS.split(), "", "not available", "no data", "#n/a n/a"])
 """Words for a cell without a value, case aside."""
 NOT_FINITE = frozenset(("nan", "-nan", "+nan", "#num!", "#div/0!", "1.#qnan", "-1.#ind", "1.#ind"))
 """Words for a loss that was computed and is no number: a run that diverged."""
@@ -96,9 +96,9 @@ class Cells:
 
     def _hint(self, texts: list[str], kind: Kind) -> str:
         if self.decimal == "." and any(_COMMA.fullmatch(text) for text in texts):
-            return "Write decimal points; or if commas are decimal here, say so: decimal ','"
+            return "Write decimal points; or if commas are decimal here, say decimal=','"
         if kind in ("count", "size") and any(reads_two_ways(text) for text in texts):
-            return "A count of three decimals may be thousands: write 100000, or say decimal ',' if points divide them"
+            return "A count of three decimals may be thousands: write 100000, or say decimal=',' if points divide them"
         if kind in ("count", "size"):
             return "Write 1600000000, 1,600,000,000 or 1.6B; leave a cell empty that is not known"
         return "Correct it, or leave the cell empty if it is not known"

@@ -49,7 +49,7 @@ METRICS = {
         Metric("perplexity", "nats", "perplexity|ppl", np.log, np.exp, lambda v: 1 / v, least=1.0),
         Metric(
             "accuracy",
-            "error rate",
+            "of accuracy",
             r"accuracy|acc|acc_norm|exact_match|f1",
             lambda v: 1 - v,
             lambda v: 1 - v,
@@ -123,7 +123,7 @@ def as_losses(rows: pl.DataFrame, metrics: Mapping[str, str], source: str) -> tu
             row = rows.filter(mine).row(int(wrong_n.argmax()), named=True)
             raise InputError(
                 f"{source}: run {row['run']!r} has {row['loss']:g} on {row['eval']!r}, which is no {metric}",
-                "Name the metric that it is (metric), or rename the validation set",
+                "Say what it is, e.g. metric=loss, or rename the validation set",
             )
         rows = _changed(rows, mine, of.loss(values_n), of.slope(values_n) / (100 if percent else 1))
         how = {
@@ -160,10 +160,10 @@ def declared(table: RunTable, metric: str | Mapping[str, str] | None) -> RunTabl
             values_n = before.value(losses_n)
             rows = _changed(rows, mine, values_n, 1 / before.slope(values_n))
         rows, notes = as_losses(rows, {n: k for n, k in changed.items() if k != DEFAULT}, table.source)
-        metrics = {n: k for n, k in {**table.metrics, **changed}.items() if k != DEFAULT}
-        table = replace(table, rows=rows, metrics=metrics, warnings=[*table.warnings, *notes])
+        table = replace(table, rows=rows, warnings=[*table.warnings, *notes])
+    table = replace(table, metrics={**table.metrics, **chosen})
     for name in table.evals:
-        if name not in table.metrics and name not in chosen:
+        if name not in table.metrics:
             _refuse_no_nats(table, name)
     return table
 
@@ -189,5 +189,5 @@ def _refuse_no_nats(table: RunTable, name: str) -> None:
         raise InputError(
             f"{table.source}: the values of {name!r} are {middle:.4g} in the middle: no loss in nats per token is "
             f"above {LARGEST_NATS:g}, the logarithm of a vocabulary",
-            "Say what they are: metric perplexity, accuracy or bits_per_byte; metric loss for a loss in another unit",
+            "Say what they are: metric=perplexity, accuracy or bits_per_byte; metric=loss for a loss in another unit",
         )

@@ -106,7 +106,7 @@ def _one_value(rows: pl.DataFrame, name: str, pooled: bool, source: str) -> tupl
         value = next(value for value, _ in kinds)
         raise InputError(
             f"{source}: runs differ in {name} ({shown}), and are not compared unseen",
-            f"Choose with where {name}={value}; or, if the difference is scatter to you, say pool {name}",
+            f"Choose with where {name}={value}; or, if the difference is scatter to you, say pool={name}",
         )
     if name == "base":
         _refuse_unnamed_bases(rows, name, source)

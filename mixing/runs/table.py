@@ -36,8 +36,8 @@ class RunTable:
     where not known), heldout (names the held-out sample of a row's increment: rows of one sample share its error;
     null for the sample that all other rows share). Rows with `tokens` 0 are the base model before continual
     pre-training. `warnings` say what was repaired on reading; `ended_without_loss` names the runs at whose last
-    checkpoint no loss was finite. `metrics` names, by validation set, what its losses were made of where that is no
-    loss (`mixing.runs.metrics`).
+    checkpoint no loss was finite. `metrics` names, by validation set, what its losses were made of, where that is no
+    loss or somebody said so (`mixing.runs.metrics`).
     """
 
     rows: pl.DataFrame

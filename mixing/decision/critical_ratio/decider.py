@@ -74,7 +74,7 @@ def decide_ratio(
             "runs at target share 0 or 1 are outside the ratio law: they tell the loss there, and nothing of how it "
             "goes on over tokens"
         )
-    refusal = refusals.too_few_ratios(runs) or refusals.budget_too_far(runs)
+    refusal = refusals.too_few_ratios(runs) or refusals.budget_too_far(runs) or refusals.other_direction(runs)
     if refusal is not None:
         return refusal.decision(question, runs.n_runs, warnings)
     warnings += _budget_doubts(runs)
