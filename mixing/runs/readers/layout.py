@@ -131,11 +131,20 @@ _UNREADABLE = (
     zlib.error,
     zstandard.ZstdError,
 )
+def _zstandard(content: bytes) -> bytes:
+    """Raises ValueError where the end is missing, of which the library says nothing."""
+    unpacking = zstandard.ZstdDecompressor().decompressobj(read_across_frames=False)
+    text = unpacking.decompress(content)
+    if not unpacking.eof:
+        raise ValueError("the compressed text ends early")
+    return text
+
+
 _COMPRESSED: dict[bytes, Callable[[bytes], bytes]] = {
     b"\x1f\x8b": gzip.decompress,
     b"BZh": bz2.decompress,
     b"\xfd7zXZ": lzma.decompress,
-    b"\x28\xb5\x2f\xfd": lambda content: zstandard.ZstdDecompressor().decompressobj().decompress(content),
+    b"\x28\xb5\x2f\xfd": _zstandard,
 }
 
 
