@@ -20,7 +20,7 @@ TOKENS_PATTERN = r"^[0-9][0-9_, ]*(\.[0-9]+)?([eE]\+?[0-9]+)?\s*[kKmMbBtT]?$"
 
 def _number(point: str, group: str) -> re.Pattern[str]:
     """Digits, perhaps in groups of three that one sign divides, decimals, an exponent, a unit."""
-    grouped = rf"[0-9]{{1,3}}(?:(?P<group>[{group}_'’{_SPACES}])[0-9]{{3}})(?:(?P=group)[0-9]{{3}})*"
+    grouped = rf"[1-9][0-9]{{0,2}}(?:(?P<group>[{group}_'’{_SPACES}])[0-9]{{3}})(?:(?P=group)[0-9]{{3}})*"
     digits = rf"(?:{grouped}|[0-9][0-9_]*)(?:{point}[0-9]*)?|{point}[0-9]+"
     return re.compile(
         rf"(?P<digits>[+-]?(?:{digits})(?:[eE][+-]?[0-9]+)?)[{_SPACES}]*(?P<unit>{_UNIT}|%)?"

@@ -8,20 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from mixing.arrays import Floats
 from mixing.errors import InputError
-
-if TYPE_CHECKING:
-    from mixing.runs.table import RunTable
-
-LARGEST_NATS = 12.5
-"""The logarithm of a vocabulary of 268,000: more nats per token than guessing at random costs."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +118,7 @@ def as_losses(rows: pl.DataFrame, metrics: Mapping[str, str], source: str) -> tu
                 f"{source}: run {row['run']!r} has {row['loss']:g} on {row['eval']!r}, which is no {metric}",
                 "Say what it is, e.g. metric=loss, or rename the validation set",
             )
-        rows = _changed(rows, mine, of.loss(values_n), of.slope(values_n) / (100 if percent else 1))
+        rows = changed(rows, mine, of.loss(values_n), of.slope(values_n) / (100 if percent else 1))
         how = {
             "perplexity": "its logarithm, nats per token, is fitted",
             "accuracy": "higher is better; its errors, 1 - accuracy, are fitted",
@@ -136,58 +129,9 @@ def as_losses(rows: pl.DataFrame, metrics: Mapping[str, str], source: str) -> tu
     return rows, notes
 
 
-def _changed(rows: pl.DataFrame, mine: pl.Series, losses_n: Floats, slope_n: Floats) -> pl.DataFrame:
+def changed(rows: pl.DataFrame, mine: pl.Series, losses_n: Floats, slope_n: Floats) -> pl.DataFrame:
+    """Rows with other losses where `mine` says so, and standard errors times the slope between them."""
     at = mine.fill_null(False).arg_true()
     errors = [c for c in ("stderr", "increment_stderr") if c in rows.columns]
     scaled = {c: rows[c].scatter(at, rows[c].gather(at) * pl.Series(slope_n)) for c in errors}
     return rows.with_columns(rows["loss"].scatter(at, pl.Series(losses_n)), *scaled.values())
-
-
-def declared(table: RunTable, metric: str | Mapping[str, str] | None) -> RunTable:
-    """The table with `metric` for all validation sets, or for those it names, whatever their names say.
-
-    Raises InputError for a set that the table lacks, and where values are too large to be nats and nobody said what
-    they are.
-    """
-    chosen = _chosen(table, metric)
-    changed = {name: kind for name, kind in chosen.items() if table.metrics.get(name, DEFAULT) != kind}
-    if changed:
-        rows = table.rows
-        for name in changed:
-            before = METRICS[table.metrics.get(name, DEFAULT)]
-            mine = rows["eval"] == name
-            losses_n = rows.filter(mine)["loss"].to_numpy().astype(float)
-            values_n = before.value(losses_n)
-            rows = _changed(rows, mine, values_n, 1 / before.slope(values_n))
-        rows, notes = as_losses(rows, {n: k for n, k in changed.items() if k != DEFAULT}, table.source)
-        table = replace(table, rows=rows, warnings=[*table.warnings, *notes])
-    table = replace(table, metrics={**table.metrics, **chosen})
-    for name in table.evals:
-        if name not in table.metrics:
-            _refuse_no_nats(table, name)
-    return table
-
-
-def _chosen(table: RunTable, metric: str | Mapping[str, str] | None) -> dict[str, str]:
-    if metric is None:
-        return {}
-    if isinstance(metric, str):
-        return dict.fromkeys(table.evals, check_metric(metric, "metric"))
-    unknown = [name for name in metric if name not in table.evals]
-    if unknown:
-        raise InputError(
-            f"metric {unknown[0]}: {table.source} has no such validation set",
-            f"Choose among: {', '.join(table.evals[:30])}",
-        )
-    return {name: check_metric(kind, f"metric {name}") for name, kind in metric.items()}
-
-
-def _refuse_no_nats(table: RunTable, name: str) -> None:
-    """Raises InputError where most values of a set are no nats per token of any vocabulary."""
-    middle = table.rows.filter(pl.col("eval") == name)["loss"].median()
-    if isinstance(middle, float) and middle > LARGEST_NATS:
-        raise InputError(
-            f"{table.source}: the values of {name!r} are {middle:.4g} in the middle: no loss in nats per token is "
-            f"above {LARGEST_NATS:g}, the logarithm of a vocabulary",
-            "Say what they are: metric=perplexity, accuracy or bits_per_byte; metric=loss for a loss in another unit",
-        )

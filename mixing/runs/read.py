@@ -13,7 +13,8 @@ import polars as pl
 
 from mixing.errors import InputError
 from mixing.runs.columns import SETTINGS
-from mixing.runs.metrics import DEFAULT, declared
+from mixing.runs.declared import declared
+from mixing.runs.metrics import DEFAULT
 from mixing.runs.readers import Source, read_layout, read_source
 from mixing.runs.settings import settled
 from mixing.runs.table import RunTable, make_table

@@ -131,6 +131,8 @@ _UNREADABLE = (
     zlib.error,
     zstandard.ZstdError,
 )
+
+
 def _zstandard(content: bytes) -> bytes:
     """Raises ValueError where the end is missing, of which the library says nothing."""
     unpacking = zstandard.ZstdDecompressor().decompressobj(read_across_frames=False)

@@ -20,7 +20,8 @@ def small_rows() -> list[dict[str, Any]]:
     """The base model's rows, then every run's, as they are logged."""
     blank: dict[str, Any] = {"share.web": None, "share.german": None}
     rows: list[dict[str, Any]] = [
-        {"run": "base", **blank, "tokens": 0, "eval": name, "loss": loss(name, 0, 0)} for name in ("web", "german")
+        {"run": "base", **blank, "tokens": 0, "eval": name, "loss": loss(name, 0, 0)}
+        for name in ("web", "german")
     ]
     for share in SHARES:
         rows += [
@@ -34,5 +35,8 @@ def small_rows() -> list[dict[str, Any]]:
 
 def as_text(rows: list[dict[str, Any]], delimiter: str = ",", nothing: str = "") -> str:
     """Rows as delimited text, with a header; `nothing` stands for None."""
-    lines = [list(rows[0]), *([nothing if cell is None else str(cell) for cell in row.values()] for row in rows)]
+    lines = [
+        list(rows[0]),
+        *([nothing if cell is None else str(cell) for cell in row.values()] for row in rows),
+    ]
     return "".join(delimiter.join(line) + "\n" for line in lines)

@@ -35,7 +35,9 @@ def test_rows_that_agree_are_one() -> None:
 
 @pytest.mark.parametrize("off", [0.6, 0.05, -0.03])
 def test_rows_that_disagree_are_refused_with_both_values(off: float) -> None:
-    with pytest.raises(InputError, match=r"base rows \(tokens 0\) of 'web' disagree: run 'r0\.5' has") as caught:
+    with pytest.raises(
+        InputError, match=r"base rows \(tokens 0\) of 'web' disagree: run 'r0\.5' has"
+    ) as caught:
         increments(of_every_run({"r0.5": off}), {"web": 1.0}, {"german": 1.0}, ("german",))
     assert f"{loss('web', 0, 0) + off:.4f}" in caught.value.message
     assert f"{loss('web', 0, 0):.4f}" in caught.value.message
@@ -52,7 +54,9 @@ def test_base_rows_without_a_size_never_serve_several() -> None:
     one = increments(table(sized), {"web": 1.0}, {"german": 1.0}, ("german",))
     assert one.base["general"] == loss("web", 0, 0)
     larger = [{**row, "run": row["run"] + " large", "params": 160} for row in sized if row["tokens"]]
-    with pytest.raises(InputError, match=r"base row 'base' on 'web' names no size \(params\), and runs have 2: 70, 160"):
+    with pytest.raises(
+        InputError, match=r"base row 'base' on 'web' names no size \(params\), and runs have 2: 70, 160"
+    ):
         increments(table(sized + larger), {"web": 1.0}, {"german": 1.0}, ("german",))
 
 

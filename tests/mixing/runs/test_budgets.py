@@ -10,7 +10,9 @@ from mixing.runs.budgets import runs_beyond, usual_budget
 
 def usual(*budgets: list[float]) -> float:
     runs = [np.full(len(of_run), at) for at, of_run in enumerate(budgets)]
-    return usual_budget(np.concatenate(runs), np.concatenate([np.array(of_run, dtype=float) for of_run in budgets]))
+    return usual_budget(
+        np.concatenate(runs), np.concatenate([np.array(of_run, dtype=float) for of_run in budgets])
+    )
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,9 @@ def read(tmp_path: Path, rows: list[dict[str, object]], **reading: str) -> RunTa
 
 def changed(column: str, write: object) -> list[dict[str, object]]:
     assert callable(write)
-    return [{**row, column: row[column] if row[column] is None else write(row[column])} for row in small_rows()]
+    return [
+        {**row, column: row[column] if row[column] is None else write(row[column])} for row in small_rows()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -58,14 +60,19 @@ def test_units_may_stand_in_the_header(tmp_path: Path) -> None:
     ("write", "message"),
     [
         (lambda n: n / 1e9, r"column 'tokens': run 'r0\.1' has 0\.1, which is not whole"),
-        (lambda n: f"{n // 10**6}.000" if n else 0, r"column 'tokens' holds what is not a number: '100\.000' in run"),
+        (
+            lambda n: f"{n // 10**6}.000" if n else 0,
+            r"column 'tokens' holds what is not a number: '100\.000' in run",
+        ),
         (lambda n: f"{n}x", r"column 'tokens' holds what is not a number: '0x' in run 'base'"),
         (lambda n: -n, "column 'tokens' has negative values"),
         (lambda n: "inf" if n == 800_000_000 else n, r"column 'tokens': run 'r0\.1' has inf, not a number"),
         (lambda n: "n/a" if n == 800_000_000 else n, r"column 'tokens' has empty cells \(8; run 'r0\.1'\)"),
     ],
 )
-def test_counts_that_are_none_are_refused_by_column_and_run(tmp_path: Path, write: object, message: str) -> None:
+def test_counts_that_are_none_are_refused_by_column_and_run(
+    tmp_path: Path, write: object, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         read(tmp_path, changed("tokens", write))
 
@@ -99,7 +106,11 @@ def test_decimal_commas_are_asked_for(tmp_path: Path, column: str) -> None:
     assert "decimal=','" in caught.value.hint
     every = changed("share.web", lambda x: str(x).replace(".", ","))
     every = [
-        {**row, "share.german": str(row["share.german"] or "").replace(".", ","), "tokens": f"{row['tokens']:,}"}
+        {
+            **row,
+            "share.german": str(row["share.german"] or "").replace(".", ","),
+            "tokens": f"{row['tokens']:,}",
+        }
         | {"loss": str(row["loss"]).replace(".", ",")}
         for row in every
     ]
@@ -109,7 +120,9 @@ def test_decimal_commas_are_asked_for(tmp_path: Path, column: str) -> None:
         read_runs(path, decimal=";")
 
 
-@pytest.mark.parametrize(("text", "params"), [("70m", 70_000_000), ("1b", 10**9), ("pythia-70m-deduped", 70_000_000)])
+@pytest.mark.parametrize(
+    ("text", "params"), [("70m", 70_000_000), ("1b", 10**9), ("pythia-70m-deduped", 70_000_000)]
+)
 def test_sizes_may_be_names(tmp_path: Path, text: str, params: int) -> None:
     table = read(tmp_path, [{**row, "params": text} for row in small_rows()])
     assert set(table.rows["params"]) == {params}
@@ -119,7 +132,9 @@ def test_sizes_may_be_names(tmp_path: Path, text: str, params: int) -> None:
 
 def test_an_empty_share_is_no_zero(tmp_path: Path) -> None:
     found = [{**row, "share.web": None if row["run"] == "r0.8" else row["share.web"]} for row in small_rows()]
-    with pytest.raises(InputError, match=r"share\.web of run 'r0\.8' is empty, and the other shares sum to 0\.8"):
+    with pytest.raises(
+        InputError, match=r"share\.web of run 'r0\.8' is empty, and the other shares sum to 0\.8"
+    ):
         read(tmp_path, found)
 
 
@@ -131,7 +146,9 @@ def test_columns_that_are_not_used_are_named(tmp_path: Path) -> None:
 
 
 def test_columns_that_can_be_no_domain_are_named(tmp_path: Path) -> None:
-    found = [{**row, "share.step": None if row["tokens"] == 0 else row["tokens"] / 1e6} for row in small_rows()]
+    found = [
+        {**row, "share.step": None if row["tokens"] == 0 else row["tokens"] / 1e6} for row in small_rows()
+    ]
     with pytest.raises(InputError, match=r"share\.step can be no share: up to 800"):
         read(tmp_path, found)
     found = [{**row, "share.sum": None if row["tokens"] == 0 else 1.0} for row in small_rows()]

@@ -22,7 +22,8 @@ def frame(change: Any, rows: list[dict[str, Any]] | None = None) -> pl.DataFrame
 
 
 def same_losses(one: RunTable, other: RunTable) -> bool:
-    return bool(np.allclose(one.rows["loss"].to_numpy(), other.rows["loss"].to_numpy(), atol=1e-9))
+    losses = [table.rows.sort("run", "tokens", "eval")["loss"].to_numpy() for table in (one, other)]
+    return bool(np.allclose(*losses, atol=1e-9))
 
 
 PLAIN = read_runs(frame(lambda loss: loss))

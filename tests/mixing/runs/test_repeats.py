@@ -19,7 +19,9 @@ def table(rows: list[dict[str, Any]], **options: bool) -> RunTable:
 
 def again(rows: list[dict[str, Any]], run: str, least: int, off: float) -> list[dict[str, Any]]:
     """The rows of a run from `least` tokens on, with other losses."""
-    return [{**row, "loss": row["loss"] + off} for row in rows if row["run"] == run and row["tokens"] >= least]
+    return [
+        {**row, "loss": row["loss"] + off} for row in rows if row["run"] == run and row["tokens"] >= least
+    ]
 
 
 def test_a_restart_keeps_the_later_rows_and_says_so() -> None:
@@ -47,8 +49,14 @@ def test_rows_beyond_the_end_of_a_restart_are_of_the_run_that_was_given_up() -> 
 def test_two_seeds_under_one_name_are_refused(interleaved: bool) -> None:
     rows = small_rows()
     other = again(rows, "r0.5", 1, 0.004)
-    mixed = sorted([*rows, *other], key=lambda r: (r["run"], r["tokens"], r["eval"])) if interleaved else rows + other
-    with pytest.raises(InputError, match=r"run 'r0\.5' has 2 different losses on .* \(0\.004 apart; and so at 7") as c:
+    mixed = (
+        sorted([*rows, *other], key=lambda r: (r["run"], r["tokens"], r["eval"]))
+        if interleaved
+        else rows + other
+    )
+    with pytest.raises(
+        InputError, match=r"run 'r0\.5' has 2 different losses on .* \(0\.004 apart; and so at 7"
+    ) as c:
         table(mixed)
     assert "column seed" in c.value.hint
     seeded = [{**row, "seed": 0} for row in rows] + [{**row, "seed": 1} for row in other]
@@ -60,7 +68,9 @@ def test_two_values_in_place_are_refused_unless_their_order_is_known() -> None:
     with pytest.raises(InputError, match=r"run 'r0\.8' has 2 different losses"):
         table(rows)
     found = table(rows, in_log_order=True)
-    assert found.rows.filter(run="r0.8", tokens=800_000_000, eval="web")["loss"][0] == pytest.approx(rows[-2]["loss"])
+    assert found.rows.filter(run="r0.8", tokens=800_000_000, eval="web")["loss"][0] == pytest.approx(
+        rows[-2]["loss"]
+    )
     assert any("run 'r0.8'" in warning and "0.1" in warning for warning in found.warnings)
 
 

@@ -33,7 +33,12 @@ PLAIN = read(small_rows()).rows
 
 @pytest.mark.parametrize(
     ("column", "one", "other"),
-    [("lr", 1e-4, 3e-4), ("schedule", "cosine", "wsd"), ("group", "a", "b"), ("learning_rate", "1e-4", "3e-4")],
+    [
+        ("lr", 1e-4, 3e-4),
+        ("schedule", "cosine", "wsd"),
+        ("group", "a", "b"),
+        ("learning_rate", "1e-4", "3e-4"),
+    ],
 )
 def test_what_differs_is_refused_until_it_is_chosen(column: str, one: object, other: object) -> None:
     rows = two(column, one, other)

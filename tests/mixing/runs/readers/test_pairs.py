@@ -20,10 +20,16 @@ def pair(tmp_path: Path, shares: str, losses: str) -> RunTable:
     return read_runs(f"{tmp_path}/s.csv,{tmp_path}/l.csv")
 
 
-def text(values: dict[str, tuple[float, ...]], header: str = "run,web,code,math", before: str = "", **cells: str) -> str:
+def text(
+    values: dict[str, tuple[float, ...]], header: str = "run,web,code,math", before: str = "", **cells: str
+) -> str:
     lines = [header]
     for at, (run, numbers) in enumerate(values.items()):
-        row = [*([before.format(at=at)] if before else []), run, *(cells.get(run, "") or ",".join(map(str, numbers))).split(",")]
+        row = [
+            *([before.format(at=at)] if before else []),
+            run,
+            *(cells.get(run, "") or ",".join(map(str, numbers))).split(","),
+        ]
         lines.append(",".join(row))
     return "\n".join(lines) + "\n"
 
@@ -44,7 +50,9 @@ def test_numbers_that_can_be_no_share_are_left_out_and_named(tmp_path: Path) -> 
 
 
 def test_settings_and_steps_are_no_domains_and_no_losses(tmp_path: Path) -> None:
-    table = pair(tmp_path, text(SHARES, "seed,run,web,code,math", "0"), text(LOSSES, "step,run,web,code,math", "500"))
+    table = pair(
+        tmp_path, text(SHARES, "seed,run,web,code,math", "0"), text(LOSSES, "step,run,web,code,math", "500")
+    )
     assert table.domains == ("web", "code", "math")
     assert set(table.evals) == {"web", "code", "math"}
     assert set(table.rows["seed"]) == {0}

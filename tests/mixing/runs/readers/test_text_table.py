@@ -62,7 +62,8 @@ def test_what_spreadsheets_add_is_nothing(tmp_path: Path, change: Callable[[str]
 
 
 @pytest.mark.parametrize(
-    "pack", [gzip.compress, bz2.compress, lzma.compress, lambda text: zstandard.ZstdCompressor().compress(text)]
+    "pack",
+    [gzip.compress, bz2.compress, lzma.compress, lambda text: zstandard.ZstdCompressor().compress(text)],
 )
 def test_packed_text_is_read_whatever_its_name(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
     packed = pack(as_text(small_rows()).encode())
@@ -85,7 +86,10 @@ def test_json_is_read(tmp_path: Path, lines: bool) -> None:
     [
         ("run,share.web,share.web,tokens,eval,loss", "column 'share.web' is given twice"),
         ("run,share.web, share.web ,tokens,eval,loss", "column 'share.web' is given twice"),
-        ("run,share.web,share.web.1,tokens,eval,loss", "'share.web' and 'share.web.1': was 'share.web' given twice"),
+        (
+            "run,share.web,share.web.1,tokens,eval,loss",
+            "'share.web' and 'share.web.1': was 'share.web' given twice",
+        ),
     ],
 )
 def test_a_column_twice_is_refused(tmp_path: Path, header: str, message: str) -> None:
