@@ -8,7 +8,7 @@ import polars as pl
 
 from mixing.errors import InputError
 from mixing.fitting.cross_validation import Kind
-from mixing.runs.budgets import usual_budget_of
+from mixing.runs.budgets import tiny_budget, usual_budget_of
 from mixing.runs.sizes import said_of, usual_size
 from mixing.runs.table import RunTable, left_out
 
@@ -45,6 +45,7 @@ def rows_to_fit(table: RunTable, weights: dict[str, float], params: int | None, 
     kind: Kind = "leave-mixture-out"
     warnings: list[str] = []
     usual = usual_budget_of(trained)
+    warnings += tiny_budget(usual)
     if tokens and tokens > BEYOND * usual:
         kind = "leave-largest-T"
         warnings.append(

@@ -14,6 +14,8 @@ ALMOST_ALL = 0.8
 """A budget is common that at least this part as many runs have reached as the budget with the most."""
 SAME_BUDGET = 0.01
 """Checkpoints whose tokens differ by less than this part are at one budget."""
+FEW_RUNS = 4
+FEWEST_TOKENS = 10_000
 OWN_BUDGETS = 0.5
 """Where no budget has checkpoints of so many of the runs, they have none in common."""
 
@@ -40,7 +42,10 @@ def usual_budget(run_n: Ints, tokens_n: Floats) -> float:
         last_r = np.zeros(len(runs))
         np.maximum.at(last_r, code_n, tokens_n)
         return float(np.sort(last_r)[::-1][int(np.ceil(ALMOST_ALL * len(runs))) - 1])
-    last = int(np.flatnonzero(reached_t >= ALMOST_ALL * reached_t.max())[-1])
+    most = int(reached_t.max())
+    # Of few runs, four or more, one may be missing.
+    enough = min(ALMOST_ALL * most, most - 1) if most >= FEW_RUNS else most
+    last = int(np.flatnonzero(reached_t >= enough)[-1])
     return float(tokens_n[budget_n == last].max())
 
 
@@ -62,4 +67,14 @@ def runs_beyond(runs_n: Sequence[str], tokens_n: Floats, budget: float) -> list[
     count = "1 run goes" if len(names) == 1 else f"{len(names)} runs go"
     return [
         f"{count} further than the {format_amount(budget)} tokens that almost all reached: {shown}, to {last}"
+    ]
+
+
+def tiny_budget(tokens: float) -> list[str]:
+    """A warning for a budget that no model is trained for, unless the table has none (every run is at 1)."""
+    if not 1 < tokens < FEWEST_TOKENS:
+        return []
+    return [
+        f"runs end at {tokens:,.0f} tokens: are these thousands, millions, billions, or steps? Write 1.6B, or name the "
+        "column tokens_B"
     ]

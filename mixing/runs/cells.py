@@ -25,6 +25,7 @@ NOT_FINITE = frozenset(("nan", "-nan", "+nan", "#num!", "#div/0!", "1.#qnan", "-
 """Words for a loss that was computed and is no number: a run that diverged."""
 MOST_NAMED = 3
 _PLAIN = re.compile(r"[-+\u2212]?[0-9.,]+(?:[eE][-+]?[0-9]+)?\s*%?")
+_POINTS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{3})+")
 _COMMA = re.compile(r"[-+\u2212]?[0-9]+,[0-9]+%?")
 
 
@@ -66,7 +67,7 @@ class Cells:
         cells = self.frame[column]
         if cells.dtype.is_numeric():
             return cells.is_not_null()
-        return self._parsed(cells.cast(pl.String).str.strip_chars(), "measure").is_not_null()
+        return self._parsed(cells.cast(pl.String).str.strip_chars(), "share").is_not_null()
 
     def says_nothing(self, column: str) -> pl.Series:
         """Which cells are empty, or have a word for that."""
@@ -97,8 +98,14 @@ class Cells:
     def _hint(self, texts: list[str], kind: Kind) -> str:
         if self.decimal == "." and any(_COMMA.fullmatch(text) for text in texts):
             return "Write decimal points; or if commas are decimal here, say decimal=','"
-        if kind in ("count", "size") and any(reads_two_ways(text) for text in texts):
-            return "A count of three decimals may be thousands: write 100000, or say decimal=',' if points divide them"
+        if (
+            kind in ("count", "size")
+            and self.decimal == "."
+            and any(_POINTS.fullmatch(text) for text in texts)
+        ):
+            return "Points may divide thousands here: write 100000, or if they do, say decimal=','"
+        if kind == "measure" and any(text.endswith("%") for text in texts):
+            return "Losses have no percent; of accuracies write the number, and say metric=accuracy"
         if kind in ("count", "size"):
             return "Write 1600000000, 1,600,000,000 or 1.6B; leave a cell empty that is not known"
         return "Correct it, or leave the cell empty if it is not known"
@@ -143,6 +150,8 @@ def _parser(kind: Kind, decimal: str) -> Callable[[str], float | None]:
         return _float(text) if number is None and decimal == "." else number
 
     def plain(text: str) -> float | None:
+        if kind == "measure" and text.endswith("%"):
+            return None
         if text.casefold() in NOT_FINITE:
             return float("nan") if kind == "measure" else None
         if decimal == ".":

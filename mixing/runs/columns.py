@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from mixing.amounts import parse_size
 from mixing.errors import InputError
 from mixing.runs.cells import Cells
 
@@ -48,6 +49,7 @@ def named(frame: pl.DataFrame, source: str, decimal: str) -> tuple[pl.DataFrame,
                 f"{source}: columns {' and '.join(map(repr, here))} are both {ours}", "Keep one of them"
             )
         frame = frame.rename({here[0]: ours})
+    frame = _models(frame)
     for name in frame.columns:
         unit = _IN_UNIT.fullmatch(name)
         if unit is None:
@@ -60,6 +62,16 @@ def named(frame: pl.DataFrame, source: str, decimal: str) -> tuple[pl.DataFrame,
         notes.append(f"{source}: column {name!r} read as {ours}, in {unit[2]}")
     _refuse_steps(frame, source)
     return frame, notes
+
+
+def _models(frame: pl.DataFrame) -> pl.DataFrame:
+    """A column `model` of several names: their sizes where all have one, else several bases."""
+    if "model" not in frame.columns:
+        return frame
+    names = frame["model"].drop_nulls().cast(pl.String).unique().to_list()
+    if "params" not in frame.columns and names and all(parse_size(name) is not None for name in names):
+        return frame.rename({"model": "params"})
+    return frame.rename({"model": "base"}) if len(names) > 1 and "base" not in frame.columns else frame
 
 
 def _refuse_steps(frame: pl.DataFrame, source: str) -> None:
@@ -137,7 +149,14 @@ def _unused(frame: pl.DataFrame, known: pl.DataFrame, source: str) -> list[str]:
     unused = [c for c in frame.columns if c not in known.columns and not frame[c].is_null().all()]
     if not unused:
         return []
-    named = ", ".join(repr(c) for c in unused[:8]) + (
+    named = ", ".join(_with_values(frame, c) for c in unused[:8]) + (
         f" and {len(unused) - 8} more" if len(unused) > 8 else ""
     )
     return [f"{source}: columns not used: {named}"]
+
+
+def _with_values(frame: pl.DataFrame, column: str) -> str:
+    """A column's name, with the number of its values where runs differ in it."""
+    of_run = frame.group_by("run").agg(pl.col(column).n_unique().alias("n"))["n"].max()
+    values = frame[column].n_unique()
+    return f"{column!r} ({values} values: runs differ in it)" if of_run == 1 and values > 1 else repr(column)

@@ -33,7 +33,8 @@ def declared(table: RunTable, metric: str | Mapping[str, str] | None) -> RunTabl
             rows = changed(rows, mine, values_n, 1 / before.slope(values_n))
         rows, notes = as_losses(rows, {n: k for n, k in other.items() if k != DEFAULT}, table.source)
         table = replace(table, rows=rows, warnings=[*table.warnings, *notes])
-    table = replace(table, metrics={**table.metrics, **chosen})
+    if chosen:
+        table = replace(table, metrics={**table.metrics, **chosen})
     for name in table.evals:
         if name not in table.metrics:
             _refuse_no_nats(table, name)

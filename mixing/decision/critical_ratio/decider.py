@@ -36,7 +36,7 @@ from mixing.decision.record import PROTECT, Baseline, Interval, Prediction, name
 from mixing.decision.result import Decision
 from mixing.errors import InputError
 from mixing.laws.base import NotApplicable
-from mixing.runs.budgets import runs_beyond
+from mixing.runs.budgets import runs_beyond, tiny_budget
 from mixing.runs.suspicious import without_suspicious
 from mixing.runs.table import RunTable
 
@@ -287,7 +287,8 @@ def _budget_doubts(runs: RatioRuns) -> list[str]:
     """Warnings about a budget that the runs don't have."""
     tokens, first = runs.question.tokens, runs.points.tokens_n.min()
     reach = tokens / runs.usual_budget
-    warnings = runs_beyond(runs.increments.runs_n, runs.increments.points.tokens_n, runs.usual_budget)
+    warnings = tiny_budget(runs.usual_budget)
+    warnings += runs_beyond(runs.increments.runs_n, runs.increments.points.tokens_n, runs.usual_budget)
     if reach > WARN_BEYOND:
         warnings.append(
             f"the budget asked about is {reach:.1f} times the largest trained budget that almost all runs reached: "

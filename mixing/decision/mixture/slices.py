@@ -16,7 +16,7 @@ from mixing.decision.question import Question
 from mixing.errors import InputError
 from mixing.fitting.cross_validation import Kind
 from mixing.runs.base_rows import base_loss
-from mixing.runs.budgets import common_budgets, runs_beyond, usual_budget_of
+from mixing.runs.budgets import common_budgets, runs_beyond, tiny_budget, usual_budget_of
 from mixing.runs.points import Points, known_standard_errors, make_points
 from mixing.runs.sizes import rows_of_size, said_of, usual_size
 from mixing.runs.table import SHARE, RunTable, left_out
@@ -87,6 +87,7 @@ def slice_runs(table: RunTable, question: Question, losses: dict[str, dict[str, 
     warnings += notes
     at = _common_budget(frame, question.tokens)
     usual = usual_budget_of(frame)
+    warnings += tiny_budget(usual)
     warnings += runs_beyond(frame["run"].to_list(), frame["tokens"].to_numpy().astype(float), usual)
     budgets = frame.filter(pl.col("tokens") <= at * (1 + SAME_BUDGET))["tokens"].n_unique()
     beyond = question.tokens > BEYOND * at and budgets >= MIN_BUDGETS

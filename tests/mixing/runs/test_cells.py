@@ -162,6 +162,34 @@ def test_steps_are_no_tokens(tmp_path: Path) -> None:
         read(tmp_path, found)
 
 
+def test_a_column_that_runs_differ_in_is_named_with_its_values(tmp_path: Path) -> None:
+    table = read(tmp_path, [{**row, "batch": 64 if row["run"] == "r0.5" else 8} for row in small_rows()])
+    assert any("'batch' (2 values: runs differ in it)" in warning for warning in table.warnings)
+
+
+def test_models_are_sizes_or_bases(tmp_path: Path) -> None:
+    sized = read(tmp_path, [{**row, "model": "pythia-70m"} for row in small_rows()])
+    assert set(sized.rows["params"]) == {70_000_000}
+    with pytest.raises(InputError, match=r"runs differ in base \(llama: 3 runs, qwen: 1 run\)"):
+        read(
+            tmp_path, [{**row, "model": "qwen" if row["run"] == "r0.5" else "llama"} for row in small_rows()]
+        )
+
+
+@pytest.mark.parametrize(
+    ("column", "write", "hint"),
+    [
+        ("loss", lambda x: f"{x}%", "metric=accuracy"),
+        ("tokens", lambda n: f"{n:,}".replace(",", "."), "decimal=','"),
+        ("tokens", lambda n: n / 1e9, "0.1B"),
+    ],
+)
+def test_refusals_say_what_to_do(tmp_path: Path, column: str, write: object, hint: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read(tmp_path, changed(column, write))
+    assert hint in caught.value.hint
+
+
 def test_data_frames_may_hold_text(tmp_path: Path) -> None:
     table = pl.DataFrame(changed("tokens", lambda n: f"{n / 1e9:g}B"), infer_schema_length=None)
     assert read_runs(table).rows.equals(read(tmp_path, small_rows()).rows)
