@@ -6,7 +6,7 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 
-from mixing.amounts import parse_tokens
+from mixing.amounts import is_whole, parse_number, parse_size, parse_tokens
 from mixing.errors import InputError
 
 
@@ -19,11 +19,14 @@ def number(value: object, name: str) -> float:
 
 def amount(value: object, name: str) -> int:
     """Tokens or parameters, 1 or more: a number, or text such as "20B". Raises InputError naming the argument."""
-    parsed = parse_tokens(value) if isinstance(value, str) else number(value, name)
+    read = parse_size if name == "params" else parse_tokens
+    parsed = read(value) if isinstance(value, str) else number(value, name)
     if parsed is None or not math.isfinite(parsed) or parsed < 1:
         raise InputError(
             f"{name} {_shown(value)}: not an amount of 1 or more", 'Give a number, 20_000_000_000 or "20B"'
         )
+    if not is_whole(parsed):
+        raise InputError(f"{name} {_shown(value)}: not whole", 'Give all of it, or its unit: "1.6B"')
     return round(parsed)
 
 
@@ -35,14 +38,17 @@ def whole(value: object, name: str) -> int:
 
 
 def numbers_by_name(values: object, name: str) -> dict[str, float]:
-    """`{name: number}`; None is none. A number may be text such as "20B". Raises InputError naming the argument."""
+    """`{name: number}`; None is none. A number may be text such as "20B" or "90%".
+
+    Raises InputError naming the argument.
+    """
     if values is None:
         return {}
     if not isinstance(values, Mapping):
         raise InputError(f"{name} {_shown(values)}: not a mapping", f'Give {name}={{"NAME": NUMBER, ...}}')
     numbers = {}
     for key, value in values.items():
-        parsed = parse_tokens(value) if isinstance(value, str) else None
+        parsed = parse_number(value) if isinstance(value, str) else None
         numbers[str(key)] = number(value, f"{name} {key}:") if parsed is None else parsed
     return numbers
 

@@ -22,6 +22,7 @@ from flows.cli.options import (
     token_count,
     weights,
 )
+from flows.cli.runs_tables import Decimal, Metric, Pool, Where, read_tables
 from flows.reports import tables
 from flows.reports.progress import bar
 from mixing.errors import InputError
@@ -129,6 +130,10 @@ def decide(
     as_json: Json = False,
     spec: SpecOut = None,
     figures: Figures = None,
+    decimal: Decimal = ".",
+    metric: Metric = None,
+    where: Where = None,
+    pool: Pool = None,
 ) -> None:
     """Find the critical ratio, or the best mixture, with intervals.
 
@@ -137,29 +142,26 @@ def decide(
     """
     # SciPy takes a second to import: help does not wait for it.
     from mixing.decision.decide import decide as decide_on
-    from mixing.runs.read import read_runs
 
-    weighted = {"general": weights(general or [], "general"), "target": weights(target, "target")}
-    budget, size = token_count(tokens), parameter_count(params)
+    weighted: dict[str, Any] = {
+        "general": weights(general or [], "general"),
+        "target": weights(target, "target"),
+    }
+    asked: dict[str, Any] = {"tokens": token_count(tokens), "params": parameter_count(params), "seed": seed}
+    asked |= {"level": level, "confidence": confidence, "turning_point": turning_point}
+    asked |= {"kl": kl, "worst_case": worst_case}
     constraints = _constraints(most, least, supply, prior, protect, freeze)
     _check(general, tolerance, figures)
-    table = read_runs(runs)
+    table = read_tables(runs, decimal, metric, where, pool)
     with bar("fits and draws") as report, options_named():
         decision = decide_on(
             table,
             **weighted,
             tolerance=tolerance,
-            tokens=budget,
-            params=size,
-            level=level,
-            confidence=confidence,
-            turning_point=turning_point,
+            **asked,
             target_domains=target_domain,
             **constraints,
             max_epochs=max_epochs,
-            kl=kl,
-            worst_case=worst_case,
-            seed=seed,
             on_progress=report,
         )
     _show(decision, as_json)

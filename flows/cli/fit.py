@@ -11,7 +11,7 @@ from flows.cli.options import (
     Figures,
     Json,
     Params,
-    Runs,
+    RunsList,
     TargetDomains,
     Tokens,
     amounts,
@@ -21,6 +21,7 @@ from flows.cli.options import (
     token_count,
     weights,
 )
+from flows.cli.runs_tables import Decimal, Metric, Pool, Where, read_tables
 from flows.reports import tables
 from flows.reports.progress import bar
 
@@ -42,7 +43,7 @@ Supply = Annotated[
 
 
 def fit(
-    runs: Runs,
+    runs: RunsList,
     evals: Evals,
     law: Law = "auto",
     params: Params = None,
@@ -52,6 +53,10 @@ def fit(
     supply: Supply = None,
     figures: Figures = None,
     as_json: Json = False,
+    decimal: Decimal = ".",
+    metric: Metric = None,
+    where: Where = None,
+    pool: Pool = None,
 ) -> None:
     """Fit and cross-validate the laws; choose one per validation set.
 
@@ -60,13 +65,12 @@ def fit(
     # SciPy takes a second to import: help and usage errors do not wait for it.
     from flows.reports.decision import print_laws, print_warnings
     from mixing.fitting.fit import fit as fit_laws
-    from mixing.runs.read import read_runs
 
     losses = losses_of(evals)
     budget, size = token_count(tokens), parameter_count(params)
     check_figures(figures)
-    table = read_runs(runs)
-    held_out = read_runs(test) if test is not None else None
+    table = read_tables(runs, decimal, metric, where, pool)
+    held_out = read_tables([test], decimal, metric, where, pool) if test is not None else None
     with bar("fits") as on_progress, options_named():
         report = fit_laws(
             table,

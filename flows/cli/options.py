@@ -13,17 +13,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from mixing.amounts import parse_tokens
+from mixing.amounts import is_whole, parse_number, parse_size, parse_tokens
 from mixing.errors import InputError
+from mixing.runs.readers.text_table import decoded
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY", help="The study file (YAML).")]
-Runs = Annotated[
-    str,
-    typer.Argument(
-        metavar="RUNS",
-        help="A runs table: CSV, Parquet, a folder of runs, a published layout, or mlflow:EXPERIMENT.",
-    ),
-]
 Spec = Annotated[
     str, typer.Argument(metavar="SPEC", help="A mix spec: a file, or models:/NAME@champion in MLflow.")
 ]
@@ -31,7 +25,8 @@ RunsList = Annotated[
     list[str],
     typer.Argument(
         metavar="RUNS...",
-        help="Runs tables, read as one: CSV, Parquet, a folder of runs, a published layout, or mlflow:EXPERIMENT.",
+        help="Runs tables, read as one: CSV, Parquet, a folder of runs, a study or its name in the home, a published "
+        "layout, or mlflow:EXPERIMENT.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
@@ -83,7 +78,7 @@ def weights(options: list[str], name: str) -> dict[str, float]:
 
 
 def amounts(options: list[str] | None, name: str) -> dict[str, float]:
-    """Numbers by name from `NAME=NUMBER` (repeated; tokens may be 20B) or `@numbers.json`.
+    """Numbers by name from `NAME=NUMBER` (repeated; 20B, 1,600,000 and 90% are numbers) or `@numbers.json`.
 
     `name` is the option's, without dashes. Raises InputError naming it.
     """
@@ -110,16 +105,18 @@ def parameter_count(text: str | None) -> int | None:
 def _whole_amount(text: str | None, name: str, what: str, hint: str) -> int | None:
     if text is None:
         return None
-    number = parse_tokens(text) or 0.0
-    if not 1 <= number < 1e18:
+    number = parse_size(text) if name == "params" else parse_tokens(text)
+    if number is None or not 1 <= number < 1e18:
         raise InputError(f"--{name} {text!r} is not a number of {what} from 1 to 1e18", hint)
+    if not is_whole(number):
+        raise InputError(f"--{name} {text!r} is not whole", f"Write the unit: {text}B, {text}M")
     return round(number)
 
 
 _OTHER_NAMES = {"max_shares": "--max", "min_shares": "--min", "target_domains": "--target-domain"}
 _SAME_NAMES = (
-    "confidence freeze general kl law level max_epochs params prior protect seed shares supply target tokens "
-    "tolerance turning_point worst_case"
+    "confidence decimal freeze general kl law level max_epochs metric params pool prior protect seed shares supply "
+    "target tokens tolerance turning_point where worst_case"
 )
 OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _SAME_NAMES.split()} | _OTHER_NAMES
 """Arguments of `mixing`, and the options that set them."""
@@ -127,6 +124,7 @@ OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _SAME_NAMES.split()} 
 _ANY = "|".join(OPTIONS)
 _LEADING = re.compile(rf"(?:{_ANY})(?:, (?:{_ANY}))*(?=[ :])")
 _NO_WORD = re.compile(rf"\b(?:{'|'.join(name for name in OPTIONS if '_' in name)})\b")
+_ASSIGNED = re.compile(r"\b(metric|pool|decimal)=|\b(?P<where>where) (?=\w+=)")
 _ROLE = re.compile(r"(?<=^Name one as )(?:general|target)\b")
 
 
@@ -146,6 +144,7 @@ def options_named() -> Iterator[None]:
 
 
 def _translated(text: str) -> str:
+    text = _ASSIGNED.sub(lambda name: f"{OPTIONS[name[1] or 'where']} ", text)
     return _NO_WORD.sub(lambda name: OPTIONS[name[0]], text)
 
 
@@ -173,50 +172,49 @@ def _weight(option: str, name: str) -> tuple[str, float]:
     key, equals, text = option.rpartition("=")
     if not equals:
         return option, 1.0
-    try:
-        weight = float(text)
-    except ValueError:
-        raise InputError(f"--{name} {option}: {text!r} is not a weight", "Write NAME or NAME=0.5") from None
-    if not math.isfinite(weight) or weight < 0 or not key:
-        raise InputError(f"--{name} {option}: {text!r} is not a weight", "Weights are numbers of 0 or more")
+    weight = parse_number(text)
+    if weight is None or not math.isfinite(weight) or weight < 0 or not key:
+        raise InputError(f"--{name} {option}: {text!r} is not a weight", "Write NAME or NAME=0.5, 0 or more")
     return key, weight
 
 
 def _amount(option: str, name: str) -> tuple[str, float]:
     key, _, text = option.rpartition("=")
-    if key and text[-1:].isalpha() and text[-1] in "kKmMbBtT":
-        return key, float(token_count(text, name) or 0)
-    if key and _is_amount(text):
-        return key, float(text)
+    number = parse_number(text)
+    if key and number is not None and 0 <= number < math.inf:
+        return key, number
     raise InputError(
         f"--{name} {option}: not a number of 0 or more", f"Write --{name} NAME=NUMBER or @file.json"
     )
 
 
-def _is_amount(text: str) -> bool:
-    try:
-        return 0 <= float(text) < math.inf
-    except ValueError:
-        return False
-
-
 def _from_file(path: str, name: str) -> dict[str, float]:
+    where, hint = f"--{name} @{path}", 'Write {"NAME": NUMBER, ...} into it'
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(decoded(Path(path).read_bytes(), where), object_pairs_hook=_once)
     except OSError as error:
-        raise InputError(f"--{name} @{path}: cannot be read ({error.strerror})", "Name a JSON file") from None
+        raise InputError(f"{where}: cannot be read ({error.strerror})", "Name a JSON file") from None
     except ValueError as error:
-        raise InputError(
-            f"--{name} @{path}: not JSON ({error})", 'Write {"NAME": NUMBER, ...} into it'
-        ) from None
+        raise InputError(f"{where}: not JSON ({error})", hint) from None
     if not isinstance(content, dict) or not content:
+        raise InputError(f"{where}: not a JSON object of numbers", hint)
+    return {key: _number_in_file(key, value, where) for key, value in content.items()}
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object; of a name that stands twice JSON would take the last."""
+    names = [name for name, _ in pairs]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"{twice[0]!r} is given twice")
+    return dict(pairs)
+
+
+def _number_in_file(key: str, value: object, where: str) -> float:
+    number = parse_number(value) if isinstance(value, str) else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < math.inf:
         raise InputError(
-            f"--{name} @{path}: not a JSON object of numbers", 'Write {"NAME": NUMBER, ...} into it'
+            f"{where}: {key!r} is {str(value)[:60]}",
+            'Write {"NAME": NUMBER, ...} into it, with numbers of 0 or more',
         )
-    for key, number in content.items():
-        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < math.inf:
-            raise InputError(
-                f"--{name} @{path}: {key!r} is {str(number)[:60]}",
-                'Write {"NAME": NUMBER, ...} into it, with numbers of 0 or more',
-            )
-    return {key: float(number) for key, number in content.items()}
+    return float(number)

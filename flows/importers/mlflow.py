@@ -17,7 +17,10 @@ import polars as pl
 
 from flows.settings import home
 from flows.settings.environment import set_defaults, tracking_uri
+from mixing.amounts import parse_number, parse_size
 from mixing.errors import InputError, MixlawError
+from mixing.runs.cells import NOTHING
+from mixing.runs.columns import SETTINGS
 from mixing.runs.table import SHARE, STANDARD_ERRORS, RunTable, make_table
 
 if TYPE_CHECKING:
@@ -73,7 +76,7 @@ def load_experiment(address: str, uri: str) -> RunTable:
             f"{address}: no loss.<eval> metric at a step above 0 in the runs with shares",
             "Log losses as loss.<eval> with step = training tokens (docs/runs-table.md)",
         )
-    return make_table(pl.DataFrame(rows, infer_schema_length=None), address, notes)
+    return make_table(pl.DataFrame(rows, infer_schema_length=None), address, notes, in_log_order=True)
 
 
 @contextlib.contextmanager
@@ -154,33 +157,34 @@ def _rows(client: MlflowClient, address: str, run: Run, name: str) -> Iterator[d
         for key in ("params", "seed")
     }
     facts |= {"heldout": run.data.params.get("heldout")}
+    facts |= {name: run.data.params[name] for name in SETTINGS if shares and name in run.data.params}
     for metric in sorted(run.data.metrics):
         if not metric.startswith(LOSS):
             continue
         of_set = metric[len("loss.") :]
-        errors = {name: _history(client, run, f"{name}{metric[4]}{of_set}") for name in STANDARD_ERRORS}
-        for step, value in sorted(_history(client, run, metric).items()):
+        errors = {name: dict(_history(client, run, f"{name}{metric[4]}{of_set}")) for name in STANDARD_ERRORS}
+        for step, value in _history(client, run, metric):
             if shares or step == 0:
                 losses = {"tokens": step, "eval": of_set, "loss": value}
                 losses |= {error: history.get(step) for error, history in errors.items()}
                 yield {"run": name, **shares, **facts, **losses}
 
 
-def _history(client: MlflowClient, run: Run, metric: str) -> dict[int, float]:
-    """A metric by step; empty where the run has none. A step that was logged again counts as it was logged last."""
+def _history(client: MlflowClient, run: Run, metric: str) -> list[tuple[int, float]]:
+    """Steps and values of a metric as they were logged; none where the run has no such metric."""
     if metric not in run.data.metrics:
-        return {}
+        return []
     history = client.get_metric_history(run.info.run_id, metric)
-    return {point.step: point.value for point in sorted(history, key=lambda p: (p.timestamp, p.step))}
+    return [(point.step, point.value) for point in sorted(history, key=lambda point: point.timestamp)]
 
 
 def _number(address: str, run: str, key: str, text: str) -> float | None:
     """What a parameter says; None where it says nothing (`None`, empty)."""
-    if text in ("", "None"):
+    if text.strip().casefold() in NOTHING:
         return None
-    try:
-        return float(text.replace("_", ""))
-    except ValueError:
+    number = parse_size(text) if key == "params" else parse_number(text)
+    if number is None:
         raise InputError(
             f"{address}: parameter {key} of run {run!r} is {text!r}, not a number", "Log it as a number"
-        ) from None
+        )
+    return number

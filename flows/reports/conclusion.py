@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mixing.decision import wording
-from mixing.decision.notebook import BASELINES_TITLE
 from mixing.decision.result import Decision
 
 if TYPE_CHECKING:
@@ -88,8 +87,8 @@ def _tables(decision: Decision) -> list[ResultTable]:
     """Every protected and target loss at the recommended mix, then the mix beside the usual ones."""
     rows: list[tuple[str, ...]] = [increment.cells() for increment in wording.increments(decision)]
     return [
-        ResultTable(wording.INCREMENT_TITLE, wording.INCREMENT_HEADER, rows, text_columns=2),
-        ResultTable(BASELINES_TITLE, *wording.baselines_table(decision)),
+        ResultTable(wording.increment_title(decision), wording.INCREMENT_HEADER, rows, text_columns=2),
+        ResultTable(wording.baselines_title(decision), *wording.baselines_table(decision)),
     ]
 
 

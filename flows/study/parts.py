@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from mixing.amounts import parse_tokens
+from mixing.amounts import TOKENS_PATTERN, parse_tokens
 
 
 def whole_batches(tokens: int, batch_tokens: int) -> int:
@@ -43,7 +43,7 @@ def _several(value: object) -> object:
 TOKENS_SCHEMA = {
     "anyOf": [
         {"type": "integer", "exclusiveMinimum": 0},
-        {"type": "string", "pattern": r"^[0-9][0-9_]*(\.[0-9]+)?([eE]\+?[0-9]+)?\s*[kKmMbBtT]?$"},
+        {"type": "string", "pattern": TOKENS_PATTERN},
     ]
 }
 

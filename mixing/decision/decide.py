@@ -9,7 +9,6 @@ from mixing.decision.constraints import Constraints
 from mixing.decision.critical_ratio.decider import decide_ratio
 from mixing.decision.critical_ratio.ratio_runs import one_composition
 from mixing.decision.mixture.decider import decide_mixture
-from mixing.decision.mixture.slices import usual_budget
 from mixing.decision.question import Question, TurningPoint, make_question
 from mixing.decision.result import Decision
 from mixing.errors import InputError
@@ -55,8 +54,8 @@ def decide(
         target: the validation sets to improve: a name, several, or {name: weight} (weights are normalised).
         general: those to protect, in the same form; may be left out with more than two sources.
         tolerance: how much the general loss may rise over the base model, nats; goes with `general`, default 0.
-        tokens: the continual-pre-training budget asked about, a number or text such as "20B" (default: the table's;
-            with more than two sources the largest that almost all runs reach).
+        tokens: the continual-pre-training budget asked about, a number or text such as "20B" (default: the
+            largest that almost all runs reached).
         params: the model size asked about, non-embedding parameters, in the same form (default: the largest of the
             table with at least half as many mixtures as any).
         level: confidence level of all intervals.
@@ -92,8 +91,6 @@ def decide(
         ('decided', ['general', 'target'])
     """
     table = read_runs(runs)
-    if tokens is None and len(table.domains) > 2:
-        tokens = usual_budget(table)
     question = make_question(
         table,
         weights_of(general, "general"),

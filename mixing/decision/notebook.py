@@ -8,8 +8,6 @@ from html import escape
 from mixing.decision import wording
 from mixing.decision.record import DecisionRecord
 
-BASELINES_TITLE = "Compared with common baselines: predicted increments, nats per token (±: of one new run)"
-
 
 def decision_html(decision: DecisionRecord) -> str:
     """The content of the terminal's screen: answer, why, warnings, losses, mixture, baselines, next runs."""
@@ -23,8 +21,11 @@ def decision_html(decision: DecisionRecord) -> str:
         parts.append(_listed("Warnings", decision.warnings))
     if decision.has_answer:
         rows = [increment.cells() for increment in wording.increments(decision)]
-        parts.append(_table(wording.INCREMENT_TITLE, wording.INCREMENT_HEADER, rows, left=2))
-        parts += [_mixture(decision), _table(BASELINES_TITLE, *wording.baselines_table(decision))]
+        parts.append(_table(wording.increment_title(decision), wording.INCREMENT_HEADER, rows, left=2))
+        parts += [
+            _mixture(decision),
+            _table(wording.baselines_title(decision), *wording.baselines_table(decision)),
+        ]
     if decision.next_runs:
         parts.append(_listed(wording.next_runs_title(decision), wording.next_run_lines(decision)))
     return f"<div>{''.join(parts)}</div>"

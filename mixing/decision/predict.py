@@ -21,6 +21,7 @@ from mixing.decision.refusals import FAR_OUTSIDE
 from mixing.errors import InputError, MixlawError
 from mixing.laws.base import NotApplicable
 from mixing.mixture import Mixture
+from mixing.runs.budgets import usual_budget_of
 from mixing.runs.increments import increments
 from mixing.runs.read import read_runs
 from mixing.runs.table import RunTable
@@ -47,7 +48,7 @@ def predict(
     Args:
         runs: a runs table, or anything that `read_runs` reads.
         shares: token shares by domain; they sum to 1, a domain left out has share 0.
-        tokens: training tokens of the run (default: the table's largest budget).
+        tokens: training tokens of the run (default: the largest budget that almost all runs reached).
         params: its model size, non-embedding parameters (default: the largest of the table with at
             least half as many mixtures as any).
         level: confidence level of the intervals.
@@ -78,7 +79,7 @@ def predict(
         )
     if not 0 < number(level, "level") < 1:
         raise InputError(f"level {level} is not between 0 and 1", "Give 0.9 for 90%")
-    budget = amount(tokens, "tokens") if tokens is not None else int(table.rows["tokens"].max() or 0)  # type: ignore[arg-type]
+    budget = amount(tokens, "tokens") if tokens is not None else _usual_budget(table)
     if budget <= 0:
         raise InputError(f"tokens {budget} is not a token budget", "Give the run's tokens, e.g. 20000000000")
     try:
@@ -102,7 +103,7 @@ def _at_ratio(
         # The target loss of increments is the one that is predicted here; no other is needed.
         data = increments(table, {name: 1.0}, {name: 1.0}, (second,), params)
         points = data.points
-        _check_reach(tokens, float(points.tokens_n.max()) if len(points) else float(tokens))
+        _check_reach(tokens, points.usual_budget if len(points) else float(tokens))
         surface = fit_surface(
             points,
             data.general_n,
@@ -147,9 +148,14 @@ def _at_mixture(
     return predictions
 
 
+def _usual_budget(table: RunTable) -> int:
+    return usual_budget_of(table.trained) if table.trained.height else 0
+
+
 def _check_reach(tokens: int, trained: float) -> None:
     if tokens > REFUSE_BEYOND * trained:
         raise MixlawError(
-            f"{tokens:,} tokens are {tokens / trained:.1f} times the largest trained budget: no law is followed there",
+            f"{tokens:,} tokens are {tokens / trained:.1f} times the largest trained budget that almost all runs "
+            "reached: no law is followed there",
             f"Train proxies for at least {int(np.ceil(tokens / REFUSE_BEYOND)):,} tokens",
         )

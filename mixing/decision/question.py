@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from mixing.errors import InputError
+from mixing.runs.budgets import usual_budget_of
 from mixing.runs.increments import Increments, increments
+from mixing.runs.metrics import DEFAULT, METRICS
 from mixing.runs.table import RunTable
 
 TurningPoint = Literal["report", "require", "off"]
@@ -28,7 +30,8 @@ class Question:
 
     `level` is the confidence level of intervals. `confidence` is the probability with which the answer's `safe_ratio`
     keeps the tests, and changes nothing else. `turning_point` says whether the general loss must have turned down at
-    the budget (`require`), whether that is only shown (`report`), or not looked at (`off`).
+    the budget (`require`), whether that is only shown (`report`), or not looked at (`off`). `metrics` are those of
+    validation sets that hold, or are said to hold, another one than a loss (`mixing.runs.metrics`).
     """
 
     general: dict[str, float]
@@ -40,6 +43,17 @@ class Question:
     level: float = 0.9
     confidence: float = 0.9
     turning_point: TurningPoint = "report"
+    metrics: dict[str, str] = field(default_factory=dict)
+
+    def metric(self, name: str) -> str:
+        """The metric of a validation set, or of the role `general` or `target`."""
+        sets = getattr(self, name) if name in ("general", "target") else [name]
+        return next((self.metrics[one] for one in sets if one in self.metrics), DEFAULT)
+
+    @property
+    def unit(self) -> str:
+        """What the tolerance is counted in: nats, unless the general sets hold another metric."""
+        return METRICS[self.metric("general")].unit
 
     def increments(self, table: RunTable) -> Increments:
         """The increments of the losses that it is about; raises InputError as `mixing.runs.increments` does."""
@@ -62,12 +76,12 @@ def make_question(
     """Check a question against its table and fill what it leaves open.
 
     Weights are normalised. Target domains are the share columns named like a target validation set (case does not
-    matter) unless given. `tokens` defaults to the largest budget of the table. With more than two sources `general`
-    may be empty (nothing is protected), and target domains unknown. Raises InputError.
+    matter) unless given. `tokens` defaults to the largest budget that almost all runs reached. With more than two
+    sources `general` may be empty (nothing is protected), and target domains unknown. Raises InputError.
     """
     _check_weights(table, general, target)
     if tokens is None:
-        tokens = int(table.rows["tokens"].max() or 0)  # type: ignore[arg-type]
+        tokens = usual_budget_of(table.trained) if table.trained.height else 0
     question = Question(
         _normalised(general),
         _normalised(target),
@@ -78,6 +92,7 @@ def make_question(
         level,
         confidence,
         turning_point,
+        {name: kind for name, kind in table.metrics.items() if name in {**general, **target}},
     )
     check_levels(question)
     if params is not None and params < 1:
@@ -114,6 +129,11 @@ def _check_weights(table: RunTable, general: Mapping[str, float], target: Mappin
             raise InputError(
                 f"no {role} validation set named",
                 f"Name one as {role}; the table has: {', '.join(table.evals[:30])}",
+            )
+        kinds = sorted({table.metrics.get(name, DEFAULT) for name in weights})
+        if len(kinds) > 1:
+            raise InputError(
+                f"{role}: {' and '.join(kinds)} have no mean", "Name validation sets of one metric for a role"
             )
         for name, weight in weights.items():
             if not math.isfinite(weight) or weight < 0:

@@ -206,6 +206,7 @@ class DecisionRecord:
             "share_intervals": {d: list(i) for d, i in self.share_intervals.items()},
             "limits": self.limits,
             "protect": self.protect,
+            "metrics": self.question.metrics,
             "regret": self.regret,
             "front": [
                 {"shares": p.shares, "general": p.general.to_dict(), "target": p.target.to_dict()}

@@ -12,6 +12,7 @@ from mixing.decision.binding import Binding
 from mixing.decision.constraints import Constraints
 from mixing.decision.critical_ratio.loss_surface import MIN_RATIOS
 from mixing.decision.critical_ratio.ratio_runs import RatioRuns, set_of
+from mixing.decision.direction import direction_doubt
 from mixing.decision.mixture.bounds import Region, by_domain, make_region
 from mixing.decision.mixture.loss_models import FittedLosses
 from mixing.decision.mixture.next_mixtures import NEXT_RUNS, spread
@@ -83,15 +84,25 @@ def too_few_ratios(runs: RatioRuns) -> Refusal | None:
 def budget_too_far(runs: RatioRuns) -> Refusal | None:
     """A budget so far past the trained ones that no law is followed there."""
     tokens = runs.question.tokens
-    reach = tokens / runs.largest_budget
+    reach = tokens / runs.usual_budget
     if reach <= REFUSE_BEYOND:
         return None
     return _train_ratios(
         runs,
-        f"{tokens:,} tokens are {reach:.1f} times the largest trained budget; train proxies for at least "
-        f"{int(np.ceil(tokens / REFUSE_BEYOND)):,} tokens",
+        f"{tokens:,} tokens are {reach:.1f} times the largest trained budget that almost all runs reached; train "
+        f"proxies for at least {int(np.ceil(tokens / REFUSE_BEYOND)):,} tokens",
         runs.ratios,
     )
+
+
+def other_direction(runs: RatioRuns) -> Refusal | None:
+    """Losses that move as something of which more is better."""
+    data = runs.increments
+    at = data.points.at_usual_budget()
+    rises = {"general": data.general_n[at], "target": data.target_n[at]}
+    levels = {role: rise_n + data.base[role] for role, rise_n in rises.items()}
+    reason = direction_doubt(runs.question, data.points.target_n[at], rises, levels)
+    return None if reason is None else Refusal(reason, [])
 
 
 def no_ratio_law(runs: RatioRuns, error: NotApplicable) -> Refusal:
@@ -134,7 +145,8 @@ def no_ratio(runs: RatioRuns, tests: Mapping[str, tuple[float, Floats]], low_cap
             )
             remedy = "train longer or at lower shares, or do not require a turning point"
         elif failed == "tolerance":
-            fault = f"no trained target share keeps the general loss within {runs.question.tolerance:g} nats"
+            within = f"{runs.question.tolerance:g} {runs.question.unit}"
+            fault = f"no trained target share keeps the general loss within {within}"
         else:
             name = set_of(runs.question, failed.removeprefix(PROTECT))
             fault = f"no trained target share keeps the loss of {name} within its tolerance"
@@ -163,8 +175,8 @@ def unsure(
         return _train_ratios(
             runs,
             f"the best estimate is {ratio:.3f}, but no share within reach keeps the general loss within "
-            f"{question.tolerance:g} nats with {question.confidence:.0%} confidence; train lower shares, or ask for "
-            "less confidence",
+            f"{question.tolerance:g} {question.unit} with {question.confidence:.0%} confidence; train lower shares, "
+            "or ask for less confidence",
             [round(runs.trained[0] / 2, 3), round(ratio, 3)],
         )
     return None
@@ -193,6 +205,19 @@ def no_base(table: RunTable, question: Question, constraints: Constraints) -> st
         f"no base rows (tokens 0) for {', '.join(unknown[:5])}, over whose losses the tolerance is asked; add the base "
         "model's losses with tokens 0, or ask without protected losses and bound shares instead"
     )
+
+
+def mixture_direction(data: Slice, question: Question) -> str | None:
+    """The same of mixtures of many sources: over the share of the target's own text, where it is known."""
+    if "target" not in data.names or data.follows:
+        return None
+    losses: dict[str, Floats] = {
+        name: data.losses_vn[data.names.index(name)] for name in ("target", "general") if name in data.names
+    }
+    rises = {name: losses_n - data.base[name] for name, losses_n in losses.items() if name in data.base}
+    own = list(data.own[data.names.index("target")])
+    share_n = data.points.shares_nd[:, own].sum(1) if own else np.zeros(len(data.points))
+    return direction_doubt(question, share_n, rises, losses)
 
 
 def too_few_mixtures(data: Slice, question: Question, free: int) -> str | None:

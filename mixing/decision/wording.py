@@ -6,8 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from mixing.decision.binding import Binding
 from mixing.decision.record import PROTECT, DecisionRecord, Prediction, Test
+from mixing.runs.metrics import DEFAULT, METRICS
 
 LIMITED_BY: dict[Binding, str] = {
     "tolerance": "the general loss reaches its tolerance",
@@ -117,7 +120,9 @@ def reasons(decision: DecisionRecord) -> list[str]:
         return lines
     if decision.share_intervals and decision.question.general:
         sets = ", ".join(decision.question.general)
-        lines.insert(0, f"general loss: {sets} within {decision.question.tolerance:g} nats")
+        lines.insert(
+            0, f"general loss: {sets} within {decision.question.tolerance:g} {decision.question.unit}"
+        )
     lines.append(question_line(decision))
     if decision.regret is not None:
         lines.append(f"knowing the losses exactly would gain about {decision.regret:.2g} nats more")
@@ -152,20 +157,53 @@ class Increment:
     role: str
     prediction: Prediction
     tolerance: float | None = None
+    metric: str = DEFAULT
 
     def cells(self) -> tuple[str, str, str, str, str]:
         """As a row of a table under `INCREMENT_HEADER`."""
         tolerance = "" if self.tolerance is None else f"{self.tolerance:g}"
         known = math.isfinite(self.prediction.increment)
+        if self.metric != DEFAULT and known:
+            return self._in_its_unit(tolerance)
         increment = signed(self.prediction.increment) if known else "-"
         interval = span(*self.prediction.increment_interval, 4) if known else "-"
         return self.name, self.role, increment, interval, tolerance
+
+    def _in_its_unit(self, tolerance: str) -> tuple[str, str, str, str, str]:
+        """The same for another metric: by how much it changes over the base model's, itself."""
+        unit, one = METRICS[self.metric].unit, self.prediction
+        base, now, *interval = values(self.metric, one.loss - one.increment, one.loss, *one.interval)
+        low, high = sorted(end - base for end in interval)
+        name = f"{self.name} ({self.metric} {base:.4g})"
+        return (
+            name,
+            self.role,
+            signed(now - base),
+            span(low, high, 4),
+            f"{tolerance} {unit}" if tolerance else "",
+        )
 
 
 INCREMENT_TITLE = (
     "Losses at the recommended mix: predicted increments, nats per token (intervals of one new run)"
 )
+METRICS_TITLE = "Predicted changes at the recommended mix, of each metric itself (intervals of one new run)"
 INCREMENT_HEADER = ("validation set", "role", "increment", "interval", "tolerance")
+
+
+def baselines_title(decision: DecisionRecord) -> str:
+    """What stands over the table of `baselines_table`."""
+    unit = "each metric itself" if _other_metrics(decision) else "nats per token"
+    return f"Compared with common baselines: predicted increments, {unit} (±: of one new run)"
+
+
+def _other_metrics(decision: DecisionRecord) -> bool:
+    return any(kind != DEFAULT for kind in decision.question.metrics.values())
+
+
+def increment_title(decision: DecisionRecord) -> str:
+    """What stands over the table of increments."""
+    return METRICS_TITLE if _other_metrics(decision) else INCREMENT_TITLE
 
 
 def increments(decision: DecisionRecord) -> list[Increment]:
@@ -177,10 +215,13 @@ def increments(decision: DecisionRecord) -> list[Increment]:
         if role in predicted:
             name = next(iter(weights)) if len(weights) == 1 else f"mean of {len(weights)}"
             tolerances += [decision.protect[name]] if name in decision.protect else []
-            found.append(Increment(name, role, predicted[role], min(tolerances, default=None)))
+            kind = decision.question.metric(role)
+            found.append(Increment(name, role, predicted[role], min(tolerances, default=None), kind))
         if len(weights) > 1:
             found += [
-                Increment(name, role, predicted[name], decision.protect.get(name))
+                Increment(
+                    name, role, predicted[name], decision.protect.get(name), decision.question.metric(name)
+                )
                 for name in weights
                 if name in predicted
             ]
@@ -202,7 +243,7 @@ def baselines_table(decision: DecisionRecord) -> tuple[tuple[str, ...], list[tup
     ) -> tuple[str, ...]:
         share = math.fsum(mix.get(domain, 0.0) for domain in decision.question.target_domains)
         part = "-" if within is None else f"{within:.0%}"
-        texts = [prediction_text(predicted.get(role)) for role in roles]
+        texts = [prediction_text(predicted.get(role), decision.question.metric(role)) for role in roles]
         return (name, *([f"{share:.3f}"] if split else []), *texts, *([part] if known else []))
 
     header = ("mix", *(["target share"] if split else []), *roles, *(["within tolerance"] if known else []))
@@ -235,12 +276,18 @@ def test_line(test: Test) -> str:
     return f"{name}: up to {test.critical_ratio:.3f}{interval}" + (f" ({note})" if note else "")
 
 
-def prediction_text(prediction: Prediction | None) -> str:
-    """The predicted increment over the base model with half its interval: `+0.0012 ± 0.0034`."""
+def prediction_text(prediction: Prediction | None, metric: str = DEFAULT) -> str:
+    """The predicted increment over the base model with half its interval: `+0.0012 ± 0.0034`, in the metric's unit."""
     if prediction is None:
         return "-"
-    half = (prediction.interval[1] - prediction.interval[0]) / 2
-    return f"{signed(prediction.increment)} ± {half:.4f}"
+    base = prediction.loss - prediction.increment
+    now, before, *ends = values(metric, prediction.loss, base, *prediction.interval)
+    return f"{signed(prediction.increment if metric == DEFAULT else now - before)} ± {abs(ends[1] - ends[0]) / 2:.4f}"
+
+
+def values(metric: str, *losses: float) -> list[float]:
+    """Losses as what they were measured in."""
+    return [float(value) for value in METRICS[metric].value(np.array(losses))]
 
 
 def not_yet_line(decision: DecisionRecord) -> str:
@@ -254,7 +301,7 @@ def question_line(decision: DecisionRecord) -> str:
     question = decision.question
     # A table without a tokens column counts every run as one.
     budget = [f"at {question.tokens:,} tokens"] if question.tokens > 1 else []
-    tolerance = [f"tolerance {question.tolerance:g} nats"] if question.general else []
+    tolerance = [f"tolerance {question.tolerance:g} {question.unit}"] if question.general else []
     return ", ".join([*budget, *tolerance, f"{decision.n_runs} runs", f"law {decision.law}"])
 
 

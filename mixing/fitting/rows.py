@@ -8,11 +8,12 @@ import polars as pl
 
 from mixing.errors import InputError
 from mixing.fitting.cross_validation import Kind
+from mixing.runs.budgets import tiny_budget, usual_budget_of
 from mixing.runs.sizes import said_of, usual_size
 from mixing.runs.table import RunTable, left_out
 
 BEYOND = 1.05
-"""Asked about budgets this far past the table's largest, laws are judged on leave-largest-T."""
+"""Asked about budgets this far past the one that almost all runs reached, laws are judged on leave-largest-T."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,13 @@ def rows_to_fit(table: RunTable, weights: dict[str, float], params: int | None, 
         )
     kind: Kind = "leave-mixture-out"
     warnings: list[str] = []
-    largest = float(trained["tokens"].max())  # type: ignore[arg-type]
-    if tokens and tokens > BEYOND * largest:
+    usual = usual_budget_of(trained)
+    warnings += tiny_budget(usual)
+    if tokens and tokens > BEYOND * usual:
         kind = "leave-largest-T"
         warnings.append(
-            f"{tokens:,} tokens are {tokens / largest:.2g} times the largest trained budget: laws are chosen by how "
-            "they predict later checkpoints from earlier ones"
+            f"{tokens:,} tokens are {tokens / usual:.2g} times the budget that almost all runs reached: laws are "
+            "chosen by how they predict later checkpoints from earlier ones"
         )
     sized = _of_size(trained, params, kind)
     warnings += [*sized.warnings, *left_out(table, weights)]

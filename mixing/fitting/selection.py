@@ -206,7 +206,7 @@ def _pick(
 def rows_of(model: LawOrRegressor, points: Points) -> NDArray[np.bool_]:
     """The rows that a model is fitted on."""
     use_n = model.usable(points)
-    return use_n & (points.tokens_n == points.tokens_n.max()) if model.one_budget else use_n
+    return use_n & points.at_usual_budget() if model.one_budget else use_n
 
 
 def polished(candidate: Candidate, points: Points, losses_n: Floats) -> Candidate:

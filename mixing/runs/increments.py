@@ -10,8 +10,9 @@ import polars as pl
 
 from mixing.arrays import Floats, Ints
 from mixing.errors import InputError
+from mixing.runs.base_rows import base_loss
 from mixing.runs.points import Points, known_standard_errors, make_points
-from mixing.runs.sizes import said_of, usual_size
+from mixing.runs.sizes import rows_of_size, said_of, trained_sizes, usual_size
 from mixing.runs.table import SHARE, STANDARD_ERRORS, RunTable, left_out
 
 
@@ -72,8 +73,10 @@ def increments(
     general, target = dict(general), dict(target)
     one_size, warnings = _of_one_size(table, params)
     general_losses, target_losses = one_size.weighted(general), one_size.weighted(target)
-    base = {"general": _base_loss(general_losses, "general", table.source)}
-    base["target"] = _base_loss(target_losses, "target", table.source)
+    base: dict[str, float] = {}
+    for role, weights in (("general", general), ("target", target)):
+        base[role], notes = _base_loss(one_size, role, weights)
+        warnings += [note for note in notes if note not in warnings]
     both = _joined(general_losses, target_losses, table.source)
     points = make_points(both, [SHARE + d for d in table.domains], target_domains)
     return Increments(
@@ -105,30 +108,33 @@ def _samples(heldout: pl.Series) -> Ints | None:
 
 def _of_one_size(table: RunTable, params: int | None) -> tuple[RunTable, list[str]]:
     """The runs of the size `params`, or of the usual one, and those that name none."""
-    sizes = table.trained["params"].drop_nulls().unique().sort().to_list()
+    sizes = trained_sizes(table)
     warnings: list[str] = []
-    if not sizes or (params is None and len(sizes) == 1):
+    if not sizes:
         return RunTable(table.rows, table.source), warnings
     if params is None:
         params = usual_size(table.trained)
-        warnings.append(f"{len(sizes)} model sizes in the table; the answer is for {said_of(params, sizes)}")
+        if len(sizes) > 1:
+            warnings.append(
+                f"{len(sizes)} model sizes in the table; the answer is for {said_of(params, sizes)}"
+            )
     if params not in sizes:
         raise InputError(
             f"{table.source}: no runs of {params} parameters",
             f"The table has {', '.join(map(str, sizes))}; a critical ratio at another size takes runs of three",
         )
-    rows = table.rows.filter(pl.col("params").is_null() | (pl.col("params") == params))
-    return RunTable(rows, table.source), warnings
+    one_size, notes = rows_of_size(table, params)
+    return RunTable(one_size.rows, table.source), [*warnings, *notes]
 
 
-def _base_loss(losses: pl.DataFrame, name: str, source: str) -> float:
-    base = losses.filter(pl.col("tokens") == 0)["loss"]
-    if not len(base):
+def _base_loss(table: RunTable, name: str, weights: Mapping[str, float]) -> tuple[float, list[str]]:
+    loss, notes = base_loss(table, weights)
+    if loss is None:
         raise InputError(
-            f"{source}: no base rows (tokens 0) for the {name} loss",
+            f"{table.source}: no base rows (tokens 0) for the {name} loss",
             "Evaluate the base model before continual pre-training and add its losses with tokens 0",
         )
-    return float(base.mean())  # type: ignore[arg-type]
+    return loss, notes
 
 
 def _joined(general: pl.DataFrame, target: pl.DataFrame, source: str) -> pl.DataFrame:

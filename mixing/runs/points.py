@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from mixing.arrays import Floats, Ints
+from mixing.runs.budgets import SAME_BUDGET, usual_budget
 from mixing.runs.table import SHARE
 
 
@@ -40,6 +41,15 @@ class Points:
     def log_shares_nd(self) -> Floats:
         """ln h, and 0 where a source is absent; a search asks for it thousands of times."""
         return np.asarray(np.log(np.where(self.shares_nd > 0, self.shares_nd, 1.0)))
+
+    @cached_property
+    def usual_budget(self) -> float:
+        """The largest budget (tokens) that almost all runs have reached."""
+        return usual_budget(self.run_n, self.tokens_n)
+
+    def at_usual_budget(self) -> NDArray[np.bool_]:
+        """Rows at that budget."""
+        return np.asarray(np.abs(np.log(self.tokens_n / self.usual_budget)) <= SAME_BUDGET)
 
     def interior(self) -> NDArray[np.bool_]:
         """Rows whose target share lies strictly between 0 and 1."""

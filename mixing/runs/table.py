@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
 
@@ -11,11 +11,17 @@ import numpy as np
 import polars as pl
 
 from mixing.amounts import format_amount
+from mixing.arrays import Floats
 from mixing.errors import InputError
 from mixing.mixture import SUM_TOLERANCE, Mixture
+from mixing.runs.columns import METRIC, SETTINGS, SHARE, STANDARD_ERRORS, named, typed, with_every_column
+from mixing.runs.metrics import as_losses, metrics_of_rows
+from mixing.runs.repeats import settle_repeats
 
-SHARE = "share."
-STANDARD_ERRORS = ("stderr", "increment_stderr")
+__all__ = ["SHARE", "STANDARD_ERRORS", "RunTable", "left_out", "make_table"]
+
+ROUNDED = 1e-4
+"""Sums of shares that are off 1 by less are rounded."""
 LARGEST_LOSS = 1e60
 """Squares of larger losses, and their products, leave the range of floating point."""
 
@@ -30,13 +36,15 @@ class RunTable:
     where not known), heldout (names the held-out sample of a row's increment: rows of one sample share its error;
     null for the sample that all other rows share). Rows with `tokens` 0 are the base model before continual
     pre-training. `warnings` say what was repaired on reading; `ended_without_loss` names the runs at whose last
-    checkpoint no loss was finite.
+    checkpoint no loss was finite. `metrics` names, by validation set, what its losses were made of, where that is no
+    loss or somebody said so (`mixing.runs.metrics`).
     """
 
     rows: pl.DataFrame
     source: str
     warnings: list[str] = field(default_factory=list)
     ended_without_loss: tuple[str, ...] = ()
+    metrics: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"RunTable({self.source}: {self._summary()})"
@@ -162,69 +170,56 @@ def left_out(table: RunTable, weights: dict[str, float]) -> list[str]:
     return [f"{table.source}: left out, without losses on {sets}: {named}; evaluate these runs to use them"]
 
 
-def make_table(frame: pl.DataFrame, source: str, notes: Sequence[str] = ()) -> RunTable:
+def make_table(
+    frame: pl.DataFrame,
+    source: str,
+    notes: Sequence[str] = (),
+    *,
+    decimal: str = ".",
+    keep: Sequence[str] = (),
+    in_log_order: bool = False,
+    metrics: Mapping[str, str] | None = None,
+) -> RunTable:
     """Check a tidy frame: shares on the simplex, finite losses, one value per (run, checkpoint, set).
 
     Share rows that are off 1 by up to 0.02 are renormalised with a warning. Rows whose loss is missing or not
-    finite, and repeated rows, are dropped with a warning; `notes` of the reader come first among the warnings.
-    `source` names the table in errors. Raises InputError for what cannot be repaired.
+    finite, repeated rows, and rows that a restarted run logged again are dropped with a warning; `notes` of the reader
+    come first among the warnings. `source` names the table in errors, `decimal` is the sign before decimals in text,
+    and columns of `keep` stay beside the settings of runs. `in_log_order` promises that a run's rows stand in the
+    order of their times; `metrics` says that values are losses already, and of what. Raises InputError, naming column
+    and run, for what cannot be repaired.
     """
+    frame, renamed = named(frame, source, decimal)
+    frame, defaults = with_every_column(frame, source)
+    frame, unused = typed(frame, source, decimal, keep)
     shares = [c for c in frame.columns if c.startswith(SHARE)]
-    frame, defaults = _with_every_column(frame, shares, source)
-    frame = _typed(frame, shares, source)
     _refuse_impossible_cells(frame, source)
+    of_sets = metrics_of_rows(frame, source) if metrics is None else dict(metrics)
+    frame = frame.drop(METRIC, strict=False)
+    frame, read_as = as_losses(frame, of_sets, source) if metrics is None else (frame, [])
     ended = _ended_without_loss(frame)
     frame, dropped = _finite_losses(frame, source)
     _refuse_huge_losses(frame, source)
     frame, repaired = _on_simplex(frame, shares, source)
-    frame, repeated = _distinct(frame, source)
-    return RunTable(frame, source, [*notes, *defaults, *dropped, *repaired, *repeated], ended)
+    settings = [c for c in frame.columns if c in SETTINGS or (c in keep and c not in _RUN_COLUMNS)]
+    frame, repeated = settle_repeats(frame, source, settings, in_log_order)
+    said = [*notes, *renamed, *defaults, *unused, *read_as, *dropped, *repaired, *repeated]
+    return RunTable(frame, source, said, ended, of_sets)
 
 
-def _with_every_column(frame: pl.DataFrame, shares: list[str], source: str) -> tuple[pl.DataFrame, list[str]]:
-    """The frame with columns that may be left out filled in; raises InputError where another is missing."""
-    if not shares:
-        columns = ", ".join(frame.columns[:12])
-        raise InputError(
-            f"{source}: no share.<domain> column (columns as read: {columns[:200]})",
-            "See the runs table in docs/runs-table.md; rows with more or fewer fields than the header hide it",
-        )
-    for column in ("run", "eval", "loss"):
-        if column not in frame.columns:
-            raise InputError(f"{source}: no column {column!r}", "See the runs table in docs/runs-table.md")
-    warnings = []
-    if "tokens" not in frame.columns:
-        frame = frame.with_columns(tokens=pl.lit(1))
-        warnings.append(f"{source}: no tokens column, so every run counts as one checkpoint")
-    for column in ("params", "seed", *STANDARD_ERRORS, "heldout"):
-        if column not in frame.columns:
-            frame = frame.with_columns(pl.lit(None).alias(column))
-    return frame, warnings
-
-
-def _typed(frame: pl.DataFrame, shares: list[str], source: str) -> pl.DataFrame:
-    whole = [pl.col(c).cast(pl.Float64).round().cast(pl.Int64) for c in ("params", "tokens", "seed")]
-    try:
-        return frame.select(
-            pl.col("run").cast(pl.String),
-            *(pl.col(c).cast(pl.Float64) for c in shares),
-            *whole,
-            pl.col("eval").cast(pl.String),
-            pl.col("loss").cast(pl.Float64),
-            *(pl.col(c).cast(pl.Float64) for c in STANDARD_ERRORS),
-            pl.col("heldout").cast(pl.String),
-        )
-    except pl.exceptions.PolarsError as error:
-        raise InputError(
-            f"{source}: a column holds something that is not a number ({str(error).splitlines()[0]})",
-            "Correct it: shares, params, tokens, seed, loss and standard errors are numbers",
-        ) from error
+_RUN_COLUMNS = ("run", "params", "tokens", "seed", "eval", "loss", "heldout", *STANDARD_ERRORS)
 
 
 def _refuse_impossible_cells(frame: pl.DataFrame, source: str) -> None:
     for column in ("run", "eval", "tokens"):
-        if frame[column].null_count():
-            raise InputError(f"{source}: column {column!r} has empty cells", "Fill every cell of it")
+        empty = frame[column].is_null()
+        if empty.any():
+            run = frame["run"][int(empty.arg_true()[0])]
+            where = f"row {int(empty.arg_true()[0]) + 1}" if run is None else f"run {run!r}"
+            raise InputError(
+                f"{source}: column {column!r} has empty cells ({empty.sum()}; {where})",
+                "Fill every cell of it",
+            )
     if frame.filter(pl.col("tokens") < 0).height:
         raise InputError(
             f"{source}: column 'tokens' has negative values", "Tokens count from 0, the base model"
@@ -246,14 +241,6 @@ def _refuse_huge_losses(frame: pl.DataFrame, source: str) -> None:
             f"{source}: run {largest['run'][0]!r} has a loss of {largest['loss'][0]:.3g}, too large to fit",
             "Correct it, or give losses in another unit",
         )
-
-
-def _distinct(frame: pl.DataFrame, source: str) -> tuple[pl.DataFrame, list[str]]:
-    unique = frame.unique(["run", "tokens", "seed", "eval", "params"], keep="first", maintain_order=True)
-    repeated = frame.height - unique.height
-    return unique, (
-        [f"{source}: {repeated} repeated rows dropped, the first of each kept"] if repeated else []
-    )
 
 
 def _ended_without_loss(frame: pl.DataFrame) -> tuple[str, ...]:
@@ -286,10 +273,37 @@ def _finite_losses(frame: pl.DataFrame, source: str) -> tuple[pl.DataFrame, list
     return frame.filter(pl.col("loss").is_finite()), [warning]
 
 
+def _refuse_missing_shares(trained: pl.DataFrame, shares: list[str], matrix_nd: Floats, source: str) -> None:
+    """Raises InputError for an empty share where the others leave something for it: it is not 0."""
+    empty_nd = trained.select(pl.col(c).is_null() for c in shares).to_numpy()
+    short_n = np.abs(matrix_nd.sum(1) - 1) > ROUNDED
+    wrong_n = empty_nd.any(1) & short_n & ~empty_nd.all(1)
+    if wrong_n.any():
+        at = int(wrong_n.argmax())
+        raise InputError(
+            f"{source}: {shares[int(empty_nd[at].argmax())]} of run {trained['run'][at]!r} is empty, and the other "
+            f"shares sum to {matrix_nd[at].sum():.4g}",
+            "Fill the cell; a domain that is not used has share 0",
+        )
+
+
+def _no_domains(matrix_nd: Floats, shares: list[str]) -> str:
+    """Which columns can be no domain's shares, in words: those above 1, and those without which rows sum to 1."""
+    above = [c for c, column_n in zip(shares, matrix_nd.T, strict=True) if column_n.max() > 1 + SUM_TOLERANCE]
+    if above and len(above) < len(shares):
+        largest = matrix_nd[:, shares.index(above[0])].max()
+        return f" ({', '.join(above[:3])} can be no share: up to {largest:g}; remove or rename it)"
+    for at, column in enumerate(shares):
+        if (np.abs(np.delete(matrix_nd, at, axis=1).sum(1) - 1) <= ROUNDED).all():
+            return f" (without {column} they sum to 1: remove or rename it if it is no domain)"
+    return ""
+
+
 def _on_simplex(frame: pl.DataFrame, shares: list[str], source: str) -> tuple[pl.DataFrame, list[str]]:
     trained = frame.filter(pl.col("tokens") > 0)
     matrix_nd = trained.select(shares).fill_null(0.0).to_numpy()
     runs = trained["run"]
+    _refuse_missing_shares(trained, shares, matrix_nd, source)
     bad = ~np.isfinite(matrix_nd).all(1) | (matrix_nd < 0).any(1)
     if bad.any():
         run = runs[int(bad.argmax())]
@@ -299,8 +313,8 @@ def _on_simplex(frame: pl.DataFrame, shares: list[str], source: str) -> tuple[pl
     if (off_n > SUM_TOLERANCE).any():
         at = int(off_n.argmax())
         raise InputError(
-            f"{source}: shares of run {runs[at]!r} sum to {sums_n[at]:.4g}, not 1",
-            "Correct this row's shares",
+            f"{source}: shares of run {runs[at]!r} sum to {sums_n[at]:.4g}, not 1{_no_domains(matrix_nd, shares)}",
+            "Shares in percent are written 90%" if 95 < sums_n[at] < 105 else "Correct this row's shares",
         )
     warnings = []
     if (off_n > 1e-6).any():

@@ -20,13 +20,23 @@ from mixing.amounts import abbreviate_amount, format_amount, parse_tokens
         ("1.5t", 1_500_000_000_000),
         ("7k", 7_000),
         ("1.5", 1.5),
+        ("1,000", 1_000),
+        ("1,600,000", 1_600_000),
+        ("1 600 000", 1_600_000),
+        ("1\u202f600\u202f000", 1_600_000),
+        ("1'600'000", 1_600_000),
+        ("0.8bn", 800_000_000),
+        ("1.4 billion", 1_400_000_000),
+        ("20B tokens", 20_000_000_000),
     ],
 )
 def test_amounts_are_read(text: str, tokens: float) -> None:
     assert parse_tokens(text) == tokens
 
 
-@pytest.mark.parametrize("text", ["", "x", "-1", "1e-3", "20BB", "B", "1,000", ".5M", "nan"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "-1", "1e-3", "20BB", "B", "1,00", "1,6", "1.600.000", ".5M", "90%", "nan"]
+)
 def test_what_is_no_amount(text: str) -> None:
     assert parse_tokens(text) is None
 

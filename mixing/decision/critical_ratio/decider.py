@@ -36,6 +36,7 @@ from mixing.decision.record import PROTECT, Baseline, Interval, Prediction, name
 from mixing.decision.result import Decision
 from mixing.errors import InputError
 from mixing.laws.base import NotApplicable
+from mixing.runs.budgets import runs_beyond, tiny_budget
 from mixing.runs.suspicious import without_suspicious
 from mixing.runs.table import RunTable
 
@@ -73,7 +74,7 @@ def decide_ratio(
             "runs at target share 0 or 1 are outside the ratio law: they tell the loss there, and nothing of how it "
             "goes on over tokens"
         )
-    refusal = refusals.too_few_ratios(runs) or refusals.budget_too_far(runs)
+    refusal = refusals.too_few_ratios(runs) or refusals.budget_too_far(runs) or refusals.other_direction(runs)
     if refusal is not None:
         return refusal.decision(question, runs.n_runs, warnings)
     warnings += _budget_doubts(runs)
@@ -285,10 +286,14 @@ def _limits(believed: Evidence, question: Question, binding: Binding) -> list[st
 def _budget_doubts(runs: RatioRuns) -> list[str]:
     """Warnings about a budget that the runs don't have."""
     tokens, first = runs.question.tokens, runs.points.tokens_n.min()
-    reach = tokens / runs.largest_budget
-    warnings = []
+    reach = tokens / runs.usual_budget
+    warnings = tiny_budget(runs.usual_budget)
+    warnings += runs_beyond(runs.increments.runs_n, runs.increments.points.tokens_n, runs.usual_budget)
     if reach > WARN_BEYOND:
-        warnings.append(f"the budget asked about is {reach:.1f} times the largest trained one: extrapolated")
+        warnings.append(
+            f"the budget asked about is {reach:.1f} times the largest trained budget that almost all runs reached: "
+            "extrapolated"
+        )
     if tokens < first:
         warnings.append(
             f"{tokens:,} tokens are fewer than at the first checkpoint of any run ({int(first):,}): extrapolated; "
@@ -308,7 +313,7 @@ def _doubts(
     warnings: list[str] = []
     if ratio < runs.trained[0]:
         warnings.append(f"the critical ratio {ratio:.3f} lies below the trained shares: extrapolated")
-    levels_r = believed.surfaces["general"].levels(min(runs.question.tokens, runs.largest_budget)).levels_r
+    levels_r = believed.surfaces["general"].levels(min(runs.question.tokens, runs.usual_budget)).levels_r
     scatter, moved = believed.now["general"].scatter(), float(np.abs(levels_r).max())
     if moved < SIGNAL * scatter:
         warnings.append(

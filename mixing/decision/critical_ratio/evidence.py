@@ -92,7 +92,7 @@ def surface_generator(seed: int) -> np.random.Generator:
 def evidence_of(runs: RatioRuns, seed: int = 0) -> Evidence | None:
     """What `decide` would rest on at a trained size; None where it says "not yet" before any fit."""
     question = runs.question
-    if len(runs.ratios) < MIN_RATIOS or question.tokens > REFUSE_BEYOND * runs.largest_budget:
+    if len(runs.ratios) < MIN_RATIOS or question.tokens > REFUSE_BEYOND * runs.usual_budget:
         return None
     try:
         surfaces = fit_surfaces(runs, surface_generator(seed))

@@ -78,7 +78,7 @@ class Surface:
 
     def curve(self, tokens: float, count: int, seed: list[int]) -> LossPosterior:
         """What is believed of the loss over target share at a budget; past the trained ones, as the surface moves."""
-        last = float(self.points.tokens_n.max())
+        last = self.points.usual_budget
         rng = np.random.default_rng(seed)
         levels = self.levels(min(tokens, last))
         within = levels.within if self.law.token_powers else 0.0
@@ -239,7 +239,7 @@ def fit_surface(
     plain = replace(levels_only(points, losses_n, smooth, run_basis(points, ends), rising), ends=ends)
     draws_bm = few.noise(plain.noise).draw(few.points.run_n, few.points.tokens_n, REPLICATES, rng)
     replicates = refit(solution, few.points, solution.predict(few.points)[0] + draws_bm)
-    beyond = tokens > 1.001 * float(points.tokens_n.max()) and law.token_powers
+    beyond = tokens > 1.001 * points.usual_budget and law.token_powers
     drift = _drift(few.points, few_m, later) if beyond else 0.0
     return replace(
         plain, fit=solution, replicates=replicates, drift=drift, sampling_n=sampling_n, others=others
@@ -248,7 +248,7 @@ def fit_surface(
 
 def _turns_up(solution: Solution, points: Points, tokens: float) -> bool:
     """Whether a fit carries a loss that still falls at the last checkpoint to a rise before the asked budget."""
-    last = float(points.tokens_n.max())
+    last = points.usual_budget
     if tokens <= 1.001 * last:
         return False
     shares_g = np.unique(points.target_n.round(9))

@@ -59,11 +59,11 @@ class RatioRuns:
 
     @cached_property
     def trained(self) -> list[float]:
-        """The target shares of all runs, rising: also 0 and 1, where a run reached the largest budget."""
+        """The target shares of all runs, rising: also 0 and 1, where a run reached the usual budget."""
         points = self.increments.points
         if not self.inside.any():
             return sorted({round(float(r), 9) for r in points.target_n})
-        ends_n = ~self.inside & (points.tokens_n >= (1 - SAME_BUDGET) * self.largest_budget)
+        ends_n = ~self.inside & (points.tokens_n >= (1 - SAME_BUDGET) * self.usual_budget)
         return sorted({*self.ratios, *(round(float(r), 9) for r in points.target_n[ends_n])})
 
     @property
@@ -73,8 +73,9 @@ class RatioRuns:
         return max(trained[0] / 2, float(GRID[0])), (1 + trained[-1]) / 2
 
     @property
-    def largest_budget(self) -> float:
-        return float(self.points.tokens_n.max())
+    def usual_budget(self) -> float:
+        """The largest budget that almost all runs have reached: how far past it is asked is measured from here."""
+        return self.points.usual_budget
 
     @property
     def n_runs(self) -> int:

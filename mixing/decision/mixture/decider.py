@@ -93,6 +93,8 @@ def decide_mixture(
         or refusals.too_few_mixtures(data, question, free)
         or refusals.on_a_line(region, data)
     )
+    if (doubt := refusals.mixture_direction(data, question)) is not None:
+        return refusals.Refusal(doubt, []).decision(question, data.n_runs, warnings)
     if reason is None:
         try:
             fitted = fit_losses(data, law, rng, step=progress.step)

@@ -15,9 +15,10 @@ from mixing.arrays import Floats
 from mixing.decision.question import Question
 from mixing.errors import InputError
 from mixing.fitting.cross_validation import Kind
-from mixing.runs.budgets import common_budgets
+from mixing.runs.base_rows import base_loss
+from mixing.runs.budgets import common_budgets, runs_beyond, tiny_budget, usual_budget_of
 from mixing.runs.points import Points, known_standard_errors, make_points
-from mixing.runs.sizes import said_of, usual_size
+from mixing.runs.sizes import rows_of_size, said_of, usual_size
 from mixing.runs.table import SHARE, RunTable, left_out
 
 SAME_BUDGET = 0.1
@@ -79,11 +80,15 @@ def slice_runs(table: RunTable, question: Question, losses: dict[str, dict[str, 
     sizes = table.trained["params"].drop_nulls().unique().sort().to_list()
     size, across, notes = _size(table, question, sizes)
     warnings += notes
-    rows = table.rows
-    if sizes and not across:
-        rows = rows.filter(pl.col("params").is_null() | (pl.col("params") == size))
-    frame, base = _joined_losses(RunTable(rows, table.source), losses)
+    if size is not None and not across and size in sizes:
+        table, notes = rows_of_size(table, size)
+        warnings += notes
+    frame, base, notes = _joined_losses(table, losses)
+    warnings += notes
     at = _common_budget(frame, question.tokens)
+    usual = usual_budget_of(frame)
+    warnings += tiny_budget(usual)
+    warnings += runs_beyond(frame["run"].to_list(), frame["tokens"].to_numpy().astype(float), usual)
     budgets = frame.filter(pl.col("tokens") <= at * (1 + SAME_BUDGET))["tokens"].n_unique()
     beyond = question.tokens > BEYOND * at and budgets >= MIN_BUDGETS
     kind: Kind = "leave-mixture-out"
@@ -159,16 +164,18 @@ def _near(frame: pl.DataFrame, budget: float) -> tuple[pl.DataFrame, list[str]]:
 
 def _joined_losses(
     table: RunTable, losses: dict[str, dict[str, float]]
-) -> tuple[pl.DataFrame, dict[str, float]]:
-    """Trained rows that have all the losses, as columns loss:NAME, and the base model's."""
+) -> tuple[pl.DataFrame, dict[str, float], list[str]]:
+    """Trained rows that have all the losses, as columns loss:NAME, the base model's, and notes on these."""
     frame: pl.DataFrame | None = None
     base: dict[str, float] = {}
+    notes: list[str] = []
     keys = ["run", "tokens", "seed"]
     for name, weights in losses.items():
         rows = table.weighted(weights)
-        before = rows.filter(pl.col("tokens") == 0)["loss"]
-        if len(before):
-            base[name] = float(before.mean())  # type: ignore[arg-type]
+        before, said = base_loss(table, weights)
+        notes += [note for note in said if note not in notes]
+        if before is not None:
+            base[name] = before
         trained = rows.filter(pl.col("tokens") > 0).rename(
             {"loss": f"loss:{name}", "stderr": f"stderr:{name}"}
         )
@@ -182,7 +189,7 @@ def _joined_losses(
         raise InputError(
             f"{table.source}: no run has all the named losses", "Evaluate every run on all named sets"
         )
-    return frame, base
+    return frame, base, notes
 
 
 def _own(
@@ -196,15 +203,7 @@ def _own(
     return tuple(columns) if len(columns) == len(weights) < len(domains) else ()
 
 
-def usual_budget(table: RunTable) -> int | None:
-    """The largest budget that (almost) all runs have reached; None for a table without trained rows."""
-    trained = table.trained
-    return round(_common_budget(trained, float("inf"))) if trained.height else None
-
-
 def _common_budget(frame: pl.DataFrame, tokens_asked: float) -> float:
     """The budget nearest to the one asked about among those that almost all runs have reached."""
     common_t = common_budgets(frame.select("run", "tokens").unique()["tokens"].to_numpy())
-    if np.isinf(tokens_asked):
-        return float(common_t[-1])
     return float(min(common_t, key=lambda tokens: (abs(np.log(tokens / tokens_asked)), -tokens)))

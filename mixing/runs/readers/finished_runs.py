@@ -30,7 +30,7 @@ class FinishedRuns:
     def recognises(self, source: Source) -> bool:
         return source.folder is not None
 
-    def read(self, source: Source) -> tuple[pl.DataFrame, list[str]]:
+    def read(self, source: Source, decimal: str = ".") -> tuple[pl.DataFrame, list[str]]:
         folder = source.folder
         assert folder is not None
         runs, notes = _answered(folder, sorted(p.parent.name for p in folder.glob(f"*/{DONE}")))

@@ -1,28 +1,41 @@
-"""What a layout is, and how the files that hold one are opened (by DuckDB)."""
+"""What a layout is, and how the files that hold one are opened."""
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import json
+import lzma
 import re
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-import duckdb
 import polars as pl
+import zstandard
 
 from mixing.errors import InputError
+from mixing.runs.readers.text_table import decoded, text_table
 
 DONE = "done.json"
 """The file that marks a run's folder as finished."""
+TABLES = (".csv", ".tsv", ".parquet")
 
 
 @dataclass(frozen=True)
 class Source:
-    """What a user named: one table, two (shares and losses), or a `folder` of finished runs; `name` is for errors."""
+    """What a user named: one table, two (shares and losses), or a `folder` of finished runs.
+
+    `name` is for errors, `notes` say what was left out on opening.
+    """
 
     name: str
     tables: tuple[pl.DataFrame, ...] = ()
     folder: Path | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -40,11 +53,11 @@ class Layout(Protocol):
         """Whether the source is written so, by its columns or its files."""
         ...
 
-    def read(self, source: Source) -> tuple[pl.DataFrame, list[str]]:
+    def read(self, source: Source, decimal: str = ".") -> tuple[pl.DataFrame, list[str]]:
         """The rows in our columns (`run`, `share.<domain>`, `tokens`, `eval`, `loss`, ...), and notes for the user.
 
         What is in the cells is checked later, for all layouts alike (`mixing.runs.table.make_table`). Raises
-        InputError naming the source and the column.
+        InputError naming the source and the column. `decimal` is the sign before decimals in text.
         """
         ...
 
@@ -56,43 +69,122 @@ def open_source(path: str) -> Source:
         raise InputError(f"{path}: {len(parts)} files named", "Name one table, or SHARES,LOSSES")
     if len(parts) == 1 and parts[0].is_dir():
         return _open_folder(parts[0])
-    return Source(path, tuple(open_table(part) for part in parts))
+    return _of_files(path, parts)
+
+
+def _of_files(name: str, paths: Sequence[Path]) -> Source:
+    opened = [open_table(path) for path in paths]
+    notes = tuple(note for _, notes in opened for note in notes)
+    return Source(name, tuple(frame for frame, _ in opened), notes=notes)
 
 
 def _open_folder(folder: Path) -> Source:
-    if any(folder.glob(f"*/{DONE}")):
-        return Source(str(folder), folder=folder)
+    """Finished runs, those of a study's folder, or the single table or pair that a folder holds."""
+    for runs in (folder, folder / "runs"):
+        if any(runs.glob(f"*/{DONE}")):
+            return Source(str(runs), folder=runs)
     shares = [p for p in folder.glob("*.csv") if re.search(r"ratios|mixture", p.name)]
     losses = [p for p in folder.glob("*.csv") if re.search(r"metrics|loss", p.name)]
-    tables = sorted(path for path in folder.iterdir() if path.suffix in (".csv", ".parquet"))
+    tables = sorted(path for path in folder.iterdir() if path.suffix in TABLES)
     if len(tables) == 1:
-        return Source(str(tables[0]), (open_table(tables[0]),))
+        return _of_files(str(tables[0]), tables)
     if len(shares) != 1 or len(losses) != 1:
         held = f"it holds {', '.join(path.name for path in tables[:5])}" if tables else "it holds no table"
         raise InputError(
             f"{folder}: not finished runs (*/{DONE}), one runs table, or one pair of share and loss tables; {held}",
             "Name the table, or the pair as SHARES.csv,LOSSES.csv",
         )
-    return Source(str(folder), (open_table(shares[0]), open_table(losses[0])))
+    source = _of_files(str(folder), [shares[0], losses[0]])
+    others = [path.name for path in tables if path not in (shares[0], losses[0])]
+    left = (f"{folder}: not read: {', '.join(others)}",) if others else ()
+    return replace(source, notes=(*source.notes, *left))
 
 
-def open_table(path: Path) -> pl.DataFrame:
-    """A CSV or Parquet file with at least one row. Raises InputError naming it."""
+def open_table(path: Path) -> tuple[pl.DataFrame, list[str]]:
+    """A table with at least one row, and notes on what was left out; what a file is, its content says.
+
+    Parquet, Arrow and JSON keep their types, of delimited text every cell is text. Raises InputError naming the file.
+    """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder", "Check the path of the runs table")
-    reader = "read_parquet" if path.suffix == ".parquet" else "read_csv"
-    options = ", union_by_name => true" if reader == "read_parquet" else ", sample_size => -1"
     try:
-        with duckdb.connect() as connection:
-            query = f"SELECT * FROM {reader}($path{options})"
-            frame: pl.DataFrame = connection.sql(query, params={"path": literal(path)}).pl()
-    except duckdb.Error as error:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})", "Give a CSV or Parquet file") from None
+    try:
+        frame, notes = _read(content, str(path))
+    except _UNREADABLE as error:
         raise InputError(
             f"{path}: not a readable table ({str(error).splitlines()[0]})", "Give a CSV or Parquet file"
         ) from error
     if not frame.height:
         raise InputError(f"{path}: the table is empty", "Give a table with at least one row")
-    return frame
+    return frame, notes
+
+
+_UNREADABLE = (
+    pl.exceptions.PolarsError,
+    ValueError,
+    OSError,
+    EOFError,
+    lzma.LZMAError,
+    zlib.error,
+    zstandard.ZstdError,
+)
+
+
+def _zstandard(content: bytes) -> bytes:
+    """Raises ValueError where the end is missing, of which the library says nothing."""
+    unpacking = zstandard.ZstdDecompressor().decompressobj(read_across_frames=False)
+    text = unpacking.decompress(content)
+    if not unpacking.eof:
+        raise ValueError("the compressed text ends early")
+    return text
+
+
+_COMPRESSED: dict[bytes, Callable[[bytes], bytes]] = {
+    b"\x1f\x8b": gzip.decompress,
+    b"BZh": bz2.decompress,
+    b"\xfd7zXZ": lzma.decompress,
+    b"\x28\xb5\x2f\xfd": _zstandard,
+}
+
+
+def _read(content: bytes, name: str) -> tuple[pl.DataFrame, list[str]]:
+    for start, decompress in _COMPRESSED.items():
+        if content.startswith(start):
+            content = decompress(content)
+            break
+    if content.startswith(b"PAR1"):
+        return pl.read_parquet(io.BytesIO(content)), []
+    if content.startswith(b"ARROW1"):
+        return pl.read_ipc(io.BytesIO(content)), []
+    if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise InputError(f"{name}: is a spreadsheet or an archive, not a table", "Save it as CSV, in UTF-8")
+    if not content.strip():
+        raise InputError(f"{name}: the file is empty", "Give a table with at least one row")
+    if content.lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"[", b"{")):
+        return _of_records(decoded(content, name)), []
+    return text_table(content, name)
+
+
+def _of_records(text: str) -> pl.DataFrame:
+    """A JSON array of objects, or an object per line. Raises ValueError for other JSON."""
+    whole = text.lstrip().startswith("[")
+    found = json.loads(text) if whole else [json.loads(line) for line in text.splitlines() if line.strip()]
+    if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
+        raise ValueError("JSON, but no list of objects")
+    names = list(dict.fromkeys(name for record in found for name in record))
+    return pl.DataFrame({name: _column([record.get(name) for record in found]) for name in names})
+
+
+def _column(values: list[object]) -> pl.Series:
+    """Numbers where all are, else text: of one word among numbers the check of cells tells where it is."""
+    if all(
+        value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values
+    ):
+        return pl.Series(values, dtype=pl.Float64, strict=False)
+    return pl.Series([None if value is None else str(value) for value in values], dtype=pl.String)
 
 
 def literal(path: Path) -> str:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from mixing.errors import InputError
+from mixing.runs.cells import Cells
 from mixing.runs.readers.layout import Source
-from mixing.runs.readers.sizes import parameters
 
 TOKENS_PER_STEP = 4096 * 256
 """One step: 4096 tokens x 256 sequences."""
@@ -23,30 +24,41 @@ class MixingLaws:
     def recognises(self, source: Source) -> bool:
         return has_weights(source) and "val_domain" in source.columns
 
-    def read(self, source: Source) -> tuple[pl.DataFrame, list[str]]:
-        frame = with_shares(source.tables[0])
-        run = pl.col("mix_id")
+    def read(self, source: Source, decimal: str = ".") -> tuple[pl.DataFrame, list[str]]:
+        frame, notes = with_shares(source.tables[0], source.name)
+        lacking = [column for column in ("mix_id", "step") if column not in frame.columns]
+        if lacking:
+            raise InputError(
+                f"{source.name}: no column {lacking[0]!r}", "See the layouts in docs/runs-table.md"
+            )
+        run = pl.col("mix_id").cast(pl.String)
+        cells = Cells(frame, source.name, decimal)
         if "model_size" in frame.columns:
-            frame = frame.with_columns(parameters(pl.col("model_size")).alias("params"))
-            run = pl.concat_str("mix_id", pl.lit("@"), "model_size")
+            frame = frame.with_columns(cells.whole("model_size", "size").alias("params"))
+            run = pl.concat_str(run, pl.lit("@"), pl.col("model_size").cast(pl.String))
         tidy = frame.with_columns(
             run.alias("run"),
-            (pl.col("step").cast(pl.Int64) * TOKENS_PER_STEP).alias("tokens"),
+            (cells.whole("step") * TOKENS_PER_STEP).alias("tokens"),
             pl.col("val_domain").alias("eval"),
         )
-        return tidy.drop("model_size", "mix_id", "step", "val_domain", strict=False), []
+        return tidy.drop("model_size", "mix_id", "step", "val_domain", strict=False), notes
 
 
 def has_weights(source: Source) -> bool:
     """Whether shares are written as `weight_*` columns."""
-    return any(c.startswith(WEIGHT) for c in source.columns) and not any(
+    return any(c.startswith(WEIGHT) and c != "weight_decay" for c in source.columns) and not any(
         c.startswith("share.") for c in source.columns
     )
 
 
-def with_shares(frame: pl.DataFrame) -> pl.DataFrame:
-    """`weight_*` columns renamed to `share.*`."""
-    return frame.rename({c: "share." + c.removeprefix(WEIGHT) for c in frame.columns if c.startswith(WEIGHT)})
+def with_shares(frame: pl.DataFrame, source: str) -> tuple[pl.DataFrame, list[str]]:
+    """`weight_*` columns renamed to `share.*`, and a note where `weight_decay` is taken for what it is."""
+    notes = []
+    if "weight_decay" in frame.columns:
+        frame = frame.rename({"weight_decay": "decay of weights"})
+        notes.append(f"{source}: column 'weight_decay' is no domain: not used")
+    names = {c: "share." + c.removeprefix(WEIGHT) for c in frame.columns if c.startswith(WEIGHT)}
+    return frame.rename(names).drop("decay of weights", strict=False), notes
 
 
 MIXINGLAWS = MixingLaws()

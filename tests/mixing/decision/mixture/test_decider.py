@@ -22,6 +22,7 @@ from mixing.decision.mixture.decider import decide_mixture
 from mixing.decision.mixture.problem import outside_hull
 from mixing.decision.question import make_question
 from mixing.errors import InputError
+from mixing.runs.budgets import usual_budget_of
 from mixing.runs.table import RunTable, make_table
 from tests.mixing.decision.mixture.swarms import BASE, DOMAINS, LINEAR, Losses, corners, decide, drawn, swarm
 
@@ -267,7 +268,7 @@ def test_most_runs_decide_the_budget() -> None:
     table = swarm(corners(), base=BASE)
     longer = table.rows.filter(pl.col("run") == "r4").with_columns(tokens=pl.lit(5000, dtype=pl.Int64))
     both = RunTable(pl.concat([table.rows, longer]), "t.csv")
-    assert slices.usual_budget(both) == 1000
+    assert usual_budget_of(both.trained) == 1000
     found = decide(both, tokens=3000)
     assert found.n_runs == 15
     assert any("the laws know 1,000 tokens" in w for w in found.warnings)
