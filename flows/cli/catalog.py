@@ -18,6 +18,6 @@ def catalog(study: StudyFile, as_json: Json = False) -> None:
     with bar("catalogue") as report:
         corpora = catalogue(workspace, report)
     if as_json:
-        tables.print_json(json.loads(corpora.to_json()))
+        tables.print_json({**json.loads(corpora.to_json()), "warnings": list(corpora.warnings())})
     else:
         print_catalog(workspace.study.study, corpora, tables.console())

@@ -20,7 +20,7 @@ from flows.pipeline.confirmation import (
 )
 from flows.pipeline.figures import draw_figures
 from flows.pipeline.mix_spec import mix_spec
-from flows.pipeline.plan import Plan, make_plan
+from flows.pipeline.plan import Plan, check_target_run, make_plan
 from flows.pipeline.prepare import catalogue, supply_of, token_store
 from flows.pipeline.result import StudyResult, StudyRun
 from flows.pipeline.run_specs import confirmation_spec, proxy_spec
@@ -53,6 +53,9 @@ class StudyTasks:
         with open_trainer(self.setting) as trainer:
             catalog = self._with_bar("catalogue", lambda report: catalogue(self.workspace, report))
             store = self._with_bar("tokens", lambda report: token_store(self.workspace, catalog, report))
+            for warning in catalog.warnings():
+                self.board.say(f"warning: {warning}")
+            check_target_run(self.workspace.study, supply_of(store))
             plan = make_plan(self.workspace.study, supply_of(store))
             check_runs(self.workspace, plan, store)
             training = Training(self.workspace, store, trainer, self.board)

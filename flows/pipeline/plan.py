@@ -12,6 +12,9 @@ from typing import Literal
 
 from flows.study.models import Study
 from flows.study.parts import whole_batches
+from mixing.amounts import format_amount
+from mixing.decision.constraints import ratio_range
+from mixing.errors import InputError
 from mixing.mixture import mixture_at
 
 Kind = Literal["base", "proxy", "confirmation"]
@@ -51,13 +54,15 @@ class PlannedRun:
 class Plan:
     """The runs in the order of training.
 
-    `supply` is training tokens by domain, guessed from bytes where `estimated`.
+    `supply` is training tokens by domain, guessed from bytes where `estimated`; `real_supply` is that of the real
+    corpora.
     """
 
     runs: tuple[PlannedRun, ...]
     supply: dict[str, int]
     estimated: bool
     warnings: tuple[str, ...]
+    real_supply: dict[str, int] = field(default_factory=dict)
 
     @property
     def tokens(self) -> int:
@@ -69,7 +74,8 @@ class Plan:
 
 def mixture(study: Study, supply: dict[str, int], target_share: float) -> dict[str, float]:
     """Token shares by domain at one target share; domains of share 0 are left out."""
-    shares = mixture_at(target_share, study.whole_composition(supply), study.names("target"))
+    composition = study.whole_composition(study.real_supply(supply))
+    shares = mixture_at(target_share, composition, study.names("target"))
     return {name: shares[name] for name in study.domains if shares[name] > 0}
 
 
@@ -107,7 +113,57 @@ def make_plan(study: Study, supply: dict[str, int], estimated: bool = False) -> 
         # At the budget that is asked about, so that it tests the very prediction.
         budget = whole_batches(study.asked_tokens, batch)
         runs.append(run("confirmation", "confirmation", None, study.proxies.seeds[0], budget))
-    return Plan(tuple(runs), dict(supply), estimated, tuple(_warnings(study, runs, estimated)))
+    warnings = tuple(_warnings(study, runs, estimated))
+    return Plan(tuple(runs), dict(supply), estimated, warnings, study.real_supply(supply))
+
+
+ESTIMATE_ERROR = 2.0
+"""By how much more tokens there may be than are guessed from bytes."""
+
+
+def check_target_run(study: Study, supply: dict[str, int], estimated: bool = False) -> None:
+    """Raises InputError where the run that the mix is for is so long that its text would be repeated beyond every
+    `max_epochs`, whatever the mixture: all that is trained for would end without one.
+
+    `supply` is training tokens by domain; where it is `estimated`, only what no error of the estimate explains is
+    refused.
+    """
+    real = study.real_supply(supply)
+    _check_supply(study, supply, estimated)
+    tokens, leeway = study.target_run_tokens, ESTIMATE_ERROR if estimated else 1.0
+    composition = study.whole_composition(real)
+    caps = {name: leeway * study.domains[name].max_epochs * count / tokens for name, count in real.items()}
+    low, high = ratio_range(caps, composition, study.names("target"))
+    if low <= high:
+        return
+    amounts = ", ".join(
+        f"{name} {format_amount(study.domains[name].max_epochs * count)} "
+        f"({study.domains[name].max_epochs:g} x {format_amount(count)})"
+        for name, count in real.items()
+    )
+    key = "spec.total_tokens" if study.spec and study.spec.total_tokens else "the budget asked about"
+    scarce = min(real, key=lambda name: caps[name] / max(composition[name], 1e-9))
+    guess = " (estimated)" if estimated else ""
+    raise InputError(
+        f"{study.file.name}: the caps leave no mixture: {key} is {format_amount(tokens)} tokens, and max_epochs allow "
+        f"to read{guess} {amounts}; most of all {scarce} is short",
+        "Where the real corpora hold more than is here, state it as domains.<name>.supply; else add text, raise "
+        "max_epochs, or lower the tokens of the run",
+    )
+
+
+def _check_supply(study: Study, supply: dict[str, int], estimated: bool) -> None:
+    for name, tokens in supply.items():
+        stated = study.domains[name].supply
+        if stated is not None and not estimated and stated < tokens * (1 - SUPPLY_ERROR):
+            raise InputError(
+                f"{study.file.name}: domains.{name}.supply is {stated:,} tokens, and its files here hold {tokens:,}",
+                "supply is what the whole corpus holds; correct it, or leave it out",
+            )
+
+
+SUPPLY_ERROR = 0.1
+"""Part of the tokens at hand by which a stated supply may be below them: it is counted with other tokenizers too."""
 
 
 def _warnings(study: Study, runs: list[PlannedRun], estimated: bool) -> list[str]:

@@ -6,9 +6,10 @@ Plain functions of a workspace, so that `mixlaw catalog` and `mixlaw plan` need 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from flows.pipeline.plan import Plan, estimated_supply, make_plan
+from flows.pipeline.plan import Plan, check_target_run, estimated_supply, make_plan
 from flows.pipeline.workspace import Workspace
 from mixing.atomic import replace_files
 from mixing.errors import InputError, MixlawError
@@ -52,6 +53,18 @@ def catalogue(workspace: Workspace, report: Report | None = None) -> Catalog:
     return catalog
 
 
+def corpus_warnings(workspace: Workspace) -> tuple[str, ...]:
+    """What of the corpora is left out, by the catalogue that is there; nothing where none is."""
+    from mixing.corpora.catalog import Catalog
+
+    path = workspace.folder.catalog
+    try:
+        catalog = Catalog.from_json(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, InputError, NewerState):
+        return ()
+    return catalog.warnings()
+
+
 def token_store(workspace: Workspace, catalog: Catalog, report: Report | None = None) -> TokenStore:
     """The tokenizer and the tokens of every domain: built or, where nothing changed, opened and verified."""
     from mixing.corpora.catalog import with_tokens
@@ -84,19 +97,29 @@ def supply_of(store: TokenStore) -> dict[str, int]:
 
 
 def plan_before_tokens(workspace: Workspace, catalog: Catalog) -> Plan:
-    """The plan by the catalogue: exact where the text is tokenised, estimated from bytes where not."""
+    """The plan by the catalogue: exact where the text is tokenised, estimated from bytes where not.
+
+    Raises InputError for a target run that the caps on repetition leave no mixture.
+    """
     from proxies.data.token_store import TokenStore
 
     try:
         store = TokenStore.open(workspace.folder.tokens, verify=False)
         supply = supply_of(store)
-        if set(supply) == set(workspace.study.domains):
-            return make_plan(workspace.study, supply)
+        known = set(supply) == set(workspace.study.domains)
     except (MixlawError, OSError):
-        pass
+        known = False
+    if known:
+        return _checked_plan(workspace, catalog, supply, estimated=False)
     fraction = workspace.study.heldout.fraction
     supply = estimated_supply(fraction, {domain.name: domain.bytes for domain in catalog.domains})
     for domain in catalog.domains:
         if domain.tokens is not None:
             supply[domain.name] = round(domain.tokens * (1 - fraction))
-    return make_plan(workspace.study, supply, estimated=True)
+    return _checked_plan(workspace, catalog, supply, estimated=True)
+
+
+def _checked_plan(workspace: Workspace, catalog: Catalog, supply: dict[str, int], estimated: bool) -> Plan:
+    check_target_run(workspace.study, supply, estimated)
+    plan = make_plan(workspace.study, supply, estimated)
+    return replace(plan, warnings=(*plan.warnings, *catalog.warnings()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.text import Text
 
 from flows.reports.tables import size, table
 from mixing.amounts import format_amount
@@ -42,6 +43,13 @@ def print_catalog(study: str, catalog: Catalog, console: Console) -> None:
     console.print(table(f"{study}: corpora", HEADER, rows, left=2))
     if any(domain.tokens is None for domain in catalog.domains):
         console.print("tokens are counted when the study is run")
+    for domain in catalog.domains:
+        for line in domain.no_data:
+            console.print(Text(f"note: {domain.name}: not read: {line}"))
+        for line in domain.left_out:
+            console.print(Text(f"note: {domain.name}: left out: {line}"))
+    for warning in catalog.warnings():
+        console.print(Text(f"warning: {warning}", style="yellow"))
     for shared in catalog.shared:
         first, second = shared.domains
         console.print(f"note: {first} and {second} share {shared.documents:,} identical documents")

@@ -24,7 +24,18 @@ def study_corpora(study: Study) -> tuple[Source, ...]:
     for name, part in study.domains.items():
         if part.paths:
             paths = _text_paths(study, name, part)
-            corpora.append(Source(name, part.role, paths, part.text_field, part.max_epochs))
+            corpora.append(
+                Source(
+                    name,
+                    part.role,
+                    paths,
+                    part.text_field,
+                    part.max_epochs,
+                    format=part.format,
+                    encodings=part.encoding,
+                    max_left_out=part.max_left_out,
+                )
+            )
             continue
         files = TokenFiles(part.token_kind(part.tokens[0]), vocab_size, eos_id, part.token_dtype)
         paths = _token_paths(study, name, part)

@@ -10,13 +10,14 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from flows.settings.home import RESERVED
+from flows.study.names import is_name, normal_name
 from flows.study.parts import (
     BasePart,
     DecisionPart,
@@ -32,6 +33,7 @@ from flows.study.parts import (
     TrainTokenizer,
 )
 from mixing.decision.constraints import Constraints
+from mixing.errors import InputError
 
 NOT_IN_IDENTITY = {"runner"}
 """Keys that change neither the question nor a run."""
@@ -39,6 +41,8 @@ NOT_IN_IDENTITY = {"runner"}
 LATER_KEYS = {"decision": ("confidence", "turning_point", "protect")}
 """Keys by part of the file that are in the identity only where they are not at their default, so that a study file
 written before there were such keys keeps its identity."""
+LATER_KEYS_OF_DOMAINS = ("format", "encoding", "max_left_out", "supply")
+"""The same for the keys of each domain."""
 
 
 class Study(StudyPart):
@@ -71,7 +75,7 @@ class Study(StudyPart):
     @classmethod
     def of(cls, document: dict[str, Any], file: Path) -> Study:
         """The study in `document`, as read from `file`. Raises pydantic's ValidationError."""
-        study = cls.model_validate(document)
+        study = cls.model_validate(_with_normal_names(document))
         study._file = file.absolute()
         return study
 
@@ -88,8 +92,8 @@ class Study(StudyPart):
     @classmethod
     def _domains(cls, value: dict[str, DomainPart]) -> dict[str, DomainPart]:
         for name in value:
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
-                raise ValueError(f"{name!r} is not a name: use letters, digits, - and _")
+            if not is_name(name):
+                raise ValueError(f"{name!r} is not a name: use letters and digits of any script, - and _")
         for role in ("general", "target"):
             parts = [part for part in value.values() if part.role == role]
             if not parts:
@@ -174,6 +178,10 @@ class Study(StudyPart):
             for key in keys:
                 if document[part][key] == fields[key].default:
                     del document[part][key]
+        for name, domain in self.domains.items():
+            for key in LATER_KEYS_OF_DOMAINS:
+                if getattr(domain, key) == DomainPart.model_fields[key].default:
+                    del document["domains"][name][key]
         content = json.dumps(document, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -195,6 +203,10 @@ class Study(StudyPart):
         """Domains of one role, in the file's order."""
         return tuple(name for name, part in self.domains.items() if part.role == role)
 
+    def real_supply(self, tokens: Mapping[str, int]) -> dict[str, int]:
+        """Training tokens by domain of the real corpora: what the file says, else `tokens`, those at hand."""
+        return {name: self.domains[name].supply or count for name, count in tokens.items()}
+
     def composition(self, role: str, supply: dict[str, int]) -> dict[str, float]:
         """Shares within a role (they sum to 1): the weights of the file, or in proportion to `supply` tokens.
 
@@ -210,6 +222,19 @@ class Study(StudyPart):
     def whole_composition(self, supply: dict[str, int]) -> dict[str, float]:
         """Each domain's share within its role, of both roles."""
         return {**self.composition("general", supply), **self.composition("target", supply)}
+
+
+def _with_normal_names(value: Any) -> Any:
+    """The document with its keys in Unicode's composed form, so that a name is the same wherever it was typed."""
+    if not isinstance(value, dict):
+        return value
+    normal = {normal_name(str(key)): _with_normal_names(inner) for key, inner in value.items()}
+    if len(normal) < len(value):
+        twice = next(key for key in value if normal_name(key) != key)
+        raise InputError(
+            f"the key {twice!r} is given twice (as Unicode writes it in two ways)", "Keep one of them"
+        )
+    return normal
 
 
 def _nearest(key: str, valid: Collection[str]) -> str:

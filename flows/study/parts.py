@@ -19,6 +19,10 @@ from pydantic import (
 )
 
 from mixing.amounts import parse_tokens
+from mixing.corpora.encodings import encoding_name
+from mixing.corpora.kinds import Format
+from mixing.corpora.left_out import MAX_SHARE
+from mixing.errors import InputError
 
 
 def whole_batches(tokens: int, batch_tokens: int) -> int:
@@ -55,6 +59,13 @@ Tokens = Annotated[
 Paths = Annotated[tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...])]
 """One text, or a list of them."""
 
+Encodings = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...]),
+    Field(min_length=1),
+]
+"""An encoding of text, or several in the order in which they are tried."""
+
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Weights = dict[str, float]
 
@@ -73,11 +84,34 @@ class DomainPart(StudyPart):
     )
     paths: Paths = Field(
         default=(),
-        description="Folders, files or globs: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, or text files. "
-        "A text file is one document. Required unless `tokens` is given.",
+        description="Folders, files or globs: .jsonl, .json, .parquet, .csv, .arrow or text files, plain or "
+        ".gz .bz2 .xz .zst. A text file is one document; beside records, text files are left out. Required unless "
+        "`tokens` is given.",
+    )
+    format: Format | None = Field(
+        default=None,
+        description="How the files are read. jsonl, json, parquet, csv and arrow are records, text is one document a "
+        "file. Default: as each file's content says.",
     )
     text_field: str = Field(
-        default="text", description="Field that holds the text in JSON Lines and Parquet."
+        default="text", description="Field that holds the text of a record; `a.b` is field b in field a."
+    )
+    encoding: Encodings = Field(
+        default=("utf-8",),
+        description="Encoding of the text: utf-8, latin-1, cp1252, utf-16, ... Several are tried in their order, "
+        "document by document.",
+    )
+    max_left_out: float = Field(
+        default=MAX_SHARE,
+        ge=0,
+        le=1,
+        description="Part of this corpus that may be left out because it cannot be read; more is an error. Above 0.1 % "
+        "every command warns.",
+    )
+    supply: Tokens | None = Field(
+        default=None,
+        description="Training tokens that the real corpus has, where `paths` hold only a part of it. Caps on "
+        "repetition, epochs and natural shares are then those of the real corpus. Default: what is here.",
     )
     tokens: Paths = Field(
         default=(),
@@ -99,6 +133,14 @@ class DomainPart(StudyPart):
         description="Share within its role, where a role has several domains. The weights of a role are "
         "normalised; give one to all of its domains or to none. Default: in proportion to their tokens.",
     )
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encodings(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(encoding_name(name) for name in value)
+        except InputError as error:
+            raise ValueError(str(error).rstrip(".")) from None
 
     @model_validator(mode="after")
     def _text_or_ids(self) -> DomainPart:

@@ -10,6 +10,7 @@ import dataclasses
 import fcntl
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +21,10 @@ import duckdb
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
-from mixing.corpora.documents import Role, Source, Tally, check_split, contents, is_heldout, survey_source
+from mixing.corpora.documents import Role, Source, check_split, contents, is_heldout, survey_source
+from mixing.corpora.file_choice import hint_of_encoding
 from mixing.corpora.files import Survey, shown
+from mixing.corpora.left_out import WARN_SHARE, Tally, share_left_out, words_left_out, words_no_data
 from mixing.corpora.progress import ByteProgress, Report
 from mixing.corpora.token_files import TokenDocument
 from mixing.errors import InputError, MixlawError
@@ -41,7 +44,8 @@ class DomainEntry:
     many of them repeat another one exactly, `heldout_documents` how many the split holds out. `fingerprint`
     hashes the texts in any order; `files_fingerprint` the files' names, sizes and times. Tokens
     (end-of-document tokens included) are None until the text is tokenised. Of a corpus of ids, `bytes` is the
-    size of the ids.
+    size of the ids. `left_out` says in words what of the corpus is not read, `left_out_share` how much that is (of its
+    bytes or documents; None where an earlier version did not count it), `no_data` which files only tell about it.
     """
 
     name: str
@@ -58,6 +62,16 @@ class DomainEntry:
     files_fingerprint: str
     tokens: int | None = None
     mean_tokens_per_document: float | None = None
+    left_out: tuple[str, ...] = ()
+    left_out_share: float | None = None
+    no_data: tuple[str, ...] = ()
+
+    def warnings(self) -> Iterator[str]:
+        """What of the corpus is left out, where it is more than a trace."""
+        if self.left_out and (self.left_out_share or 0.0) > WARN_SHARE:
+            yield f"domain {self.name!r}: {self.left_out_share:.1%} of it is left out: {'; '.join(self.left_out)}"
+        if self.empty > WARN_SHARE * (self.documents + self.empty):
+            yield f"domain {self.name!r}: {self.empty:,} of {self.documents + self.empty:,} documents are blank"
 
 
 @dataclass(frozen=True)
@@ -79,6 +93,10 @@ class Catalog:
 
     def __getitem__(self, name: str) -> DomainEntry:
         return next(domain for domain in self.domains if domain.name == name)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What of the corpora is left out, where it is more than a trace, and blank."""
+        return tuple(warning for domain in self.domains for warning in domain.warnings())
 
     def table(self) -> pl.DataFrame:
         """One row per domain, for people to read."""
@@ -171,7 +189,8 @@ def _still_holds(
         (source.name, source.role, survey.fingerprint)
         for source, survey in zip(sources, surveys, strict=True)
     ]
-    return then == now and catalog.heldout_fraction == heldout_fraction
+    counted = all(domain.left_out_share is not None for domain in catalog.domains)
+    return counted and then == now and catalog.heldout_fraction == heldout_fraction
 
 
 def _count(
@@ -197,13 +216,8 @@ def _count(
         progress.at(tally.bytes_read)
     _insert(table, number, digests)
     progress.next(survey.bytes)
-    if not count:
-        places = ", ".join(shown(path) for path in source.paths)
-        flaws = f"{survey.files} files, {tally.empty} blank documents, {tally.invalid_utf8} not UTF-8 text"
-        raise InputError(
-            f"domain {source.name!r} has no document with text in {places} ({flaws})",
-            "Put text there, or correct its paths",
-        )
+    share = share_left_out(tally, count, survey.bytes)
+    _check_text(source, survey, tally, count, share)
     check_split(source.name, count, heldout, heldout_fraction)
     distinct, fingerprint = _distinct(table, number)
     return DomainEntry(
@@ -221,6 +235,31 @@ def _count(
         files_fingerprint=survey.fingerprint,
         tokens=tokens or None,
         mean_tokens_per_document=tokens / count if tokens else None,
+        left_out=words_left_out(tally),
+        left_out_share=share,
+        no_data=words_no_data(tally),
+    )
+
+
+def _check_text(source: Source, survey: Survey, tally: Tally, count: int, share: float) -> None:
+    """Raises InputError for a domain without text, and for one of which more is left out than it allows."""
+    parts = words_left_out(tally)
+    if count and share <= source.max_left_out:
+        return
+    hint = "Mend these files or name those that are meant (paths, format)"
+    if tally.invalid_utf8:
+        first = Path(tally.invalid_examples[0])
+        hint += f", name their encoding ({hint_of_encoding(first)})"
+    if count:
+        raise InputError(
+            f"domain {source.name!r}: {share:.1%} of it would be left out: {'; '.join(parts)}",
+            f"{hint}, or allow it: max_left_out: {min(1.0, math.ceil(share * 100) / 100):g}",
+        )
+    places = ", ".join(shown(path) for path in source.paths)
+    flaws = f"{survey.files} files, {tally.empty} blank documents, {tally.invalid_utf8} not UTF-8 text"
+    raise InputError(
+        f"domain {source.name!r} has no document with text in {places} ({'; '.join((flaws, *parts))})",
+        "Put text there, or correct its paths" if not parts else hint,
     )
 
 

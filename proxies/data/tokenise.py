@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mixing.corpora.documents import Document, Source, Tally, check_split, contents, is_heldout
+from mixing.corpora.documents import Document, Source, check_split, contents, is_heldout
 from mixing.corpora.files import folder_name
+from mixing.corpora.left_out import Tally
 from mixing.corpora.progress import ByteProgress
 from mixing.corpora.token_files import TokenDocument
 from proxies.data import shards
