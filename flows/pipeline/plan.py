@@ -13,6 +13,7 @@ from typing import Literal
 from flows.study.models import Study
 from flows.study.parts import whole_batches
 from mixing.amounts import format_amount
+from mixing.corpora.sampling import BYTES_PER_TOKEN
 from mixing.decision.constraints import ratio_range
 from mixing.errors import InputError
 from mixing.mixture import mixture_at
@@ -20,9 +21,6 @@ from mixing.mixture import mixture_at
 Kind = Literal["base", "proxy", "confirmation"]
 RunKey = tuple[Kind, float | None, int]
 """Kind, target share (None for a confirmation run) and seed: which run of a study it is."""
-
-BYTES_PER_TOKEN = 3.5
-"""A byte-level BPE of some thousand entries on prose and code; used until the text is tokenised."""
 
 MIN_INTERIOR = 3
 """Target shares strictly between 0 and 1 that the ratio law needs."""
@@ -54,8 +52,8 @@ class PlannedRun:
 class Plan:
     """The runs in the order of training.
 
-    `supply` is training tokens by domain, guessed from bytes where `estimated`; `real_supply` is that of the real
-    corpora.
+    `supply` is training tokens by domain that proxies may read, guessed from bytes where `estimated`; `real_supply` is
+    that of the real corpora.
     """
 
     runs: tuple[PlannedRun, ...]
@@ -89,12 +87,18 @@ def confirmation_name(target_share: float) -> str:
     return f"confirmation target={target_share:g}"
 
 
-def make_plan(study: Study, supply: dict[str, int], estimated: bool = False) -> Plan:
-    """The base (unless a checkpoint is given), a proxy per target share and seed, the confirmation run."""
+def make_plan(
+    study: Study, supply: dict[str, int], estimated: bool = False, here: dict[str, int] | None = None
+) -> Plan:
+    """The base (unless a checkpoint is given), a proxy per target share and seed, the confirmation run.
+
+    `supply` is training tokens of the whole corpora, `here` those that the proxies read (default: the same).
+    """
+    here = supply if here is None else here
 
     def run(kind: Kind, name: str, share: float | None, seed: int, tokens: int) -> PlannedRun:
         shares = mixture(study, supply, share) if share is not None else {}
-        epochs = {domain: part * tokens / max(supply[domain], 1) for domain, part in shares.items()}
+        epochs = {domain: part * tokens / max(here[domain], 1) for domain, part in shares.items()}
         over = tuple(d for d, value in epochs.items() if value > study.domains[d].max_epochs * (1 + 1e-9))
         return PlannedRun(kind, name, share, seed, shares, tokens, epochs, over)
 
@@ -114,7 +118,7 @@ def make_plan(study: Study, supply: dict[str, int], estimated: bool = False) -> 
         budget = whole_batches(study.asked_tokens, batch)
         runs.append(run("confirmation", "confirmation", None, study.proxies.seeds[0], budget))
     warnings = tuple(_warnings(study, runs, estimated))
-    return Plan(tuple(runs), dict(supply), estimated, warnings, study.real_supply(supply))
+    return Plan(tuple(runs), dict(here), estimated, warnings, study.real_supply(supply))
 
 
 ESTIMATE_ERROR = 2.0

@@ -92,7 +92,13 @@ def token_store(workspace: Workspace, catalog: Catalog, report: Report | None = 
 
 
 def supply_of(store: TokenStore) -> dict[str, int]:
-    """Training tokens by domain."""
+    """Training tokens by domain of the whole corpora: estimated where the store holds a sample."""
+    whole = {name: entry.whole for name, entry in store.manifest.domains.items()}
+    return {name: round(domain.train.tokens * whole[name]) for name, domain in store.domains.items()}
+
+
+def at_hand(store: TokenStore) -> dict[str, int]:
+    """Training tokens by domain in the store."""
     return {name: domain.train.tokens for name, domain in store.domains.items()}
 
 
@@ -105,21 +111,26 @@ def plan_before_tokens(workspace: Workspace, catalog: Catalog) -> Plan:
 
     try:
         store = TokenStore.open(workspace.folder.tokens, verify=False)
-        supply = supply_of(store)
+        supply, here = supply_of(store), at_hand(store)
         known = set(supply) == set(workspace.study.domains)
     except (MixlawError, OSError):
         known = False
     if known:
-        return _checked_plan(workspace, catalog, supply, estimated=False)
+        return _checked_plan(workspace, catalog, supply, here, estimated=False)
     fraction = workspace.study.heldout.fraction
-    supply = estimated_supply(fraction, {domain.name: domain.bytes for domain in catalog.domains})
+    here = estimated_supply(fraction, {domain.name: domain.bytes for domain in catalog.domains})
+    supply = dict(here)
     for domain in catalog.domains:
         if domain.tokens is not None:
-            supply[domain.name] = round(domain.tokens * (1 - fraction))
-    return _checked_plan(workspace, catalog, supply, estimated=True)
+            here[domain.name] = round(domain.tokens * (1 - fraction))
+        times = 1.0 if domain.whole is None else domain.whole.bytes / domain.bytes
+        supply[domain.name] = round(here[domain.name] * times)
+    return _checked_plan(workspace, catalog, supply, here, estimated=True)
 
 
-def _checked_plan(workspace: Workspace, catalog: Catalog, supply: dict[str, int], estimated: bool) -> Plan:
+def _checked_plan(
+    workspace: Workspace, catalog: Catalog, supply: dict[str, int], here: dict[str, int], estimated: bool
+) -> Plan:
     check_target_run(workspace.study, supply, estimated)
-    plan = make_plan(workspace.study, supply, estimated)
+    plan = make_plan(workspace.study, supply, estimated, here)
     return replace(plan, warnings=(*plan.warnings, *catalog.warnings()))

@@ -51,8 +51,10 @@ class Workspace:
 
     @cached_property
     def sources(self) -> tuple[Source, ...]:
-        """The study's corpora. Raises InputError for a file that is not there."""
-        return study_corpora(self.study)
+        """The study's corpora, of large ones a sample. Raises InputError for a file that is not there."""
+        from flows.pipeline.samples import with_samples
+
+        return with_samples(self.study, study_corpora(self.study), self.folder.tokens)
 
     @property
     def tokenizer_path(self) -> Path | None:

@@ -7,7 +7,8 @@ from rich.text import Text
 
 from flows.reports.tables import size, table
 from mixing.amounts import format_amount
-from mixing.corpora.catalog import Catalog
+from mixing.corpora.catalog import Catalog, DomainEntry
+from mixing.corpora.estimate import Estimate
 
 HEADER = (
     "domain",
@@ -44,6 +45,8 @@ def print_catalog(study: str, catalog: Catalog, console: Console) -> None:
     if any(domain.tokens is None for domain in catalog.domains):
         console.print("tokens are counted when the study is run")
     for domain in catalog.domains:
+        if domain.whole is not None:
+            console.print(_sampled(domain, domain.whole))
         for line in domain.no_data:
             console.print(Text(f"note: {domain.name}: not read: {line}"))
         for line in domain.left_out:
@@ -53,3 +56,15 @@ def print_catalog(study: str, catalog: Catalog, console: Console) -> None:
     for shared in catalog.shared:
         first, second = shared.domains
         console.print(f"note: {first} and {second} share {shared.documents:,} identical documents")
+
+
+def _sampled(domain: DomainEntry, whole: Estimate) -> str:
+    """What part of a corpus the row counts, and what all of it holds."""
+    tokens = ""
+    if domain.whole_tokens is not None:
+        stderr = domain.whole_tokens * whole.stderr / max(whole.bytes, 1)
+        tokens = f", {format_amount(domain.whole_tokens)} ± {format_amount(stderr)} tokens"
+    return (
+        f"{domain.name}: a sample, {whole.part:.2%} of the corpus; the whole has "
+        f"{size(whole.bytes)} ± {size(whole.stderr)} of text{tokens}"
+    )

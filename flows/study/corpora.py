@@ -34,12 +34,15 @@ def study_corpora(study: Study) -> tuple[Source, ...]:
                     format=part.format,
                     encodings=part.encoding,
                     max_left_out=part.max_left_out,
+                    sample=part.sample,
                 )
             )
             continue
         files = TokenFiles(part.token_kind(part.tokens[0]), vocab_size, eos_id, part.token_dtype)
         paths = _token_paths(study, name, part)
-        corpora.append(Source(name, part.role, paths, max_epochs=part.max_epochs, tokens=files))
+        corpora.append(
+            Source(name, part.role, paths, max_epochs=part.max_epochs, tokens=files, sample=part.sample)
+        )
     return tuple(corpora)
 
 

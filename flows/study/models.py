@@ -41,7 +41,7 @@ NOT_IN_IDENTITY = {"runner"}
 LATER_KEYS = {"decision": ("confidence", "turning_point", "protect")}
 """Keys by part of the file that are in the identity only where they are not at their default, so that a study file
 written before there were such keys keeps its identity."""
-LATER_KEYS_OF_DOMAINS = ("format", "encoding", "max_left_out", "supply")
+LATER_KEYS_OF_DOMAINS = ("format", "encoding", "max_left_out", "sample", "supply")
 """The same for the keys of each domain."""
 
 

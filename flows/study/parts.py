@@ -108,10 +108,15 @@ class DomainPart(StudyPart):
         description="Part of this corpus that may be left out because it cannot be read; more is an error. Above 0.1 % "
         "every command warns.",
     )
+    sample: Tokens | None = Field(
+        default=None,
+        description="Read about so many tokens of a larger corpus. Chosen by hashes, so that a larger sample holds a "
+        "smaller one; the rest is estimated. Default: what the runs can use, of a corpus above 1 GB.",
+    )
     supply: Tokens | None = Field(
         default=None,
-        description="Training tokens that the real corpus has, where `paths` hold only a part of it. Caps on "
-        "repetition, epochs and natural shares are then those of the real corpus. Default: what is here.",
+        description="Training tokens that the real corpus has, where only a part of it is here. Caps on repetition, "
+        "epochs and natural shares are then those of the real corpus. Default: what is here, or what a sample tells.",
     )
     tokens: Paths = Field(
         default=(),

@@ -22,6 +22,7 @@ import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
 from mixing.corpora.documents import Role, Source, check_split, contents, is_heldout, survey_source
+from mixing.corpora.estimate import Estimate
 from mixing.corpora.file_choice import hint_of_encoding
 from mixing.corpora.files import Survey, shown
 from mixing.corpora.left_out import WARN_SHARE, Tally, share_left_out, words_left_out, words_no_data
@@ -46,6 +47,7 @@ class DomainEntry:
     (end-of-document tokens included) are None until the text is tokenised. Of a corpus of ids, `bytes` is the
     size of the ids. `left_out` says in words what of the corpus is not read, `left_out_share` how much that is (of its
     bytes or documents; None where an earlier version did not count it), `no_data` which files only tell about it.
+    Where a sample was read, all counts are of it, and `whole` is what the corpus holds.
     """
 
     name: str
@@ -65,6 +67,14 @@ class DomainEntry:
     left_out: tuple[str, ...] = ()
     left_out_share: float | None = None
     no_data: tuple[str, ...] = ()
+    whole: Estimate | None = None
+
+    @property
+    def whole_tokens(self) -> float | None:
+        """Tokens of the whole corpus, where a sample of it was read and tokenised."""
+        return (
+            None if self.whole is None or self.tokens is None else self.tokens * self.whole.bytes / self.bytes
+        )
 
     def warnings(self) -> Iterator[str]:
         """What of the corpus is left out, where it is more than a trace."""
@@ -238,6 +248,7 @@ def _count(
         left_out=words_left_out(tally),
         left_out_share=share,
         no_data=words_no_data(tally),
+        whole=tally.whole,
     )
 
 

@@ -8,13 +8,17 @@ it stays flat as a corpus grows; a large text file is one document and is held w
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, TypeVar
+
+import pyarrow as pa
 
 from mixing.corpora.compression import decompressed
 from mixing.corpora.encodings import UTF8, decoded, is_wide
+from mixing.corpora.estimate import estimate
 from mixing.corpora.file_choice import Chosen, chosen_files
 from mixing.corpora.files import Survey, corpus_files, damaged, shown, survey
 from mixing.corpora.kinds import SNIFFED_BYTES, Format
@@ -30,7 +34,21 @@ from mixing.corpora.records import (
     json_values,
     parquet_rows,
 )
-from mixing.corpora.token_files import TokenDocument, TokenFiles, token_documents
+from mixing.corpora.sampling import (
+    BYTES_PER_TOKEN,
+    Block,
+    blocks_of,
+    choose_blocks,
+    is_sampled,
+    token_blocks,
+)
+from mixing.corpora.token_files import (
+    TokenDocument,
+    TokenFiles,
+    bytes_per_id,
+    stretches,
+    token_documents,
+)
 from mixing.errors import InputError
 
 Role = Literal["general", "target"]
@@ -42,7 +60,7 @@ class Source:
 
     `text_field` holds the text of a record; `a.b` is a field within a field. `format` is None where each file's
     content decides. `encodings` are tried in their order. At most `max_left_out` of the corpus may be left out. With
-    `tokens` the files hold token ids instead of text.
+    `tokens` the files hold token ids instead of text. With `sample`, about so many tokens of it are read.
     """
 
     name: str
@@ -51,6 +69,7 @@ class Source:
     text_field: str = "text"
     max_epochs: float = 4.0
     tokens: TokenFiles | None = None
+    sample: int | None = None
     format: Format | None = None
     encodings: tuple[str, ...] = (UTF8,)
     max_left_out: float = MAX_SHARE
@@ -69,6 +88,9 @@ class Document:
         """Raises UnicodeEncodeError for text that UTF-8 cannot hold (lone surrogates)."""
         raw = text.encode()
         return cls(text, hashlib.blake2b(raw, digest_size=16).digest(), len(raw))
+
+
+Content = TypeVar("Content", Document, TokenDocument)
 
 
 def is_heldout(digest: bytes, fraction: float) -> bool:
@@ -99,6 +121,8 @@ def survey_source(source: Source) -> Survey:
     # What is not asked for is not named, so that what was made of the files before still holds.
     if source.format is not None or source.encodings != (UTF8,):
         read_as += f"\0{source.format}\0{source.encodings}"
+    if source.sample is not None:
+        read_as += f"\0sample {source.sample}"
     fingerprint = hashlib.sha256(f"{of_files.fingerprint}\0{read_as}".encode()).hexdigest()
     return Survey(of_files.files, of_files.bytes, fingerprint)
 
@@ -117,30 +141,88 @@ def documents(source: Source, tally: Tally | None = None) -> Iterator[Document]:
     Parquet file, for a corpus without a file that can be read, and as `corpus_files`.
     """
     tally = Tally() if tally is None else tally
-    for chosen in chosen_files(
-        source.name, source.paths, source.text_field, source.encodings, source.format, tally
-    ):
-        file, before = chosen.file, tally.bytes_read
-        try:
-            for text in _texts(chosen, source, tally):
-                if isinstance(text, Undecodable):
-                    tally.invalid(file.path, file.size if chosen.format == "text" else 0)
-                    continue
-                if text is None or text.isspace() or not text:
-                    tally.empty += 1
-                    continue
-                try:
-                    document = Document.of(text)
-                except UnicodeEncodeError:
-                    tally.invalid(file.path)
-                    continue
+    files = chosen_files(source.name, source.paths, source.text_field, source.encodings, source.format, tally)
+    if source.sample is None:
+        for chosen in files:
+            before = tally.bytes_read
+            yield from _documents_of(chosen, source, tally)
+            tally.bytes_read = before + chosen.file.size
+        return
+    blocks = (block for chosen in files for block in _blocks(chosen, source))
+
+    def read(block: Block) -> Iterator[Document]:
+        return _documents_of(block.chosen, source, tally, block.start, block.end)
+
+    yield from sampled(blocks, source.sample * BYTES_PER_TOKEN, tally, read)
+
+
+def _blocks(chosen: Chosen, source: Source) -> Iterator[Block]:
+    try:
+        yield from blocks_of(chosen, source.text_field, source.encodings)
+    except (OSError, pa.ArrowException) as error:
+        raise damaged(source.name, chosen.file.path, OSError(str(error).splitlines()[0])) from error
+
+
+def sampled(
+    blocks: Iterable[Block], text_bytes: float, tally: Tally, read: Callable[[Block], Iterator[Content]]
+) -> Iterator[Content]:
+    """The documents of a sample, block by block; `tally` then knows what the whole holds."""
+    sample = choose_blocks(blocks, text_bytes)
+    enough = math.inf if sample.everything else text_bytes
+    total, of_blocks = 0, []
+    for block in sample.blocks:
+        before, size = tally.bytes_read, 0
+        for document in read(block):
+            if is_sampled(document.digest, sample.part):
+                size += document.size
                 yield document
-        except OSError as error:
-            raise damaged(source.name, file.path, error) from error
-        tally.bytes_read = before + file.size
+        tally.bytes_read = before + min(block.size, block.chosen.file.size)
+        of_blocks.append((block.size, size))
+        total += size
+        if total >= enough and sample.part == 1:
+            break
+    if of_blocks:
+        tally.whole = estimate(of_blocks, sample.part, sample.stored)
+
+
+def _documents_of(
+    chosen: Chosen, source: Source, tally: Tally, start: int = 0, end: int | None = None
+) -> Iterator[Document]:
+    """The documents of a file, or of its part from `start` to `end`: bytes of JSON Lines, row groups of Parquet."""
+    file = chosen.file
+    try:
+        for text in _texts(chosen, source, tally, start, end):
+            if isinstance(text, Undecodable):
+                tally.invalid(file.path, file.size if chosen.format == "text" else 0)
+                continue
+            if text is None or text.isspace() or not text:
+                tally.empty += 1
+                continue
+            try:
+                document = Document.of(text)
+            except UnicodeEncodeError:
+                tally.invalid(file.path)
+                continue
+            yield document
+    except OSError as error:
+        raise damaged(source.name, file.path, error) from error
 
 
 def _ids(source: Source, files: TokenFiles, tally: Tally) -> Iterator[TokenDocument]:
+    if source.sample is not None:
+        blocks = (
+            block
+            for file in corpus_files(source.name, source.paths)
+            if files.kind == "olmo" or file.path.suffix == ".idx"
+            for block in token_blocks(Chosen(file, "text", None), stretches(file.path, files))
+        )
+
+        def read(block: Block) -> Iterator[TokenDocument]:
+            found = token_documents(block.chosen.file.path, files, block.start, block.end)
+            return (document for document in found if document is not None)
+
+        yield from sampled(blocks, source.sample * bytes_per_id(files), tally, read)
+        return
     for file in corpus_files(source.name, source.paths):
         before = tally.bytes_read
         # A Megatron index leads to the .bin beside it.
@@ -155,7 +237,9 @@ def _ids(source: Source, files: TokenFiles, tally: Tally) -> Iterator[TokenDocum
             tally.bytes_read = before + file.size
 
 
-def _texts(chosen: Chosen, source: Source, tally: Tally) -> Iterator[Text]:
+def _texts(
+    chosen: Chosen, source: Source, tally: Tally, start: int = 0, end: int | None = None
+) -> Iterator[Text]:
     file, before = chosen.file, tally.bytes_read
 
     def on_bytes(done: int) -> None:
@@ -164,10 +248,16 @@ def _texts(chosen: Chosen, source: Source, tally: Tally) -> Iterator[Text]:
     where = f"domain {source.name!r}: {shown(file.path)}"
     reading = Reading(where, source.text_field, source.encodings, on_bytes)
     if chosen.format == "parquet":
-        yield from parquet_rows(file.path, file.size, reading)
+        groups = None if end is None else list(range(start, end))
+        yield from parquet_rows(file.path, file.size, reading, groups)
         return
     if chosen.format == "arrow":
         yield from arrow_rows(file.path, file.size, reading)
+        return
+    if end is not None:
+        with open(file.path, "rb") as raw:
+            inside = replace(reading, where=f"{where}, from byte {start:,}" if start else where)
+            yield from json_lines(_lines_between(raw, start, end), raw, inside)
         return
     with open(file.path, "rb") as raw, decompressed(raw, chosen.compression) as stream:
         if chosen.format == "jsonl":
@@ -178,6 +268,15 @@ def _texts(chosen: Chosen, source: Source, tally: Tally) -> Iterator[Text]:
             yield from csv_rows(stream, raw, reading)
         else:
             yield _whole(stream, source.encodings)
+
+
+def _lines_between(raw: IO[bytes], start: int, end: int) -> Iterator[bytes]:
+    """The lines that begin from byte `start` on and before byte `end`."""
+    if start:
+        raw.seek(start - 1)
+        raw.readline()
+    while raw.tell() < end and (line := raw.readline()):
+        yield line
 
 
 def _whole(stream: IO[bytes], encodings: tuple[str, ...]) -> Text:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mixing.corpora.estimate import Estimate
 from mixing.corpora.files import File, shown
 
 NAMED = 8
@@ -39,7 +40,7 @@ class Tally:
     """What a reader skipped, and its progress: `bytes_read` of the bytes that `survey_source` counts.
 
     `empty` documents have no text or white space only; `invalid_utf8` are in none of the encodings. `other` counts
-    records of no bucket (see `mixing.corpora.documents.Bucket`).
+    records of no bucket. `whole` is what a corpus of which a sample was read holds.
     """
 
     empty: int = 0
@@ -48,6 +49,7 @@ class Tally:
     bytes_read: int = 0
     invalid_bytes: int = 0
     invalid_examples: list[str] = field(default_factory=list)
+    whole: Estimate | None = None
     _files: dict[tuple[str, bool], list[File]] = field(default_factory=dict)
     _sums: dict[tuple[str, bool], list[int]] = field(default_factory=dict)
 

@@ -70,7 +70,7 @@ class Reading:
         yield text
 
 
-def json_lines(stream: IO[bytes], raw: IO[bytes], reading: Reading) -> Iterator[Text]:
+def json_lines(stream: Iterable[bytes], raw: IO[bytes], reading: Reading) -> Iterator[Text]:
     """A record per line. A line that is in none of the encodings is undecodable by itself."""
     for number, line in enumerate(_lines(stream, reading), 1):
         if number % 256 == 0:
@@ -90,10 +90,11 @@ def json_lines(stream: IO[bytes], raw: IO[bytes], reading: Reading) -> Iterator[
         yield from reading.text_of(record, number)
 
 
-def _lines(stream: IO[bytes], reading: Reading) -> Iterator[str | None]:
+def _lines(stream: Iterable[bytes], reading: Reading) -> Iterator[str | None]:
     if not any(is_wide(encoding) for encoding in reading.encodings):
         yield from (decoded(line, reading.encodings) for line in stream)
         return
+    assert isinstance(stream, io.BufferedReader), "byte ranges are of other encodings"
     with _as_text(stream, reading) as lines:
         yield from (repaired(line, reading.encodings) if _broken(line) else line for line in lines)
 

@@ -50,11 +50,13 @@ class SplitEntry:
 
 @dataclass(frozen=True)
 class DomainEntry:
-    """`files_fingerprint` tells whether the text must be read again."""
+    """`files_fingerprint` tells whether the text must be read again. The whole corpus has `whole` times these tokens,
+    more than once where a sample of it was read."""
 
     files_fingerprint: str
     train: SplitEntry
     heldout: SplitEntry
+    whole: float = 1.0
 
 
 @dataclass(frozen=True)

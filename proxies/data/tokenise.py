@@ -48,11 +48,12 @@ def tokenise(
         split.flush(store, encoder, lambda part: progress.at(start + int(part * span)))
         reported = tally.bytes_read
 
-    train = _Split(f"{folder}/train", recipe)
+    train, size = _Split(f"{folder}/train", recipe), 0
     heldout = _Split(f"{folder}/heldout", recipe)
     for document in contents(source, tally):
         split = heldout if is_heldout(document.digest, recipe.heldout_fraction) else train
         split.add(document)
+        size += document.size
         if split.bytes >= recipe.shard_bytes:
             flush(split)
     check_split(source.name, train.documents + heldout.documents, heldout.documents, recipe.heldout_fraction)
@@ -60,7 +61,8 @@ def tokenise(
         if split.waiting:
             flush(split)
     _remove_surplus(store / folder, {"train": len(train.shards), "heldout": len(heldout.shards)})
-    return DomainEntry(files_fingerprint, SplitEntry.of(train.shards), SplitEntry.of(heldout.shards))
+    whole = 1.0 if tally.whole is None else tally.whole.bytes / size
+    return DomainEntry(files_fingerprint, SplitEntry.of(train.shards), SplitEntry.of(heldout.shards), whole)
 
 
 @dataclass
