@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from mixing.mixture import Mixture
 
 HEAD_DIM = 32
-LATER_FIELDS = ("final_windows", "heldout")
+LATER_FIELDS = ("final_windows", "heldout", "evals")
 MIN_BUDGETS = 8
 """Fewer budgets can't show how a loss bends over tokens (a run of fewer steps takes every step)."""
 
@@ -66,6 +66,8 @@ class ProxySpec(BaseModel):
     changes nothing in it, so it is no part of the run's identity."""
     data: dict[str, str]
     """Fingerprint of the tokens of every domain of the study; each of them is evaluated."""
+    evals: dict[str, str] = Field(default_factory=dict)
+    """Fingerprints of the study's own validation sets; each is evaluated too, by every run on the same windows."""
     base: str | None = None
     """Run id of the base run (proxy), or sha256 of given weights (adopted base)."""
 
@@ -86,6 +88,8 @@ class ProxySpec(BaseModel):
     def _consistent(self) -> ProxySpec:
         if not self.data:
             raise ValueError("data: no domains")
+        if both := sorted(set(self.evals) & set(self.data)):
+            raise ValueError(f"evals: {', '.join(both)} is also a domain of data")
         for field, names in (("mixture", self.mixture), ("max_epochs", self.max_epochs)):
             if unknown := sorted(set(names) - set(self.data)):
                 raise ValueError(f"{field}: {', '.join(unknown)} not among the domains of data")
@@ -148,7 +152,7 @@ class ProxySpec(BaseModel):
         fields = self.model_dump(mode="json", exclude={"max_epochs"})
         # Fields of later versions change the identity only where they are used: what was trained stays known.
         for name in LATER_FIELDS:
-            if fields[name] == ProxySpec.model_fields[name].default:
+            if fields[name] == ProxySpec.model_fields[name].get_default(call_default_factory=True):
                 del fields[name]
         fields["mixture"] = {name: share for name, share in self.mixture.items() if share > 0}
         canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -47,6 +47,7 @@ def catalogue(workspace: Workspace, report: Report | None = None) -> Catalog:
         scratch=workspace.folder.path,
         previous=previous,
         on_progress=report,
+        evals=workspace.evals,
     )
     if catalog != previous:
         replace_files({path: catalog.to_json().encode()})
@@ -81,6 +82,7 @@ def token_store(workspace: Workspace, catalog: Catalog, report: Report | None = 
         workspace.study.heldout.fraction,
         on_progress=report,
         eos=workspace.study.tokenizer.eos,
+        evals=workspace.evals,
     )
     counted = with_tokens(
         catalog,
@@ -112,7 +114,7 @@ def plan_before_tokens(workspace: Workspace, catalog: Catalog) -> Plan:
     try:
         store = TokenStore.open(workspace.folder.tokens, verify=False)
         supply, here = supply_of(store), at_hand(store)
-        known = set(supply) == set(workspace.study.domains)
+        known = set(supply) == set(workspace.study.domains) and set(store.evals) == set(workspace.study.evals)
     except (MixlawError, OSError):
         known = False
     if known:

@@ -105,4 +105,5 @@ def _shared(workspace: Workspace, store: TokenStore) -> dict[str, Any]:
         "final_windows": windows.last if windows.auto else None,
         "max_epochs": {name: part.max_epochs for name, part in study.domains.items()},
         "data": store.fingerprints,
+        "evals": {name: store.evals[name].fingerprint for name in study.evals},
     }

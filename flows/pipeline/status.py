@@ -153,7 +153,7 @@ def _runs(workspace: Workspace) -> list[RunStatus]:
     try:
         store = TokenStore.open(workspace.folder.tokens, verify=False)
         supply = supply_of(store)
-        if set(supply) != set(workspace.study.domains):
+        if set(supply) != set(workspace.study.domains) or set(store.evals) != set(workspace.study.evals):
             raise MixlawError("the token store is of other domains")
     except (MixlawError, OSError):
         # Runs are identified by their tokens; without them nothing can have been trained.

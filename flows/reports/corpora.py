@@ -29,7 +29,7 @@ def print_catalog(study: str, catalog: Catalog, console: Console) -> None:
     rows = [
         (
             domain.name,
-            domain.role,
+            "validation" if domain in catalog.evals else domain.role,
             format_amount(domain.documents),
             size(domain.bytes),
             "-" if domain.tokens is None else format_amount(domain.tokens),
@@ -39,12 +39,12 @@ def print_catalog(study: str, catalog: Catalog, console: Console) -> None:
             format_amount(domain.invalid_utf8),
             format_amount(domain.heldout_documents),
         )
-        for domain in catalog.domains
+        for domain in (*catalog.domains, *catalog.evals)
     ]
     console.print(table(f"{study}: corpora", HEADER, rows, left=2))
     if any(domain.tokens is None for domain in catalog.domains):
         console.print("tokens are counted when the study is run")
-    for domain in catalog.domains:
+    for domain in (*catalog.domains, *catalog.evals):
         if domain.whole is not None:
             console.print(_sampled(domain, domain.whole))
         for line in domain.no_data:

@@ -20,8 +20,10 @@ from flows.settings.home import RESERVED
 from flows.study.names import is_name, normal_name
 from flows.study.parts import (
     BasePart,
+    CorpusPart,
     DecisionPart,
     DomainPart,
+    EvalPart,
     HeldoutPart,
     ModelPart,
     ProxiesPart,
@@ -55,6 +57,11 @@ class Study(StudyPart):
     seed: int = Field(default=0, ge=0, description="Same seed, same data, same answer.")
     domains: dict[str, DomainPart] = Field(
         description="Named sources of text or of token ids: at least one general, one target."
+    )
+    evals: dict[str, EvalPart] = Field(
+        default={},
+        description="Validation sets of one's own, by name: fixed held-out text that is no domain. Every run is "
+        "measured on them at every budget; `decision` may name them in `general`, `target` and `protect`.",
     )
     heldout: HeldoutPart = HeldoutPart()
     tokenizer: TokenizerPart = TokenizerPart(train=TrainTokenizer())
@@ -102,6 +109,23 @@ class Study(StudyPart):
                 raise ValueError(f"give every {role} domain a weight, or none of them")
         return value
 
+    @field_validator("evals")
+    @classmethod
+    def _eval_names(cls, value: dict[str, EvalPart]) -> dict[str, EvalPart]:
+        for name in value:
+            if not is_name(name):
+                raise ValueError(f"{name!r} is not a name: use letters and digits of any script, - and _")
+        return value
+
+    @model_validator(mode="after")
+    def _evals_are_no_domains(self) -> Study:
+        for name in self.evals:
+            if name in self.domains:
+                raise ValueError(
+                    f"evals.{name} is the name of a domain too; call the validation set otherwise"
+                )
+        return self
+
     @model_validator(mode="after")
     def _whole_windows(self) -> Study:
         for part, batch in (("proxies", self.proxies.batch_tokens), ("base", self.base.batch_tokens)):
@@ -113,15 +137,17 @@ class Study(StudyPart):
 
     @model_validator(mode="after")
     def _tokenizer_of_ids(self) -> Study:
-        ids = next((name for name, part in self.domains.items() if part.tokens), None)
-        text = next((name for name, part in self.domains.items() if part.paths), None)
+        parts: dict[str, CorpusPart] = {f"domains.{name}": part for name, part in self.domains.items()}
+        parts |= {f"evals.{name}": part for name, part in self.evals.items()}
+        ids = next((name for name, part in parts.items() if part.tokens), None)
+        text = next((name for name, part in parts.items() if part.paths), None)
         if ids is not None and self.tokenizer.train is not None:
             raise ValueError(
-                f"domains.{ids}.tokens are ids: give the tokenizer they are of (tokenizer: {{file: ...}}), "
+                f"{ids}.tokens are ids: give the tokenizer they are of (tokenizer: {{file: ...}}), "
                 "or vocab_size and eos_id where all domains are ids"
             )
         if text is not None and self.tokenizer.vocab_size is not None:
-            raise ValueError(f"domains.{text} is text: tokenizer needs a file or train, not only vocab_size")
+            raise ValueError(f"{text} is text: tokenizer needs a file or train, not only vocab_size")
         return self
 
     @model_validator(mode="after")
@@ -144,8 +170,8 @@ class Study(StudyPart):
     def _decision_names(self) -> Study:
         for role, weights in (("general", self.decision.general), ("target", self.decision.target)):
             for name, weight in (weights or {}).items():
-                if name not in self.domains:
-                    near = _nearest(name, self.domains)
+                if name not in self.validation_sets:
+                    near = _nearest(name, self.validation_sets)
                     raise ValueError(f"decision.{role} names {name!r}, which is not a domain{near}")
                 if not math.isfinite(weight) or weight <= 0:
                     raise ValueError(f"decision.{role}.{name} is {weight:g}: weights are above 0")
@@ -154,8 +180,8 @@ class Study(StudyPart):
     @model_validator(mode="after")
     def _protected_sets(self) -> Study:
         for name, nats in (self.decision.protect or {}).items():
-            if name not in self.domains:
-                near = _nearest(name, self.domains)
+            if name not in self.validation_sets:
+                near = _nearest(name, self.validation_sets)
                 raise ValueError(f"decision.protect names {name!r}, which is not a domain{near}")
             if not 0 <= nats < math.inf:
                 raise ValueError(f"decision.protect.{name} is {nats:g}: give nats of 0 or more")
@@ -172,7 +198,9 @@ class Study(StudyPart):
     @property
     def identity(self) -> str:
         """Hash of what the file asks (not of its comments or order of keys), 16 hex characters."""
-        document = self.model_dump(mode="json", exclude=NOT_IN_IDENTITY)
+        document = self.model_dump(
+            mode="json", exclude=NOT_IN_IDENTITY | ({"evals"} if not self.evals else set())
+        )
         for part, keys in LATER_KEYS.items():
             fields = type(getattr(self, part)).model_fields
             for key in keys:
@@ -198,6 +226,11 @@ class Study(StudyPart):
     def path(self, relative: str) -> Path:
         """A path of the file, resolved from the file's folder."""
         return (self.file.parent / Path(relative).expanduser()).absolute()
+
+    @property
+    def validation_sets(self) -> tuple[str, ...]:
+        """What the runs are measured on: the domains, and the sets of the file's own."""
+        return (*self.domains, *self.evals)
 
     def names(self, role: str) -> tuple[str, ...]:
         """Domains of one role, in the file's order."""

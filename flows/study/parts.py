@@ -6,7 +6,7 @@ Schema for editors are written from it; its first sentence is the comment in the
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -76,12 +76,17 @@ class StudyPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class DomainPart(StudyPart):
-    """A named source of text or of token ids."""
+class RolePart(StudyPart):
+    """What a domain is to the base model."""
 
     role: Literal["general", "target"] = Field(
         description="general: what the base model knows and must not forget (replay); target: the new domain."
     )
+
+
+class CorpusPart(StudyPart):
+    """A named source of text or of token ids, and how it is read."""
+
     paths: Paths = Field(
         default=(),
         description="Folders, files or globs: .jsonl, .json, .parquet, .csv, .arrow or text files, plain or "
@@ -108,16 +113,6 @@ class DomainPart(StudyPart):
         description="Part of this corpus that may be left out because it cannot be read; more is an error. Above 0.1 % "
         "every command warns.",
     )
-    sample: Tokens | None = Field(
-        default=None,
-        description="Read about so many tokens of a larger corpus. Chosen by hashes, so that a larger sample holds a "
-        "smaller one; the rest is estimated. Default: what the runs can use, of a corpus above 1 GB.",
-    )
-    supply: Tokens | None = Field(
-        default=None,
-        description="Training tokens that the real corpus has, where only a part of it is here. Caps on repetition, "
-        "epochs and natural shares are then those of the real corpus. Default: what is here, or what a sample tells.",
-    )
     tokens: Paths = Field(
         default=(),
         description="Instead of `paths`, files of token ids: megatron://PREFIX (a .bin with its .idx) or "
@@ -126,17 +121,6 @@ class DomainPart(StudyPart):
     token_dtype: Literal["uint8", "uint16", "uint32", "uint64"] | None = Field(
         default=None,
         description="Integer type of olmo:// files, which do not record it.",
-    )
-    max_epochs: float = Field(
-        default=4.0,
-        gt=0,
-        description="How often this text may be repeated. Proxies, the decision and the exports keep to it.",
-    )
-    weight: float | None = Field(
-        default=None,
-        gt=0,
-        description="Share within its role, where a role has several domains. The weights of a role are "
-        "normalised; give one to all of its domains or to none. Default: in proportion to their tokens.",
     )
 
     @field_validator("encoding")
@@ -148,7 +132,7 @@ class DomainPart(StudyPart):
             raise ValueError(str(error).rstrip(".")) from None
 
     @model_validator(mode="after")
-    def _text_or_ids(self) -> DomainPart:
+    def _text_or_ids(self) -> Self:
         if bool(self.paths) == bool(self.tokens):
             raise ValueError("give either paths (text) or tokens (ids: megatron://PREFIX, olmo://FILE.npy)")
         kinds = {self.token_kind(address) for address in self.tokens}
@@ -169,6 +153,36 @@ class DomainPart(StudyPart):
         if path and scheme == "olmo":
             return "olmo"
         raise ValueError(f"{address!r} is neither megatron://PREFIX nor olmo://FILE.npy")
+
+
+class DomainPart(CorpusPart, RolePart):
+    """A named source of text or of token ids that is trained on."""
+
+    sample: Tokens | None = Field(
+        default=None,
+        description="Read about so many tokens of a larger corpus. Chosen by hashes, so that a larger sample holds a "
+        "smaller one; the rest is estimated. Default: what the runs can use, of a corpus above 1 GB.",
+    )
+    supply: Tokens | None = Field(
+        default=None,
+        description="Training tokens that the real corpus has, where only a part of it is here. Caps on repetition, "
+        "epochs and natural shares are then those of the real corpus. Default: what is here, or what a sample tells.",
+    )
+    max_epochs: float = Field(
+        default=4.0,
+        gt=0,
+        description="How often this text may be repeated. Proxies, the decision and the exports keep to it.",
+    )
+    weight: float | None = Field(
+        default=None,
+        gt=0,
+        description="Share within its role, where a role has several domains. The weights of a role are "
+        "normalised; give one to all of its domains or to none. Default: in proportion to their tokens.",
+    )
+
+
+class EvalPart(CorpusPart):
+    """A validation set of one's own."""
 
 
 class HeldoutPart(StudyPart):

@@ -94,19 +94,32 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Catalog:
-    """The domains of a study, in its order, and what they share. A file without a version has version 1."""
+    """The domains of a study, in its order, its own validation sets (`evals`), and what they all share.
+
+    A file without a version has version 1.
+    """
 
     heldout_fraction: float
     domains: tuple[DomainEntry, ...]
     shared: tuple[Overlap, ...] = ()
     version: int = VERSION
+    evals: tuple[DomainEntry, ...] = ()
 
     def __getitem__(self, name: str) -> DomainEntry:
         return next(domain for domain in self.domains if domain.name == name)
 
     def warnings(self) -> tuple[str, ...]:
         """What of the corpora is left out, where it is more than a trace, and blank."""
-        return tuple(warning for domain in self.domains for warning in domain.warnings())
+        warnings = [warning for domain in (*self.domains, *self.evals) for warning in domain.warnings()]
+        own = {entry.name: entry.documents for entry in self.evals}
+        warnings += [
+            f"validation set {second!r}: {shared.documents:,} of its {own[second]:,} documents are in {first} too, "
+            "where they may be trained on"
+            for shared in self.shared
+            for first, second in (shared.domains,)
+            if second in own and first not in own
+        ]
+        return tuple(warnings)
 
     def table(self) -> pl.DataFrame:
         """One row per domain, for people to read."""
@@ -148,8 +161,9 @@ def scan(
     scratch: Path | None = None,
     previous: Catalog | None = None,
     on_progress: Report | None = None,
+    evals: Sequence[Source] = (),
 ) -> Catalog:
-    """Read every corpus once and count it.
+    """Read every corpus once and count it, the validation sets `evals` too.
 
     `scratch` is the folder for the temporary table (default: the system's). `previous` is returned as it is
     where no file, text field or held-out fraction changed since. Memory stays flat as the corpora grow.
@@ -157,25 +171,29 @@ def scan(
     Raises InputError for two domains of one name, a domain without text or with nothing on one side of the
     split, and as `mixing.corpora.documents.documents`; MixlawError where the temporary table cannot be written.
     """
-    names = [source.name for source in sources]
+    corpora = [*sources, *evals]
+    names = [source.name for source in corpora]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"two domains are called {name!r}", "Give every domain its own name")
-    surveys = [survey_source(source) for source in sources]
-    if previous is not None and _still_holds(previous, sources, surveys, heldout_fraction):
+    surveys = [survey_source(source) for source in corpora]
+    if previous is not None and _still_holds(previous, corpora, surveys, heldout_fraction):
         return previous
 
     with _digest_table(scratch) as table:
         progress = ByteProgress(on_progress, sum(survey.bytes for survey in surveys))
         domains = [
-            _count(number, source, survey, heldout_fraction, table, progress)
-            for number, (source, survey) in enumerate(zip(sources, surveys, strict=True))
+            _count(
+                number, source, survey, heldout_fraction if number < len(sources) else 1.0, table, progress
+            )
+            for number, (source, survey) in enumerate(zip(corpora, surveys, strict=True))
         ]
         shared = tuple(
             Overlap((names[a], names[b]), count) for a, b, count in table.execute(_SHARED).fetchall()
         )
     progress.finish()
-    return Catalog(heldout_fraction, tuple(domains), shared)
+    counted = tuple(domains)
+    return Catalog(heldout_fraction, counted[: len(sources)], shared, evals=counted[len(sources) :])
 
 
 def with_tokens(catalog: Catalog, tokens: Mapping[str, int]) -> Catalog:
@@ -194,12 +212,13 @@ def with_tokens(catalog: Catalog, tokens: Mapping[str, int]) -> Catalog:
 def _still_holds(
     catalog: Catalog, sources: Sequence[Source], surveys: Sequence[Survey], heldout_fraction: float
 ) -> bool:
-    then = [(domain.name, domain.role, domain.files_fingerprint) for domain in catalog.domains]
+    entries = (*catalog.domains, *catalog.evals)
+    then = [(entry.name, entry.role, entry.files_fingerprint) for entry in entries]
     now = [
         (source.name, source.role, survey.fingerprint)
         for source, survey in zip(sources, surveys, strict=True)
     ]
-    counted = all(domain.left_out_share is not None for domain in catalog.domains)
+    counted = all(entry.left_out_share is not None for entry in entries)
     return counted and then == now and catalog.heldout_fraction == heldout_fraction
 
 
@@ -228,7 +247,8 @@ def _count(
     progress.next(survey.bytes)
     share = share_left_out(tally, count, survey.bytes)
     _check_text(source, survey, tally, count, share)
-    check_split(source.name, count, heldout, heldout_fraction)
+    if heldout_fraction < 1:
+        check_split(source.name, count, heldout, heldout_fraction)
     distinct, fingerprint = _distinct(table, number)
     return DomainEntry(
         name=source.name,

@@ -40,6 +40,8 @@ class Split(Protocol):
     def n_windows(self, context: int) -> int: ...
     def windows(self, ids: np.ndarray, context: int) -> np.ndarray: ...
     def documents_of(self, ids: np.ndarray, context: int) -> np.ndarray: ...
+    @property
+    def fingerprint(self) -> str: ...
 
 
 class Domain(Protocol):
@@ -54,6 +56,8 @@ class Store(Protocol):
 
     @property
     def domains(self) -> Mapping[str, Domain]: ...
+    @property
+    def evals(self) -> Mapping[str, Split]: ...
     @property
     def fingerprints(self) -> Mapping[str, str]: ...
     @property
@@ -119,6 +123,15 @@ def heldout_ids(spec: ProxySpec, domain: str, split: Split) -> HeldoutIds:
     if spec.heldout == "confirmation":
         rng = _generator(spec, b"confirmation windows", domain)
         final = _drawn(rng, every[~np.isin(document_w, document_w[final])], count)
+    return HeldoutIds(final, _drawn(rng, final, spec.heldout_windows))
+
+
+def eval_ids(spec: ProxySpec, name: str, split: Split) -> HeldoutIds:
+    """The windows of a validation set of the study's own: the same for all runs, the confirmation too."""
+    every = np.arange(split.n_windows(spec.context), dtype=np.int64)
+    count = spec.heldout_windows if spec.final_windows is None else spec.final_windows
+    rng = _generator(spec, b"windows of a validation set", name)
+    final = _drawn(rng, every, count)
     return HeldoutIds(final, _drawn(rng, final, spec.heldout_windows))
 
 
