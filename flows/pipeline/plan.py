@@ -7,9 +7,10 @@ or of what is already trained.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from flows.pipeline.repetition import doubts, epochs_of, pools_of
 from flows.study.models import Study
 from flows.study.parts import whole_batches
 from mixing.amounts import format_amount
@@ -31,7 +32,7 @@ class PlannedRun:
     """One run: what it is for, its mixture (empty for a confirmation run, whose share is decided later), its tokens.
 
     `name` is for people only: nothing is ever read out of it. `epochs` is how often each domain's training text is
-    read; `over` names the domains beyond their cap.
+    read; `over` names the domains beyond their cap. Of the domains in `pools` only so many tokens are read.
     """
 
     kind: Kind
@@ -42,6 +43,7 @@ class PlannedRun:
     tokens: int
     epochs: dict[str, float] = field(default_factory=dict)
     over: tuple[str, ...] = ()
+    pools: dict[str, int] = field(default_factory=dict)
 
     @property
     def key(self) -> RunKey:
@@ -98,9 +100,16 @@ def make_plan(
 
     def run(kind: Kind, name: str, share: float | None, seed: int, tokens: int) -> PlannedRun:
         shares = mixture(study, supply, share) if share is not None else {}
-        epochs = {domain: part * tokens / max(here[domain], 1) for domain, part in shares.items()}
-        over = tuple(d for d, value in epochs.items() if value > study.domains[d].max_epochs * (1 + 1e-9))
-        return PlannedRun(kind, name, share, seed, shares, tokens, epochs, over)
+        pools = pools_of(study, supply, here, tokens) if kind != "base" else {}
+        planned = PlannedRun(kind, name, share, seed, shares, tokens, pools=pools)
+        planned = replace(planned, epochs=epochs_of(planned, here))
+        # A pool is read as often as its size says: its cap is the target run's.
+        caps = {
+            domain: study.domains[domain].max_epochs * (1 + 1e-9) for domain in shares if domain not in pools
+        }
+        return replace(
+            planned, over=tuple(domain for domain, cap in caps.items() if planned.epochs[domain] > cap)
+        )
 
     runs = []
     batch = study.proxies.batch_tokens
@@ -117,8 +126,10 @@ def make_plan(
         # At the budget that is asked about, so that it tests the very prediction.
         budget = whole_batches(study.asked_tokens, batch)
         runs.append(run("confirmation", "confirmation", None, study.proxies.seeds[0], budget))
-    warnings = tuple(_warnings(study, runs, estimated))
-    return Plan(tuple(runs), dict(here), estimated, warnings, study.real_supply(supply))
+    real = study.real_supply(supply)
+    warnings = _warnings(study, runs, estimated)
+    warnings += [doubt for run in runs if run.kind == "proxy" for doubt in doubts(study, run, real)]
+    return Plan(tuple(runs), dict(here), estimated, tuple(warnings), real)
 
 
 ESTIMATE_ERROR = 2.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flows.pipeline.confirmation import confirmed_run
 from flows.pipeline.plan import Kind, PlannedRun, RunKey, confirmation_name, make_plan
-from flows.pipeline.prepare import corpus_warnings, supply_of
+from flows.pipeline.prepare import at_hand, corpus_warnings, supply_of
 from flows.pipeline.run_specs import base_spec, proxy_spec
 from flows.pipeline.workspace import Workspace
 from flows.settings.locks import owner
@@ -159,7 +159,7 @@ def _runs(workspace: Workspace) -> list[RunStatus]:
         # Runs are identified by their tokens; without them nothing can have been trained.
         unknown = dict.fromkeys(workspace.study.domains, 1)
         return [RunStatus.of_plan(run) for run in make_plan(workspace.study, unknown).runs]
-    plan = make_plan(workspace.study, supply)
+    plan = make_plan(workspace.study, supply, here=at_hand(store))
     planned_base = next(iter(plan.of_kind("base")), None)
     base = base_spec(workspace, store, planned_base)
     adopted = RunStatus("base", "base", None, base.seed, base.run_id, "left", of=base.tokens)

@@ -34,6 +34,12 @@ def print_plan(workspace: Workspace, plan: Plan, cost: Cost, console: Console) -
     if plan.real_supply != plan.supply:
         real = ", ".join(f"{name} {format_amount(tokens)}" for name, tokens in plan.real_supply.items())
         console.print(f"tokens of the real corpora: {real} (supply)")
+    if pools := next((run.pools for run in plan.runs if run.kind == "proxy"), {}):
+        read = ", ".join(f"{name} {format_amount(tokens)}" for name, tokens in pools.items())
+        target = format_amount(workspace.study.target_run_tokens)
+        console.print(
+            f"repeated as in the run of {target} tokens: proxies read only so many tokens of {read}"
+        )
     caps = ", ".join(f"{name} {part.max_epochs:g}" for name, part in workspace.study.domains.items())
     console.print(f"max epochs: {caps}")
     console.print(
@@ -80,6 +86,7 @@ def plan_json(workspace: Workspace, plan: Plan, cost: Cost) -> dict[str, Any]:
             "shares": run.mixture,
             "tokens": run.tokens,
             "epochs": run.epochs,
+            "pools": run.pools,
         }
         for run in plan.runs
     ]

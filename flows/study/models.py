@@ -40,7 +40,10 @@ from mixing.errors import InputError
 NOT_IN_IDENTITY = {"runner"}
 """Keys that change neither the question nor a run."""
 
-LATER_KEYS = {"decision": ("confidence", "turning_point", "protect")}
+LATER_KEYS = {
+    "decision": ("confidence", "turning_point", "protect"),
+    "proxies": ("match_repetition",),
+}
 """Keys by part of the file that are in the identity only where they are not at their default, so that a study file
 written before there were such keys keeps its identity."""
 LATER_KEYS_OF_DOMAINS = ("format", "encoding", "max_left_out", "sample", "supply")

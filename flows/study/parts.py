@@ -301,6 +301,11 @@ class ProxiesPart(StudyPart):
     )
     warmup_steps: int = Field(default=20, ge=0, description="Optimiser steps of linear warm-up.")
     weight_decay: float = Field(default=0.1, ge=0, lt=1, description="Weight decay of proxies and base.")
+    match_repetition: bool | None = Field(
+        default=None,
+        description="Repeat a domain's text in a proxy as often as the run of `spec` will: the proxy then reads "
+        "less of it. Default: for the domains that state a `supply` or of which a sample is read.",
+    )
     checkpoints: int = Field(
         default=10,
         ge=8,
