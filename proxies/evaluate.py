@@ -13,7 +13,7 @@ from torch import Tensor
 from mixing.arrays import Ints
 from mixing.errors import InputError
 from mixing.runs.heldout import carried, clustered_error
-from proxies.data.sampler import Store, heldout_ids
+from proxies.data.sampler import HeldoutIds, Split, Store, eval_ids, heldout_ids
 from proxies.models.decoder import Decoder
 from proxies.runs.store import LossRow
 from proxies.spec import ProxySpec
@@ -23,7 +23,7 @@ BATCH_TOKENS = {"cpu": 2048, "cuda": 65536}
 
 @dataclass(frozen=True)
 class Windows:
-    """Held-out windows of a domain: `tokens_wt` (int64 [windows, context + 1]), their ids and documents.
+    """Held-out windows of a domain or validation set: `tokens_wt` (int64 [windows, context + 1]), ids and documents.
 
     `few_w` marks those that are measured before the last budget.
     """
@@ -39,9 +39,9 @@ WindowLosses = dict[str, Tensor]
 
 
 def heldout_windows(spec: ProxySpec, store: Store) -> dict[str, Windows]:
-    """The held-out windows of every domain of the study.
+    """The held-out windows of every domain of the study, and those of its own validation sets.
 
-    Raises InputError for a domain whose held-out text holds fewer than two windows.
+    Raises InputError for one that holds fewer than two windows.
     """
     windows = {}
     for domain in sorted(spec.data):
@@ -53,13 +53,26 @@ def heldout_windows(spec: ProxySpec, store: Store) -> dict[str, Windows]:
                 f"domain {domain!r}: its held-out text holds {len(ids.final)} windows of {spec.context} tokens{other}",
                 "Add text to it, raise heldout.fraction, or shorten the context",
             )
-        windows[domain] = Windows(
-            torch.from_numpy(np.asarray(split.windows(ids.final, spec.context), dtype=np.int64)),
-            ids.final,
-            np.asarray(split.documents_of(ids.final, spec.context), dtype=np.int64),
-            torch.from_numpy(np.isin(ids.final, ids.few)),
-        )
+        windows[domain] = _windows(split, ids, spec.context)
+    for name in sorted(spec.evals):
+        split = store.evals[name]
+        ids = eval_ids(spec, name, split)
+        if len(ids.final) < 2:
+            raise InputError(
+                f"validation set {name!r}: it holds {len(ids.final)} windows of {spec.context} tokens",
+                "Add text to it, or shorten the context",
+            )
+        windows[name] = _windows(split, ids, spec.context)
     return windows
+
+
+def _windows(split: Split, ids: HeldoutIds, context: int) -> Windows:
+    return Windows(
+        torch.from_numpy(np.asarray(split.windows(ids.final, context), dtype=np.int64)),
+        ids.final,
+        np.asarray(split.documents_of(ids.final, context), dtype=np.int64),
+        torch.from_numpy(np.isin(ids.final, ids.few)),
+    )
 
 
 def evaluate(model: Decoder, windows: Mapping[str, Windows], few: bool = False) -> WindowLosses:

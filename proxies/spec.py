@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from mixing.mixture import Mixture
 
 HEAD_DIM = 32
-LATER_FIELDS = ("final_windows", "heldout")
+LATER_FIELDS = ("final_windows", "heldout", "evals", "pools")
 MIN_BUDGETS = 8
 """Fewer budgets can't show how a loss bends over tokens (a run of fewer steps takes every step)."""
 
@@ -66,6 +66,11 @@ class ProxySpec(BaseModel):
     changes nothing in it, so it is no part of the run's identity."""
     data: dict[str, str]
     """Fingerprint of the tokens of every domain of the study; each of them is evaluated."""
+    evals: dict[str, str] = Field(default_factory=dict)
+    """Fingerprints of the study's own validation sets; each is evaluated too, by every run on the same windows."""
+    pools: dict[str, int] = Field(default_factory=dict)
+    """Training windows that are read of a domain, where it has more: so that it is repeated as often as in the run
+    that the mix is for. They are drawn once for a study, and `max_epochs` does not limit how often they are read."""
     base: str | None = None
     """Run id of the base run (proxy), or sha256 of given weights (adopted base)."""
 
@@ -86,7 +91,12 @@ class ProxySpec(BaseModel):
     def _consistent(self) -> ProxySpec:
         if not self.data:
             raise ValueError("data: no domains")
-        for field, names in (("mixture", self.mixture), ("max_epochs", self.max_epochs)):
+        if both := sorted(set(self.evals) & set(self.data)):
+            raise ValueError(f"evals: {', '.join(both)} is also a domain of data")
+        if any(windows < 1 for windows in self.pools.values()):
+            raise ValueError("pools: at least one window each")
+        named = (("mixture", self.mixture), ("max_epochs", self.max_epochs), ("pools", self.pools))
+        for field, names in named:
             if unknown := sorted(set(names) - set(self.data)):
                 raise ValueError(f"{field}: {', '.join(unknown)} not among the domains of data")
         if self.adopted:
@@ -148,7 +158,7 @@ class ProxySpec(BaseModel):
         fields = self.model_dump(mode="json", exclude={"max_epochs"})
         # Fields of later versions change the identity only where they are used: what was trained stays known.
         for name in LATER_FIELDS:
-            if fields[name] == ProxySpec.model_fields[name].default:
+            if fields[name] == ProxySpec.model_fields[name].get_default(call_default_factory=True):
                 del fields[name]
         fields["mixture"] = {name: share for name, share in self.mixture.items() if share > 0}
         canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -285,6 +285,12 @@ def _check_data(spec: ProxySpec, store: Store) -> None:
                 f"run {spec.run_id}: the tokens of domain {domain!r} are not those that it was planned on",
                 "Run the study again: it plans on the tokens that are there",
             )
+    for name, expected in spec.evals.items():
+        if name not in store.evals or store.evals[name].fingerprint != expected:
+            raise InputError(
+                f"run {spec.run_id}: the tokens of validation set {name!r} are not those that it was planned on",
+                "Run the study again: it plans on the tokens that are there",
+            )
     if store.vocab_size != spec.vocab_size:
         raise InputError(
             f"run {spec.run_id}: planned for a vocabulary of {spec.vocab_size}, not {store.vocab_size}",

@@ -37,7 +37,7 @@ def catalog(
         corpora = catalogue(workspace, report)
     leakage, groups = _near_duplicates(workspace) if near_duplicates else (None, None)
     if as_json:
-        found = json.loads(corpora.to_json())
+        found = {**json.loads(corpora.to_json()), "warnings": list(corpora.warnings())}
         if leakage is not None and groups is not None:
             found["leakage"] = [asdict(leak) for leak in leakage.leaks]
             found["near_duplicates"] = [asdict(group) for group in groups]

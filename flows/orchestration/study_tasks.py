@@ -21,8 +21,8 @@ from flows.pipeline.confirmation import (
 from flows.pipeline.figures import draw_figures
 from flows.pipeline.leakage import leaks
 from flows.pipeline.mix_spec import mix_spec
-from flows.pipeline.plan import Plan, make_plan
-from flows.pipeline.prepare import catalogue, supply_of, token_store
+from flows.pipeline.plan import Plan, check_target_run, make_plan
+from flows.pipeline.prepare import at_hand, catalogue, supply_of, token_store
 from flows.pipeline.result import StudyResult, StudyRun
 from flows.pipeline.run_specs import confirmation_spec, proxy_spec
 from flows.reports.page import decision_markdown
@@ -55,7 +55,10 @@ class StudyTasks:
             catalog = self._with_bar("catalogue", lambda report: catalogue(self.workspace, report))
             self._with_bar("leakage", lambda report: leaks(self.workspace, report))
             store = self._with_bar("tokens", lambda report: token_store(self.workspace, catalog, report))
-            plan = make_plan(self.workspace.study, supply_of(store))
+            for warning in catalog.warnings():
+                self.board.say(f"warning: {warning}")
+            check_target_run(self.workspace.study, supply_of(store))
+            plan = make_plan(self.workspace.study, supply_of(store), here=at_hand(store))
             check_runs(self.workspace, plan, store)
             training = Training(self.workspace, store, trainer, self.board)
             base = training.base(next(iter(plan.of_kind("base")), None))

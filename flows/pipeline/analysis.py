@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ from flows.pipeline import analysis_cache
 from flows.pipeline.analysis_cache import CachedAnalysis, CachedDecision
 from flows.pipeline.files import runs_table, tables_of, write_json
 from flows.pipeline.leakage import held_against_leaks
-from flows.pipeline.prepare import supply_of
+from flows.pipeline.prepare import corpus_warnings, supply_of
 from flows.pipeline.question import StudyQuestion
 from flows.pipeline.workspace import Workspace
 from mixing.decision.critical_ratio.left_out import LeftOut
@@ -60,8 +60,9 @@ def recommend(workspace: Workspace, store: TokenStore, run_ids: Sequence[str]) -
     if cached is None:
         cached = CachedDecision(key, asked.decide(table))
         analysis_cache.save(folder.swarm_answer, cached)
-    write_json(folder.decision, cached.decision.to_dict())
-    return Recommendation(asked.question, cached.decision)
+    decision = _with_doubts_of_corpora(workspace, cached.decision)
+    write_json(folder.decision, decision.to_dict())
+    return Recommendation(asked.question, decision)
 
 
 def analyse(
@@ -81,8 +82,15 @@ def analyse(
         analysis_cache.save(folder.answer, cached)
     answer = held_against_leaks(workspace, store, cached.decision, table, run_ids)
     write_json(folder.fits, cached.fits.to_dict())
-    write_json(folder.decision, answer.to_dict())
-    return Analysis(table, asked.question, cached.fits, answer, cached.left_out)
+    decision = _with_doubts_of_corpora(workspace, answer)
+    write_json(folder.decision, decision.to_dict())
+    return Analysis(table, asked.question, cached.fits, decision, cached.left_out)
+
+
+def _with_doubts_of_corpora(workspace: Workspace, decision: Decision) -> Decision:
+    """The decision, whose warnings then tell what of the corpora was left out."""
+    new = [warning for warning in corpus_warnings(workspace) if warning not in decision.warnings]
+    return replace(decision, warnings=[*decision.warnings, *new]) if new else decision
 
 
 def _question(

@@ -16,6 +16,7 @@ import polars as pl
 
 from flows.pipeline.files import runs_table, write_json
 from flows.pipeline.plan import Plan, PlannedRun, confirmation_name, mixture
+from flows.pipeline.repetition import epochs_of
 from flows.pipeline.workspace import Workspace
 from mixing.errors import InputError, MixlawError
 from mixing.runs.table import RunTable
@@ -65,9 +66,9 @@ def confirmation_run(
         return None
     share = round(decision.target_share, CONFIRMED_DECIMALS)
     shares = mixture(workspace.study, supply, share)
-    epochs = {name: part * planned.tokens / max(supply[name], 1) for name, part in shares.items()}
     name = confirmation_name(share)
-    return dataclasses.replace(planned, name=name, target_share=share, mixture=shares, epochs=epochs)
+    run = dataclasses.replace(planned, name=name, target_share=share, mixture=shares)
+    return dataclasses.replace(run, epochs=epochs_of(run, plan.supply))
 
 
 def confirm(

@@ -34,7 +34,7 @@ class Windows:
     def tokens_of(self, run: PlannedRun, study: Study) -> int:
         """Held-out tokens that a run is measured on in all: at every budget, a confirmation's base before it too."""
         times = self.few * (study.proxies.checkpoints - 1) + self.last * (1 + (run.kind == "confirmation"))
-        return times * study.model.context * len(study.domains)
+        return times * study.model.context * len(study.validation_sets)
 
 
 def windows_of(study: Study) -> Windows:
@@ -43,7 +43,7 @@ def windows_of(study: Study) -> Windows:
     asked = study.heldout.windows
     if asked != "auto":
         return Windows(asked, asked, auto=False)
-    tokens = PART_OF_TRAINING * study.proxies.trained_tokens / FORWARD / len(study.domains)
+    tokens = PART_OF_TRAINING * study.proxies.trained_tokens / FORWARD / len(study.validation_sets)
 
     def windows(budgets: int) -> int:
         return max(FEWEST, round(min(tokens / budgets, MOST_TOKENS)) // study.model.context)

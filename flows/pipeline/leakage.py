@@ -43,12 +43,13 @@ def leaks(workspace: Workspace, report: Report | None = None) -> Leakage:
     Raises InputError for text that cannot be read.
     """
     fraction = workspace.study.heldout.fraction
-    surveys = [(source.name, survey_source(source).fingerprint) for source in workspace.sources]
+    texts = (*workspace.sources, *workspace.evals)
+    surveys = [(source.name, survey_source(source).fingerprint) for source in texts]
     key = hashlib.sha256(repr((fraction, surveys)).encode()).hexdigest()
     path = workspace.folder.leakage
     known = _load(path)
     if known is None or known.key != key:
-        known = _Cached(key, leakage(workspace.sources, fraction, on_progress=report))
+        known = _Cached(key, leakage(workspace.sources, fraction, workspace.evals, on_progress=report))
         replace_files({path: _SCHEMA.dump_json(known)})
     return known.leakage
 
@@ -72,11 +73,8 @@ def held_against_leaks(
         return decision
     found = known.leakage
     # Documents are known by their number, which is another's where other text was tokenised.
-    same = [
-        name
-        for name, domain in store.domains.items()
-        if found.documents.get(name) == domain.heldout.documents
-    ]
+    heldout = {name: domain.heldout for name, domain in store.domains.items()} | store.evals
+    same = [name for name, split in heldout.items() if found.documents.get(name) == split.documents]
     budget = workspace.study.target_run_tokens
     tokens = dict.fromkeys(same, 0.0)
     for leak in found.leaks:

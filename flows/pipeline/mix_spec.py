@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from flows.pipeline.analysis import Analysis
+from flows.pipeline.prepare import supply_of
 from flows.pipeline.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -28,12 +29,15 @@ def mix_spec(workspace: Workspace, store: TokenStore, analysis: Analysis, run_id
             Shard(prefix=f"{prefix}/{shard.prefix}", tokens=shard.tokens) for shard in split.entry.shards
         )
 
+    real = study.real_supply(supply_of(store))
+    # A part of the corpus is not what the run is to read: where the whole of it lies, its owner adds.
+    whole = {name: real[name] == domain.train.tokens for name, domain in store.domains.items()}
     facts = {
         name: DomainFacts(
             role=study.domains[name].role,
-            tokens=domain.train.tokens,
-            documents=domain.train.documents,
-            shards=shards(domain.train),
+            tokens=real[name],
+            documents=max(1, round(domain.train.documents * real[name] / domain.train.tokens)),
+            shards=shards(domain.train) if whole[name] else (),
             heldout_shards=shards(domain.heldout),
             max_epochs=study.domains[name].max_epochs,
             tokenizer=None if workspace.tokenizer_path is None else str(workspace.tokenizer_path),

@@ -7,19 +7,21 @@ or of what is already trained.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from flows.pipeline.repetition import doubts, epochs_of, pools_of
 from flows.study.models import Study
 from flows.study.parts import whole_batches
+from mixing.amounts import format_amount
+from mixing.corpora.sampling import BYTES_PER_TOKEN
+from mixing.decision.constraints import ratio_range
+from mixing.errors import InputError
 from mixing.mixture import mixture_at
 
 Kind = Literal["base", "proxy", "confirmation"]
 RunKey = tuple[Kind, float | None, int]
 """Kind, target share (None for a confirmation run) and seed: which run of a study it is."""
-
-BYTES_PER_TOKEN = 3.5
-"""A byte-level BPE of some thousand entries on prose and code; used until the text is tokenised."""
 
 MIN_INTERIOR = 3
 """Target shares strictly between 0 and 1 that the ratio law needs."""
@@ -30,7 +32,7 @@ class PlannedRun:
     """One run: what it is for, its mixture (empty for a confirmation run, whose share is decided later), its tokens.
 
     `name` is for people only: nothing is ever read out of it. `epochs` is how often each domain's training text is
-    read; `over` names the domains beyond their cap.
+    read; `over` names the domains beyond their cap. Of the domains in `pools` only so many tokens are read.
     """
 
     kind: Kind
@@ -41,6 +43,7 @@ class PlannedRun:
     tokens: int
     epochs: dict[str, float] = field(default_factory=dict)
     over: tuple[str, ...] = ()
+    pools: dict[str, int] = field(default_factory=dict)
 
     @property
     def key(self) -> RunKey:
@@ -51,13 +54,15 @@ class PlannedRun:
 class Plan:
     """The runs in the order of training.
 
-    `supply` is training tokens by domain, guessed from bytes where `estimated`.
+    `supply` is training tokens by domain that proxies may read, guessed from bytes where `estimated`; `real_supply` is
+    that of the real corpora.
     """
 
     runs: tuple[PlannedRun, ...]
     supply: dict[str, int]
     estimated: bool
     warnings: tuple[str, ...]
+    real_supply: dict[str, int] = field(default_factory=dict)
 
     @property
     def tokens(self) -> int:
@@ -69,7 +74,8 @@ class Plan:
 
 def mixture(study: Study, supply: dict[str, int], target_share: float) -> dict[str, float]:
     """Token shares by domain at one target share; domains of share 0 are left out."""
-    shares = mixture_at(target_share, study.whole_composition(supply), study.names("target"))
+    composition = study.whole_composition(study.real_supply(supply))
+    shares = mixture_at(target_share, composition, study.names("target"))
     return {name: shares[name] for name in study.domains if shares[name] > 0}
 
 
@@ -83,14 +89,27 @@ def confirmation_name(target_share: float) -> str:
     return f"confirmation target={target_share:g}"
 
 
-def make_plan(study: Study, supply: dict[str, int], estimated: bool = False) -> Plan:
-    """The base (unless a checkpoint is given), a proxy per target share and seed, the confirmation run."""
+def make_plan(
+    study: Study, supply: dict[str, int], estimated: bool = False, here: dict[str, int] | None = None
+) -> Plan:
+    """The base (unless a checkpoint is given), a proxy per target share and seed, the confirmation run.
+
+    `supply` is training tokens of the whole corpora, `here` those that the proxies read (default: the same).
+    """
+    here = supply if here is None else here
 
     def run(kind: Kind, name: str, share: float | None, seed: int, tokens: int) -> PlannedRun:
         shares = mixture(study, supply, share) if share is not None else {}
-        epochs = {domain: part * tokens / max(supply[domain], 1) for domain, part in shares.items()}
-        over = tuple(d for d, value in epochs.items() if value > study.domains[d].max_epochs * (1 + 1e-9))
-        return PlannedRun(kind, name, share, seed, shares, tokens, epochs, over)
+        pools = pools_of(study, supply, here, tokens) if kind != "base" else {}
+        planned = PlannedRun(kind, name, share, seed, shares, tokens, pools=pools)
+        planned = replace(planned, epochs=epochs_of(planned, here))
+        # A pool is read as often as its size says: its cap is the target run's.
+        caps = {
+            domain: study.domains[domain].max_epochs * (1 + 1e-9) for domain in shares if domain not in pools
+        }
+        return replace(
+            planned, over=tuple(domain for domain, cap in caps.items() if planned.epochs[domain] > cap)
+        )
 
     runs = []
     batch = study.proxies.batch_tokens
@@ -107,7 +126,59 @@ def make_plan(study: Study, supply: dict[str, int], estimated: bool = False) -> 
         # At the budget that is asked about, so that it tests the very prediction.
         budget = whole_batches(study.asked_tokens, batch)
         runs.append(run("confirmation", "confirmation", None, study.proxies.seeds[0], budget))
-    return Plan(tuple(runs), dict(supply), estimated, tuple(_warnings(study, runs, estimated)))
+    real = study.real_supply(supply)
+    warnings = _warnings(study, runs, estimated)
+    warnings += [doubt for run in runs if run.kind == "proxy" for doubt in doubts(study, run, real)]
+    return Plan(tuple(runs), dict(here), estimated, tuple(warnings), real)
+
+
+ESTIMATE_ERROR = 2.0
+"""By how much more tokens there may be than are guessed from bytes."""
+
+
+def check_target_run(study: Study, supply: dict[str, int], estimated: bool = False) -> None:
+    """Raises InputError where the run that the mix is for is so long that its text would be repeated beyond every
+    `max_epochs`, whatever the mixture: all that is trained for would end without one.
+
+    `supply` is training tokens by domain; where it is `estimated`, only what no error of the estimate explains is
+    refused.
+    """
+    real = study.real_supply(supply)
+    _check_supply(study, supply, estimated)
+    tokens, leeway = study.target_run_tokens, ESTIMATE_ERROR if estimated else 1.0
+    composition = study.whole_composition(real)
+    caps = {name: leeway * study.domains[name].max_epochs * count / tokens for name, count in real.items()}
+    low, high = ratio_range(caps, composition, study.names("target"))
+    if low <= high:
+        return
+    amounts = ", ".join(
+        f"{name} {format_amount(study.domains[name].max_epochs * count)} "
+        f"({study.domains[name].max_epochs:g} x {format_amount(count)})"
+        for name, count in real.items()
+    )
+    key = "spec.total_tokens" if study.spec and study.spec.total_tokens else "the budget asked about"
+    scarce = min(real, key=lambda name: caps[name] / max(composition[name], 1e-9))
+    guess = " (estimated)" if estimated else ""
+    raise InputError(
+        f"{study.file.name}: the caps leave no mixture: {key} is {format_amount(tokens)} tokens, and max_epochs allow "
+        f"to read{guess} {amounts}; most of all {scarce} is short",
+        "Where the real corpora hold more than is here, state it as domains.<name>.supply; else add text, raise "
+        "max_epochs, or lower the tokens of the run",
+    )
+
+
+def _check_supply(study: Study, supply: dict[str, int], estimated: bool) -> None:
+    for name, tokens in supply.items():
+        stated = study.domains[name].supply
+        if stated is not None and not estimated and stated < tokens * (1 - SUPPLY_ERROR):
+            raise InputError(
+                f"{study.file.name}: domains.{name}.supply is {stated:,} tokens, and its files here hold {tokens:,}",
+                "supply is what the whole corpus holds; correct it, or leave it out",
+            )
+
+
+SUPPLY_ERROR = 0.1
+"""Part of the tokens at hand by which a stated supply may be below them: it is counted with other tokenizers too."""
 
 
 def _warnings(study: Study, runs: list[PlannedRun], estimated: bool) -> list[str]:

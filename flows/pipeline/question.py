@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class StudyQuestion:
     """A study's question to a runs table; its `repr` is part of the key of a cached analysis.
 
-    `constraints` cap repetition in the target run, and name the shares in proportion to the training tokens at hand, a
+    `constraints` cap repetition in the target run, and name the shares in proportion to the training tokens, a
     baseline; `composition` is each domain's share within its role, which all mixtures of the study have.
     """
 
@@ -29,12 +29,13 @@ class StudyQuestion:
 
     @classmethod
     def of(cls, study: Study, supply: dict[str, int], table: RunTable) -> StudyQuestion:
-        """The question of `study`, whose domains have `supply` training tokens.
+        """The question of `study`, whose domains have `supply` training tokens here.
 
         Validation sets are weighted as the domains are mixed, unless the study says otherwise.
         """
         from mixing.decision.question import make_question
 
+        supply = study.real_supply(supply)
         decision = study.decision
         question = make_question(
             table,

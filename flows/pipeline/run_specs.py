@@ -87,8 +87,18 @@ def _trained(
         warmup_steps=part.warmup_steps,
         seed=planned.seed,
         base=base,
+        pools=_pools(workspace, store, planned),
         **_shared(workspace, store),
     )
+
+
+def _pools(workspace: Workspace, store: TokenStore, planned: PlannedRun) -> dict[str, int]:
+    """The windows of the run's pools, where a domain has more."""
+    context = workspace.study.model.context
+    windows = {name: max(1, round(tokens / context)) for name, tokens in planned.pools.items()}
+    return {
+        name: count for name, count in windows.items() if count < store.domains[name].train.n_windows(context)
+    }
 
 
 def _shared(workspace: Workspace, store: TokenStore) -> dict[str, Any]:
@@ -105,4 +115,5 @@ def _shared(workspace: Workspace, store: TokenStore) -> dict[str, Any]:
         "final_windows": windows.last if windows.auto else None,
         "max_epochs": {name: part.max_epochs for name, part in study.domains.items()},
         "data": store.fingerprints,
+        "evals": {name: store.evals[name].fingerprint for name in study.evals},
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from flows.pipeline.confirmation import confirmed_run
 from flows.pipeline.plan import Kind, PlannedRun, RunKey, confirmation_name, make_plan
-from flows.pipeline.prepare import supply_of
+from flows.pipeline.prepare import at_hand, corpus_warnings, supply_of
 from flows.pipeline.run_specs import base_spec, proxy_spec
 from flows.pipeline.workspace import Workspace
 from flows.settings.locks import owner
@@ -60,8 +60,8 @@ class RunStatus:
 @dataclass(frozen=True)
 class Status:
     """`owner` runs the study now (None: nobody does). `answer` is decided, bound, not_yet, earlier (there is one,
-    of other runs than the study now has), or empty. `elsewhere` is what Prefect and MLflow say where the home
-    holds nothing of the study.
+    of other runs than the study now has), or empty. `elsewhere` is what Prefect and MLflow say where the home holds
+    nothing of the study; `warnings` tell what of its corpora is left out.
     """
 
     study: str
@@ -69,6 +69,7 @@ class Status:
     runs: tuple[RunStatus, ...]
     answer: str
     elsewhere: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def count(self, state: State) -> int:
         return sum(run.state == state for run in self.runs)
@@ -100,6 +101,7 @@ class Status:
             "eta_s": _rounded(self.eta_s),
             "answer": self.answer,
             "elsewhere": list(self.elsewhere),
+            "warnings": list(self.warnings),
             "runs": [
                 asdict(run)
                 | {key: _rounded(getattr(run, key)) for key in ("tokens_per_s", "seconds", "eta_s")}
@@ -123,7 +125,8 @@ def status_of(workspace: Workspace) -> Status:
         if not _answered(workspace, runs):
             answer = "earlier"
             runs = [_not_confirmed(run) if run.kind == "confirmation" else run for run in runs]
-    return Status(workspace.study.study, owner(workspace.folder), tuple(runs), answer)
+    warnings = corpus_warnings(workspace)
+    return Status(workspace.study.study, owner(workspace.folder), tuple(runs), answer, warnings=warnings)
 
 
 def _not_confirmed(run: RunStatus) -> RunStatus:
@@ -150,13 +153,13 @@ def _runs(workspace: Workspace) -> list[RunStatus]:
     try:
         store = TokenStore.open(workspace.folder.tokens, verify=False)
         supply = supply_of(store)
-        if set(supply) != set(workspace.study.domains):
+        if set(supply) != set(workspace.study.domains) or set(store.evals) != set(workspace.study.evals):
             raise MixlawError("the token store is of other domains")
     except (MixlawError, OSError):
         # Runs are identified by their tokens; without them nothing can have been trained.
         unknown = dict.fromkeys(workspace.study.domains, 1)
         return [RunStatus.of_plan(run) for run in make_plan(workspace.study, unknown).runs]
-    plan = make_plan(workspace.study, supply)
+    plan = make_plan(workspace.study, supply, here=at_hand(store))
     planned_base = next(iter(plan.of_kind("base")), None)
     base = base_spec(workspace, store, planned_base)
     adopted = RunStatus("base", "base", None, base.seed, base.run_id, "left", of=base.tokens)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from flows.settings import home
 from flows.settings.home import StudyFolder
-from flows.study.corpora import study_corpora
+from flows.study.corpora import study_corpora, study_evals
 from flows.study.loading import load_study
 from flows.study.models import Study
 from mixing.errors import MixlawError
@@ -41,7 +41,7 @@ class Workspace:
         """
         workspace = cls.load(study_file, root)
         # Looked up first: a mistyped path must leave no folder behind.
-        _ = workspace.sources
+        _ = workspace.sources, workspace.evals
         workspace.create_folder()
         return workspace
 
@@ -51,8 +51,15 @@ class Workspace:
 
     @cached_property
     def sources(self) -> tuple[Source, ...]:
-        """The study's corpora. Raises InputError for a file that is not there."""
-        return study_corpora(self.study)
+        """The study's corpora, of large ones a sample. Raises InputError for a file that is not there."""
+        from flows.pipeline.samples import with_samples
+
+        return with_samples(self.study, study_corpora(self.study), self.folder.tokens)
+
+    @cached_property
+    def evals(self) -> tuple[Source, ...]:
+        """The study's own validation sets. Raises InputError for a file that is not there."""
+        return study_evals(self.study)
 
     @property
     def tokenizer_path(self) -> Path | None:

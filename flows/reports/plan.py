@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rich.text import Text
+
 from flows.pipeline.heldout import windows_of
 from flows.reports.progress import duration
 from flows.reports.tables import table
@@ -29,6 +31,15 @@ def print_plan(workspace: Workspace, plan: Plan, cost: Cost, console: Console) -
     guess = " (estimated from bytes; exact once tokenised)" if plan.estimated else ""
     supply = ", ".join(f"{name} {format_amount(tokens)}" for name, tokens in plan.supply.items())
     console.print(f"available training tokens: {supply}{guess}")
+    if plan.real_supply != plan.supply:
+        real = ", ".join(f"{name} {format_amount(tokens)}" for name, tokens in plan.real_supply.items())
+        console.print(f"tokens of the real corpora: {real} (supply)")
+    if pools := next((run.pools for run in plan.runs if run.kind == "proxy"), {}):
+        read = ", ".join(f"{name} {format_amount(tokens)}" for name, tokens in pools.items())
+        target = format_amount(workspace.study.target_run_tokens)
+        console.print(
+            f"repeated as in the run of {target} tokens: proxies read only so many tokens of {read}"
+        )
     caps = ", ".join(f"{name} {part.max_epochs:g}" for name, part in workspace.study.domains.items())
     console.print(f"max epochs: {caps}")
     console.print(
@@ -41,7 +52,7 @@ def print_plan(workspace: Workspace, plan: Plan, cost: Cost, console: Console) -
     )
     console.print(f"held-out losses: {_windows(workspace)}; {cost.measuring:.0%} of the work")
     for warning in plan.warnings:
-        console.print(f"[yellow]warning: {warning}")
+        console.print(Text(f"warning: {warning}", style="yellow"))
 
 
 def _windows(workspace: Workspace) -> str:
@@ -75,6 +86,7 @@ def plan_json(workspace: Workspace, plan: Plan, cost: Cost) -> dict[str, Any]:
             "shares": run.mixture,
             "tokens": run.tokens,
             "epochs": run.epochs,
+            "pools": run.pools,
         }
         for run in plan.runs
     ]
@@ -85,6 +97,7 @@ def plan_json(workspace: Workspace, plan: Plan, cost: Cost) -> dict[str, Any]:
         "params": cost.params,
         "supply": plan.supply,
         "supply_estimated": plan.estimated,
+        "real_supply": plan.real_supply,
         "runs_done": cost.done,
         "seconds_left": round(cost.seconds, 1),
         "tokens_per_second_per_core": round(cost.tokens_per_second, 1),

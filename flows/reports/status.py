@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from flows.reports.progress import duration
 from flows.reports.tables import table
 from mixing.amounts import format_amount
@@ -43,6 +45,8 @@ def print_status(status: Status, console: Console) -> None:
         console.print("answer: " + ANSWERS.get(status.answer, "not yet"))
     for line in status.elsewhere:
         console.print(line)
+    for warning in status.warnings:
+        console.print(Text(f"warning: {warning}", style="yellow"))
 
 
 def _row(run: RunStatus) -> tuple[str, ...]:

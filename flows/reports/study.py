@@ -26,6 +26,7 @@ from flows.reports.page import run_rows
 from flows.reports.tables import table
 from flows.settings.home import DEFAULT_HOME
 from mixing.decision import wording
+from proxies.runs import store as run_store
 
 if TYPE_CHECKING:
     from flows.pipeline.publication import Publication
@@ -51,12 +52,23 @@ def closing(result: StudyResult, console: Console) -> None:
 
 def _runs(result: StudyResult, console: Console) -> None:
     header, rows = run_rows(result)
+    repeated = sorted({domain for run in result.plan.runs for domain in run.pools})
+    if repeated:
+        # As they came out: whole windows, where the plan has shares.
+        runs = {run.name: run_store.done(result.workspace.folder.runs / run.run) for run in result.runs}
+        header = (*header, *(f"epochs of {domain}" for domain in repeated))
+        rows = [(*row, *(_epochs(runs.get(row[0]), domain) for domain in repeated)) for row in rows]
     base = result.observations.base
     title = (
         "Runs: increments over the base model at their end, nats per token "
         f"(base: general {base['general']:.3f}, target {base['target']:.3f})"
     )
     console.print(table(title, header, rows))
+
+
+def _epochs(record: dict[str, Any] | None, domain: str) -> str:
+    epochs = (record or {}).get("epochs", {}).get(domain)
+    return "-" if epochs is None else f"{epochs:.2f}"
 
 
 def _confirmation(result: StudyResult, console: Console) -> None:

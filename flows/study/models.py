@@ -10,17 +10,20 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from flows.settings.home import RESERVED
+from flows.study.names import is_name, normal_name
 from flows.study.parts import (
     BasePart,
+    CorpusPart,
     DecisionPart,
     DomainPart,
+    EvalPart,
     HeldoutPart,
     ModelPart,
     ProxiesPart,
@@ -32,13 +35,19 @@ from flows.study.parts import (
     TrainTokenizer,
 )
 from mixing.decision.constraints import Constraints
+from mixing.errors import InputError
 
 NOT_IN_IDENTITY = {"runner"}
 """Keys that change neither the question nor a run."""
 
-LATER_KEYS = {"decision": ("confidence", "turning_point", "protect")}
+LATER_KEYS = {
+    "decision": ("confidence", "turning_point", "protect"),
+    "proxies": ("match_repetition",),
+}
 """Keys by part of the file that are in the identity only where they are not at their default, so that a study file
 written before there were such keys keeps its identity."""
+LATER_KEYS_OF_DOMAINS = ("format", "encoding", "max_left_out", "sample", "supply")
+"""The same for the keys of each domain."""
 
 
 class Study(StudyPart):
@@ -51,6 +60,11 @@ class Study(StudyPart):
     seed: int = Field(default=0, ge=0, description="Same seed, same data, same answer.")
     domains: dict[str, DomainPart] = Field(
         description="Named sources of text or of token ids: at least one general, one target."
+    )
+    evals: dict[str, EvalPart] = Field(
+        default={},
+        description="Validation sets of one's own, by name: fixed held-out text that is no domain. Every run is "
+        "measured on them at every budget; `decision` may name them in `general`, `target` and `protect`.",
     )
     heldout: HeldoutPart = HeldoutPart()
     tokenizer: TokenizerPart = TokenizerPart(train=TrainTokenizer())
@@ -71,7 +85,7 @@ class Study(StudyPart):
     @classmethod
     def of(cls, document: dict[str, Any], file: Path) -> Study:
         """The study in `document`, as read from `file`. Raises pydantic's ValidationError."""
-        study = cls.model_validate(document)
+        study = cls.model_validate(_with_normal_names(document))
         study._file = file.absolute()
         return study
 
@@ -88,8 +102,8 @@ class Study(StudyPart):
     @classmethod
     def _domains(cls, value: dict[str, DomainPart]) -> dict[str, DomainPart]:
         for name in value:
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}", name):
-                raise ValueError(f"{name!r} is not a name: use letters, digits, - and _")
+            if not is_name(name):
+                raise ValueError(f"{name!r} is not a name: use letters and digits of any script, - and _")
         for role in ("general", "target"):
             parts = [part for part in value.values() if part.role == role]
             if not parts:
@@ -97,6 +111,23 @@ class Study(StudyPart):
             if len({part.weight is None for part in parts}) > 1:
                 raise ValueError(f"give every {role} domain a weight, or none of them")
         return value
+
+    @field_validator("evals")
+    @classmethod
+    def _eval_names(cls, value: dict[str, EvalPart]) -> dict[str, EvalPart]:
+        for name in value:
+            if not is_name(name):
+                raise ValueError(f"{name!r} is not a name: use letters and digits of any script, - and _")
+        return value
+
+    @model_validator(mode="after")
+    def _evals_are_no_domains(self) -> Study:
+        for name in self.evals:
+            if name in self.domains:
+                raise ValueError(
+                    f"evals.{name} is the name of a domain too; call the validation set otherwise"
+                )
+        return self
 
     @model_validator(mode="after")
     def _whole_windows(self) -> Study:
@@ -109,15 +140,17 @@ class Study(StudyPart):
 
     @model_validator(mode="after")
     def _tokenizer_of_ids(self) -> Study:
-        ids = next((name for name, part in self.domains.items() if part.tokens), None)
-        text = next((name for name, part in self.domains.items() if part.paths), None)
+        parts: dict[str, CorpusPart] = {f"domains.{name}": part for name, part in self.domains.items()}
+        parts |= {f"evals.{name}": part for name, part in self.evals.items()}
+        ids = next((name for name, part in parts.items() if part.tokens), None)
+        text = next((name for name, part in parts.items() if part.paths), None)
         if ids is not None and self.tokenizer.train is not None:
             raise ValueError(
-                f"domains.{ids}.tokens are ids: give the tokenizer they are of (tokenizer: {{file: ...}}), "
+                f"{ids}.tokens are ids: give the tokenizer they are of (tokenizer: {{file: ...}}), "
                 "or vocab_size and eos_id where all domains are ids"
             )
         if text is not None and self.tokenizer.vocab_size is not None:
-            raise ValueError(f"domains.{text} is text: tokenizer needs a file or train, not only vocab_size")
+            raise ValueError(f"{text} is text: tokenizer needs a file or train, not only vocab_size")
         return self
 
     @model_validator(mode="after")
@@ -140,8 +173,8 @@ class Study(StudyPart):
     def _decision_names(self) -> Study:
         for role, weights in (("general", self.decision.general), ("target", self.decision.target)):
             for name, weight in (weights or {}).items():
-                if name not in self.domains:
-                    near = _nearest(name, self.domains)
+                if name not in self.validation_sets:
+                    near = _nearest(name, self.validation_sets)
                     raise ValueError(f"decision.{role} names {name!r}, which is not a domain{near}")
                 if not math.isfinite(weight) or weight <= 0:
                     raise ValueError(f"decision.{role}.{name} is {weight:g}: weights are above 0")
@@ -150,8 +183,8 @@ class Study(StudyPart):
     @model_validator(mode="after")
     def _protected_sets(self) -> Study:
         for name, nats in (self.decision.protect or {}).items():
-            if name not in self.domains:
-                near = _nearest(name, self.domains)
+            if name not in self.validation_sets:
+                near = _nearest(name, self.validation_sets)
                 raise ValueError(f"decision.protect names {name!r}, which is not a domain{near}")
             if not 0 <= nats < math.inf:
                 raise ValueError(f"decision.protect.{name} is {nats:g}: give nats of 0 or more")
@@ -168,12 +201,18 @@ class Study(StudyPart):
     @property
     def identity(self) -> str:
         """Hash of what the file asks (not of its comments or order of keys), 16 hex characters."""
-        document = self.model_dump(mode="json", exclude=NOT_IN_IDENTITY)
+        document = self.model_dump(
+            mode="json", exclude=NOT_IN_IDENTITY | ({"evals"} if not self.evals else set())
+        )
         for part, keys in LATER_KEYS.items():
             fields = type(getattr(self, part)).model_fields
             for key in keys:
                 if document[part][key] == fields[key].default:
                     del document[part][key]
+        for name, domain in self.domains.items():
+            for key in LATER_KEYS_OF_DOMAINS:
+                if getattr(domain, key) == DomainPart.model_fields[key].default:
+                    del document["domains"][name][key]
         content = json.dumps(document, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -191,9 +230,18 @@ class Study(StudyPart):
         """A path of the file, resolved from the file's folder."""
         return (self.file.parent / Path(relative).expanduser()).absolute()
 
+    @property
+    def validation_sets(self) -> tuple[str, ...]:
+        """What the runs are measured on: the domains, and the sets of the file's own."""
+        return (*self.domains, *self.evals)
+
     def names(self, role: str) -> tuple[str, ...]:
         """Domains of one role, in the file's order."""
         return tuple(name for name, part in self.domains.items() if part.role == role)
+
+    def real_supply(self, tokens: Mapping[str, int]) -> dict[str, int]:
+        """Training tokens by domain of the real corpora: what the file says, else `tokens`, those at hand."""
+        return {name: self.domains[name].supply or count for name, count in tokens.items()}
 
     def composition(self, role: str, supply: dict[str, int]) -> dict[str, float]:
         """Shares within a role (they sum to 1): the weights of the file, or in proportion to `supply` tokens.
@@ -210,6 +258,19 @@ class Study(StudyPart):
     def whole_composition(self, supply: dict[str, int]) -> dict[str, float]:
         """Each domain's share within its role, of both roles."""
         return {**self.composition("general", supply), **self.composition("target", supply)}
+
+
+def _with_normal_names(value: Any) -> Any:
+    """The document with its keys in Unicode's composed form, so that a name is the same wherever it was typed."""
+    if not isinstance(value, dict):
+        return value
+    normal = {normal_name(str(key)): _with_normal_names(inner) for key, inner in value.items()}
+    if len(normal) < len(value):
+        twice = next(key for key in value if normal_name(key) != key)
+        raise InputError(
+            f"the key {twice!r} is given twice (as Unicode writes it in two ways)", "Keep one of them"
+        )
+    return normal
 
 
 def _nearest(key: str, valid: Collection[str]) -> str:

@@ -6,7 +6,7 @@ Schema for editors are written from it; its first sentence is the comment in the
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -19,6 +19,10 @@ from pydantic import (
 )
 
 from mixing.amounts import TOKENS_PATTERN, parse_tokens
+from mixing.corpora.encodings import encoding_name
+from mixing.corpora.kinds import Format
+from mixing.corpora.left_out import MAX_SHARE
+from mixing.errors import InputError
 
 
 def whole_batches(tokens: int, batch_tokens: int) -> int:
@@ -55,6 +59,13 @@ Tokens = Annotated[
 Paths = Annotated[tuple[str, ...], BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...])]
 """One text, or a list of them."""
 
+Encodings = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_several, json_schema_input_type=str | tuple[str, ...]),
+    Field(min_length=1),
+]
+"""An encoding of text, or several in the order in which they are tried."""
+
 Rate = Annotated[float, Field(gt=0, lt=1)]
 Weights = dict[str, float]
 
@@ -65,19 +76,42 @@ class StudyPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class DomainPart(StudyPart):
-    """A named source of text or of token ids."""
+class RolePart(StudyPart):
+    """What a domain is to the base model."""
 
     role: Literal["general", "target"] = Field(
         description="general: what the base model knows and must not forget (replay); target: the new domain."
     )
+
+
+class CorpusPart(StudyPart):
+    """A named source of text or of token ids, and how it is read."""
+
     paths: Paths = Field(
         default=(),
-        description="Folders, files or globs: .jsonl, .jsonl.gz, .jsonl.zst, .parquet, or text files. "
-        "A text file is one document. Required unless `tokens` is given.",
+        description="Folders, files or globs: .jsonl, .json, .parquet, .csv, .arrow or text files, plain or "
+        ".gz .bz2 .xz .zst. A text file is one document; beside records, text files are left out. Required unless "
+        "`tokens` is given.",
+    )
+    format: Format | None = Field(
+        default=None,
+        description="How the files are read. jsonl, json, parquet, csv and arrow are records, text is one document a "
+        "file. Default: as each file's content says.",
     )
     text_field: str = Field(
-        default="text", description="Field that holds the text in JSON Lines and Parquet."
+        default="text", description="Field that holds the text of a record; `a.b` is field b in field a."
+    )
+    encoding: Encodings = Field(
+        default=("utf-8",),
+        description="Encoding of the text: utf-8, latin-1, cp1252, utf-16, ... Several are tried in their order, "
+        "document by document.",
+    )
+    max_left_out: float = Field(
+        default=MAX_SHARE,
+        ge=0,
+        le=1,
+        description="Part of this corpus that may be left out because it cannot be read; more is an error. Above 0.1 % "
+        "every command warns.",
     )
     tokens: Paths = Field(
         default=(),
@@ -88,20 +122,17 @@ class DomainPart(StudyPart):
         default=None,
         description="Integer type of olmo:// files, which do not record it.",
     )
-    max_epochs: float = Field(
-        default=4.0,
-        gt=0,
-        description="How often this text may be repeated. Proxies, the decision and the exports keep to it.",
-    )
-    weight: float | None = Field(
-        default=None,
-        gt=0,
-        description="Share within its role, where a role has several domains. The weights of a role are "
-        "normalised; give one to all of its domains or to none. Default: in proportion to their tokens.",
-    )
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encodings(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(encoding_name(name) for name in value)
+        except InputError as error:
+            raise ValueError(str(error).rstrip(".")) from None
 
     @model_validator(mode="after")
-    def _text_or_ids(self) -> DomainPart:
+    def _text_or_ids(self) -> Self:
         if bool(self.paths) == bool(self.tokens):
             raise ValueError("give either paths (text) or tokens (ids: megatron://PREFIX, olmo://FILE.npy)")
         kinds = {self.token_kind(address) for address in self.tokens}
@@ -122,6 +153,36 @@ class DomainPart(StudyPart):
         if path and scheme == "olmo":
             return "olmo"
         raise ValueError(f"{address!r} is neither megatron://PREFIX nor olmo://FILE.npy")
+
+
+class DomainPart(CorpusPart, RolePart):
+    """A named source of text or of token ids that is trained on."""
+
+    sample: Tokens | None = Field(
+        default=None,
+        description="Read about so many tokens of a larger corpus. Chosen by hashes, so that a larger sample holds a "
+        "smaller one; the rest is estimated. Default: what the runs can use, of a corpus above 1 GB.",
+    )
+    supply: Tokens | None = Field(
+        default=None,
+        description="Training tokens that the real corpus has, where only a part of it is here. Caps on repetition, "
+        "epochs and natural shares are then those of the real corpus. Default: what is here, or what a sample tells.",
+    )
+    max_epochs: float = Field(
+        default=4.0,
+        gt=0,
+        description="How often this text may be repeated. Proxies, the decision and the exports keep to it.",
+    )
+    weight: float | None = Field(
+        default=None,
+        gt=0,
+        description="Share within its role, where a role has several domains. The weights of a role are "
+        "normalised; give one to all of its domains or to none. Default: in proportion to their tokens.",
+    )
+
+
+class EvalPart(CorpusPart):
+    """A validation set of one's own."""
 
 
 class HeldoutPart(StudyPart):
@@ -240,6 +301,11 @@ class ProxiesPart(StudyPart):
     )
     warmup_steps: int = Field(default=20, ge=0, description="Optimiser steps of linear warm-up.")
     weight_decay: float = Field(default=0.1, ge=0, lt=1, description="Weight decay of proxies and base.")
+    match_repetition: bool | None = Field(
+        default=None,
+        description="Repeat a domain's text in a proxy as often as the run of `spec` will: the proxy then reads "
+        "less of it. Default: for the domains that state a `supply` or of which a sample is read.",
+    )
     checkpoints: int = Field(
         default=10,
         ge=8,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
@@ -16,7 +17,10 @@ from pydantic import BaseModel
 
 from flows.study.keys import Key, keys_of
 from flows.study.models import Study
+from flows.study.names import name_of
 from mixing.atomic import replace_files
+from mixing.corpora.encodings import UTF8
+from mixing.corpora.inspection import Inspection, inspect
 from mixing.errors import InputError
 
 GENERAL_WORDS = ("general", "replay", "pretrain", "base", "web", "pile", "common", "wiki", "docs", "english")
@@ -28,8 +32,7 @@ HEADER = """\
 #   mixlaw plan {file}     shows the runs and how long they take
 #   mixlaw run {file}      runs the whole study; finished runs are kept
 # Token counts may be written 2000000, 2e6 or 2M. Paths are relative to this file.
-# Roles were guessed: {reason}.
-
+{questions}
 """
 
 WIDTH = 110
@@ -39,11 +42,26 @@ COLUMN = 30
 
 @dataclass(frozen=True)
 class TextFolder:
-    """A sub-folder of text."""
+    """A sub-folder of text, and what its files seem to hold."""
 
     name: str
     path: Path
-    bytes: int
+    inside: Inspection
+
+    @property
+    def bytes(self) -> int:
+        return self.inside.bytes
+
+    @property
+    def question(self) -> str:
+        """What of it was guessed, for people to check; empty where nothing was."""
+        parts = []
+        if len(self.inside.fields) > 1 or self.inside.text_field != "text":
+            others = ", ".join(self.inside.fields[:6])
+            parts.append(f"text_field {self.inside.text_field} (fields with text: {others})")
+        if self.inside.encodings != (UTF8,):
+            parts.append(f"encoding {', '.join(self.inside.encodings)}")
+        return f"{self.name}: {'; '.join(parts)}" if parts else ""
 
 
 def write_study(folder: Path, out: Path) -> tuple[str, str]:
@@ -58,9 +76,23 @@ def write_study(folder: Path, out: Path) -> tuple[str, str]:
     targets = [domain for domain in folders if domain is not general]
     name = re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_")[:40] or "study"
     document = _document(name, general, targets, out.absolute().parent)
-    text = HEADER.format(file=out.name, reason=reason) + commented_yaml(document)
+    questions = _questions(folders, general, targets, reason)
+    text = HEADER.format(file=out.name, questions=questions) + commented_yaml(document)
     replace_files({out: text.encode()})
     return name, reason
+
+
+def _questions(folders: list[TextFolder], general: TextFolder, targets: list[TextFolder], reason: str) -> str:
+    """What the file asks its reader to check, as comments."""
+    lines = [
+        f"Roles were guessed: {reason}.",
+        f"Is it true that {general.name} is general (what the base model knows and must not forget),",
+        f"and {', '.join(domain.name for domain in targets)} the target (the new domain)? If not, change role below.",
+    ]
+    guesses = [domain.question for domain in folders if domain.question]
+    if guesses:
+        lines += ["Guessed from the files, check it too:", *(f"  {guess}" for guess in guesses)]
+    return "".join(f"# {line}\n" for line in lines)
 
 
 def text_folders(folder: Path) -> list[TextFolder]:
@@ -69,25 +101,26 @@ def text_folders(folder: Path) -> list[TextFolder]:
         raise InputError(
             f"{folder}: no such folder", "Name the folder that holds one sub-folder of text per domain"
         )
-    folders = []
+    folders: list[TextFolder] = []
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.name.startswith(".") and (size := _size(path)):
-            name = re.sub(r"[^A-Za-z0-9_-]+", "-", path.name).strip("-_") or "domain"
-            folders.append(TextFolder(name, path, size))
+        if path.is_dir() and not path.name.startswith("."):
+            name = name_of(path.name) or f"domain-{len(folders) + 1}"
+            holds_files = any(file.is_file() for file in path.rglob("*"))
+            inside = inspect(name, path) if holds_files else None
+            if inside is not None:
+                folders.append(TextFolder(name, path, inside))
     if len(folders) < 2:
         raise InputError(
             f"{folder}: {len(folders)} sub-folders with text, and a study needs at least two",
             "Put general (replay) text and target text in a sub-folder each",
         )
-    if len({domain.name for domain in folders}) < len(folders):
-        raise InputError(f"{folder}: two sub-folders would have the same domain name", "Rename one of them")
+    for first, second in itertools.combinations(folders, 2):
+        if first.name == second.name:
+            raise InputError(
+                f"{folder}: {first.path.name!r} and {second.path.name!r} would both be the domain {first.name!r}",
+                "Rename one of them",
+            )
     return sorted(folders, key=lambda domain: -domain.bytes)
-
-
-def _size(folder: Path) -> int:
-    """Bytes of the files below a folder."""
-    files = (Path(root) / name for root, _, names in os.walk(folder) for name in names)
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def guess_general(folders: list[TextFolder]) -> tuple[TextFolder, str]:
@@ -109,6 +142,7 @@ def _document(name: str, general: TextFolder, targets: list[TextFolder], home: P
             domain.name: {
                 "role": "general" if domain is general else "target",
                 "paths": [os.path.relpath(domain.path, home)],
+                **_as_read(domain.inside),
                 "max_epochs": 4,
             }
             for domain in (general, *targets)
@@ -128,6 +162,18 @@ def _document(name: str, general: TextFolder, targets: list[TextFolder], home: P
         "confirm": True,
         "spec": {"total_tokens": proxies, "sequence_length": 2048, "global_batch_tokens": 16384},
     }
+
+
+def _as_read(inside: Inspection) -> dict[str, Any]:
+    """The keys that say how a folder is read, where a default does not."""
+    keys: dict[str, Any] = {}
+    if inside.format is not None:
+        keys["format"] = inside.format
+    if inside.text_field != "text":
+        keys["text_field"] = inside.text_field
+    if inside.encodings != (UTF8,):
+        keys["encoding"] = inside.encodings[0] if len(inside.encodings) == 1 else list(inside.encodings)
+    return keys
 
 
 def _whole_batches(tokens: int) -> int:

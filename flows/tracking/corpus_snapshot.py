@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from mixing.corpora.catalog import Catalog
-from mixing.corpora.documents import Source, Tally, contents
+from mixing.corpora.documents import Source, contents
+from mixing.corpora.left_out import Tally
 from mixing.errors import InputError
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import dataclasses
 import fcntl
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +21,11 @@ import duckdb
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
-from mixing.corpora.documents import Role, Source, Tally, check_split, contents, is_heldout, survey_source
+from mixing.corpora.documents import Role, Source, check_split, contents, is_heldout, survey_source
+from mixing.corpora.estimate import Estimate
+from mixing.corpora.file_choice import hint_of_encoding
 from mixing.corpora.files import Survey, shown
+from mixing.corpora.left_out import WARN_SHARE, Tally, share_left_out, words_left_out, words_no_data
 from mixing.corpora.progress import ByteProgress, Report
 from mixing.corpora.token_files import TokenDocument
 from mixing.errors import InputError, MixlawError
@@ -41,7 +45,9 @@ class DomainEntry:
     many of them repeat another one exactly, `heldout_documents` how many the split holds out. `fingerprint`
     hashes the texts in any order; `files_fingerprint` the files' names, sizes and times. Tokens
     (end-of-document tokens included) are None until the text is tokenised. Of a corpus of ids, `bytes` is the
-    size of the ids.
+    size of the ids. `left_out` says in words what of the corpus is not read, `left_out_share` how much that is (of its
+    bytes or documents; None where an earlier version did not count it), `no_data` which files only tell about it.
+    Where a sample was read, all counts are of it, and `whole` is what the corpus holds.
     """
 
     name: str
@@ -58,6 +64,24 @@ class DomainEntry:
     files_fingerprint: str
     tokens: int | None = None
     mean_tokens_per_document: float | None = None
+    left_out: tuple[str, ...] = ()
+    left_out_share: float | None = None
+    no_data: tuple[str, ...] = ()
+    whole: Estimate | None = None
+
+    @property
+    def whole_tokens(self) -> float | None:
+        """Tokens of the whole corpus, where a sample of it was read and tokenised."""
+        return (
+            None if self.whole is None or self.tokens is None else self.tokens * self.whole.bytes / self.bytes
+        )
+
+    def warnings(self) -> Iterator[str]:
+        """What of the corpus is left out, where it is more than a trace."""
+        if self.left_out and (self.left_out_share or 0.0) > WARN_SHARE:
+            yield f"domain {self.name!r}: {self.left_out_share:.1%} of it is left out: {'; '.join(self.left_out)}"
+        if self.empty > WARN_SHARE * (self.documents + self.empty):
+            yield f"domain {self.name!r}: {self.empty:,} of {self.documents + self.empty:,} documents are blank"
 
 
 @dataclass(frozen=True)
@@ -70,15 +94,32 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Catalog:
-    """The domains of a study, in its order, and what they share. A file without a version has version 1."""
+    """The domains of a study, in its order, its own validation sets (`evals`), and what they all share.
+
+    A file without a version has version 1.
+    """
 
     heldout_fraction: float
     domains: tuple[DomainEntry, ...]
     shared: tuple[Overlap, ...] = ()
     version: int = VERSION
+    evals: tuple[DomainEntry, ...] = ()
 
     def __getitem__(self, name: str) -> DomainEntry:
         return next(domain for domain in self.domains if domain.name == name)
+
+    def warnings(self) -> tuple[str, ...]:
+        """What of the corpora is left out, where it is more than a trace, and blank."""
+        warnings = [warning for domain in (*self.domains, *self.evals) for warning in domain.warnings()]
+        own = {entry.name: entry.documents for entry in self.evals}
+        warnings += [
+            f"validation set {second!r}: {shared.documents:,} of its {own[second]:,} documents are in {first} too, "
+            "where they may be trained on"
+            for shared in self.shared
+            for first, second in (shared.domains,)
+            if second in own and first not in own
+        ]
+        return tuple(warnings)
 
     def table(self) -> pl.DataFrame:
         """One row per domain, for people to read."""
@@ -120,8 +161,9 @@ def scan(
     scratch: Path | None = None,
     previous: Catalog | None = None,
     on_progress: Report | None = None,
+    evals: Sequence[Source] = (),
 ) -> Catalog:
-    """Read every corpus once and count it.
+    """Read every corpus once and count it, the validation sets `evals` too.
 
     `scratch` is the folder for the temporary table (default: the system's). `previous` is returned as it is
     where no file, text field or held-out fraction changed since. Memory stays flat as the corpora grow.
@@ -129,25 +171,29 @@ def scan(
     Raises InputError for two domains of one name, a domain without text or with nothing on one side of the
     split, and as `mixing.corpora.documents.documents`; MixlawError where the temporary table cannot be written.
     """
-    names = [source.name for source in sources]
+    corpora = [*sources, *evals]
+    names = [source.name for source in corpora]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"two domains are called {name!r}", "Give every domain its own name")
-    surveys = [survey_source(source) for source in sources]
-    if previous is not None and _still_holds(previous, sources, surveys, heldout_fraction):
+    surveys = [survey_source(source) for source in corpora]
+    if previous is not None and _still_holds(previous, corpora, surveys, heldout_fraction):
         return previous
 
     with _digest_table(scratch) as table:
         progress = ByteProgress(on_progress, sum(survey.bytes for survey in surveys))
         domains = [
-            _count(number, source, survey, heldout_fraction, table, progress)
-            for number, (source, survey) in enumerate(zip(sources, surveys, strict=True))
+            _count(
+                number, source, survey, heldout_fraction if number < len(sources) else 1.0, table, progress
+            )
+            for number, (source, survey) in enumerate(zip(corpora, surveys, strict=True))
         ]
         shared = tuple(
             Overlap((names[a], names[b]), count) for a, b, count in table.execute(_SHARED).fetchall()
         )
     progress.finish()
-    return Catalog(heldout_fraction, tuple(domains), shared)
+    counted = tuple(domains)
+    return Catalog(heldout_fraction, counted[: len(sources)], shared, evals=counted[len(sources) :])
 
 
 def with_tokens(catalog: Catalog, tokens: Mapping[str, int]) -> Catalog:
@@ -166,12 +212,14 @@ def with_tokens(catalog: Catalog, tokens: Mapping[str, int]) -> Catalog:
 def _still_holds(
     catalog: Catalog, sources: Sequence[Source], surveys: Sequence[Survey], heldout_fraction: float
 ) -> bool:
-    then = [(domain.name, domain.role, domain.files_fingerprint) for domain in catalog.domains]
+    entries = (*catalog.domains, *catalog.evals)
+    then = [(entry.name, entry.role, entry.files_fingerprint) for entry in entries]
     now = [
         (source.name, source.role, survey.fingerprint)
         for source, survey in zip(sources, surveys, strict=True)
     ]
-    return then == now and catalog.heldout_fraction == heldout_fraction
+    counted = all(entry.left_out_share is not None for entry in entries)
+    return counted and then == now and catalog.heldout_fraction == heldout_fraction
 
 
 def _count(
@@ -197,14 +245,10 @@ def _count(
         progress.at(tally.bytes_read)
     _insert(table, number, digests)
     progress.next(survey.bytes)
-    if not count:
-        places = ", ".join(shown(path) for path in source.paths)
-        flaws = f"{survey.files} files, {tally.empty} blank documents, {tally.invalid_utf8} not UTF-8 text"
-        raise InputError(
-            f"domain {source.name!r} has no document with text in {places} ({flaws})",
-            "Put text there, or correct its paths",
-        )
-    check_split(source.name, count, heldout, heldout_fraction)
+    share = share_left_out(tally, count, survey.bytes)
+    _check_text(source, survey, tally, count, share)
+    if heldout_fraction < 1:
+        check_split(source.name, count, heldout, heldout_fraction)
     distinct, fingerprint = _distinct(table, number)
     return DomainEntry(
         name=source.name,
@@ -221,6 +265,32 @@ def _count(
         files_fingerprint=survey.fingerprint,
         tokens=tokens or None,
         mean_tokens_per_document=tokens / count if tokens else None,
+        left_out=words_left_out(tally),
+        left_out_share=share,
+        no_data=words_no_data(tally),
+        whole=tally.whole,
+    )
+
+
+def _check_text(source: Source, survey: Survey, tally: Tally, count: int, share: float) -> None:
+    """Raises InputError for a domain without text, and for one of which more is left out than it allows."""
+    parts = words_left_out(tally)
+    if count and share <= source.max_left_out:
+        return
+    hint = "Mend these files or name those that are meant (paths, format)"
+    if tally.invalid_utf8:
+        first = Path(tally.invalid_examples[0])
+        hint += f", name their encoding ({hint_of_encoding(first)})"
+    if count:
+        raise InputError(
+            f"domain {source.name!r}: {share:.1%} of it would be left out: {'; '.join(parts)}",
+            f"{hint}, or allow it: max_left_out: {min(1.0, math.ceil(share * 100) / 100):g}",
+        )
+    places = ", ".join(shown(path) for path in source.paths)
+    flaws = f"{survey.files} files, {tally.empty} blank documents, {tally.invalid_utf8} not UTF-8 text"
+    raise InputError(
+        f"domain {source.name!r} has no document with text in {places} ({'; '.join((flaws, *parts))})",
+        "Put text there, or correct its paths" if not parts else hint,
     )
 
 

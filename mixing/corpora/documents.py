@@ -1,44 +1,66 @@
 """Corpora as streams of documents, and the split that holds some of them out.
 
-Reads JSON Lines (plain, .gz, .zst), Parquet, and text files of any kind (a file is a document), from
-folders, single files and globs, in any mix. Memory holds one document (Parquet: one batch) at a time, so it
-stays flat as a corpus grows; a large text file is one document and is held whole.
+Reads JSON Lines, other JSON, Parquet, Arrow, CSV, and text files of any kind (a file is a document), plain or
+compressed, from folders, single files and globs. Memory holds one document (Parquet, Arrow: one batch) at a time, so
+it stays flat as a corpus grows; a large text file is one document and is held whole.
 """
 
 from __future__ import annotations
 
-import codecs
 import hashlib
-import io
-import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import chain
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal, TypeVar
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from mixing.corpora.files import File, Survey, corpus_files, shown, survey, unreadable
-from mixing.corpora.token_files import TokenDocument, TokenFiles, token_documents
+from mixing.corpora.compression import decompressed
+from mixing.corpora.encodings import UTF8, decoded, is_wide
+from mixing.corpora.estimate import estimate
+from mixing.corpora.file_choice import Chosen, chosen_files
+from mixing.corpora.files import Survey, corpus_files, damaged, shown, survey
+from mixing.corpora.kinds import SNIFFED_BYTES, Format
+from mixing.corpora.left_out import MAX_SHARE, Tally
+from mixing.corpora.records import (
+    UNDECODABLE,
+    Reading,
+    Text,
+    Undecodable,
+    arrow_rows,
+    csv_rows,
+    json_lines,
+    json_values,
+    parquet_rows,
+)
+from mixing.corpora.sampling import (
+    BYTES_PER_TOKEN,
+    Block,
+    blocks_of,
+    choose_blocks,
+    is_sampled,
+    token_blocks,
+)
+from mixing.corpora.token_files import (
+    TokenDocument,
+    TokenFiles,
+    bytes_per_id,
+    stretches,
+    token_documents,
+)
 from mixing.errors import InputError
 
 Role = Literal["general", "target"]
 
-JSON_LINES = {".jsonl", ".ndjson"}
-COMPRESSION = {".gz": "gzip", ".zst": "zstd"}
-SNIFFED_BYTES = 8192
-"""Bytes at the start of a text file; with a zero byte, or not UTF-8, they make the file binary."""
-PARQUET_ROWS = 256
-"""Rows that are in memory at once."""
-
 
 @dataclass(frozen=True)
 class Source:
-    """A named corpus: folders, files or globs, and the field that holds the text in JSON and Parquet.
+    """A named corpus: folders, files or globs, and how they are read.
 
-    With `tokens` the files hold token ids instead of text.
+    `text_field` holds the text of a record; `a.b` is a field within a field. `format` is None where each file's
+    content decides. `encodings` are tried in their order. At most `max_left_out` of the corpus may be left out. With
+    `tokens` the files hold token ids instead of text. With `sample`, about so many tokens of it are read.
     """
 
     name: str
@@ -47,6 +69,10 @@ class Source:
     text_field: str = "text"
     max_epochs: float = 4.0
     tokens: TokenFiles | None = None
+    sample: int | None = None
+    format: Format | None = None
+    encodings: tuple[str, ...] = (UTF8,)
+    max_left_out: float = MAX_SHARE
 
 
 @dataclass(frozen=True)
@@ -64,13 +90,7 @@ class Document:
         return cls(text, hashlib.blake2b(raw, digest_size=16).digest(), len(raw))
 
 
-@dataclass
-class Tally:
-    """Documents that a reader skipped, and its progress: `bytes_read` of the bytes that `survey_source` counts."""
-
-    empty: int = 0
-    invalid_utf8: int = 0
-    bytes_read: int = 0
+Content = TypeVar("Content", Document, TokenDocument)
 
 
 def is_heldout(digest: bytes, fraction: float) -> bool:
@@ -98,6 +118,11 @@ def survey_source(source: Source) -> Survey:
     of_files = survey(source.name, source.paths)
     # Another text field is another corpus in the same files.
     read_as = source.text_field if source.tokens is None else repr(source.tokens)
+    # What is not asked for is not named, so that what was made of the files before still holds.
+    if source.format is not None or source.encodings != (UTF8,):
+        read_as += f"\0{source.format}\0{source.encodings}"
+    if source.sample is not None:
+        read_as += f"\0sample {source.sample}"
     fingerprint = hashlib.sha256(f"{of_files.fingerprint}\0{read_as}".encode()).hexdigest()
     return Survey(of_files.files, of_files.bytes, fingerprint)
 
@@ -110,35 +135,94 @@ def contents(source: Source, tally: Tally) -> Iterator[Document | TokenDocument]
 def documents(source: Source, tally: Tally | None = None) -> Iterator[Document]:
     """Stream the documents of a source, always in the same order.
 
-    Blank documents (no text, or white space only) and documents that are not valid UTF-8 are counted in
-    `tally` and skipped; a binary file counts as the latter. Raises InputError naming the file (and line) for
-    malformed JSON, a missing text field, a damaged archive or Parquet file, and as `corpus_files`.
+    Blank documents (no text, or white space only) and documents that are in none of the encodings are counted in
+    `tally` and skipped; a binary file counts as the latter. Files that are no data of this corpus are named there.
+    Raises InputError naming the file (and line) for malformed records, a missing text field, a damaged archive or
+    Parquet file, for a corpus without a file that can be read, and as `corpus_files`.
     """
     tally = Tally() if tally is None else tally
-    for file in corpus_files(source.name, source.paths):
-        before = tally.bytes_read
-        try:
-            for text in _texts(file, source, tally):
-                if text is None or text.isspace() or not text:
-                    tally.empty += 1
-                    continue
-                try:
-                    document = Document.of(text)
-                except UnicodeEncodeError:
-                    tally.invalid_utf8 += 1
-                    continue
+    files = chosen_files(source.name, source.paths, source.text_field, source.encodings, source.format, tally)
+    if source.sample is None:
+        for chosen in files:
+            before = tally.bytes_read
+            yield from _documents_of(chosen, source, tally)
+            tally.bytes_read = before + chosen.file.size
+        return
+    blocks = (block for chosen in files for block in _blocks(chosen, source))
+
+    def read(block: Block) -> Iterator[Document]:
+        return _documents_of(block.chosen, source, tally, block.start, block.end)
+
+    yield from sampled(blocks, source.sample * BYTES_PER_TOKEN, tally, read)
+
+
+def _blocks(chosen: Chosen, source: Source) -> Iterator[Block]:
+    try:
+        yield from blocks_of(chosen, source.text_field, source.encodings)
+    except (OSError, pa.ArrowException) as error:
+        raise damaged(source.name, chosen.file.path, OSError(str(error).splitlines()[0])) from error
+
+
+def sampled(
+    blocks: Iterable[Block], text_bytes: float, tally: Tally, read: Callable[[Block], Iterator[Content]]
+) -> Iterator[Content]:
+    """The documents of a sample, block by block; `tally` then knows what the whole holds."""
+    sample = choose_blocks(blocks, text_bytes)
+    enough = math.inf if sample.everything else text_bytes
+    total, of_blocks = 0, []
+    for block in sample.blocks:
+        before, size = tally.bytes_read, 0
+        for document in read(block):
+            if is_sampled(document.digest, sample.part):
+                size += document.size
                 yield document
-        except OSError as error:
-            if error.errno is not None:
-                raise unreadable(source.name, file.path, error) from error
-            raise InputError(
-                f"domain {source.name!r}: {shown(file.path)} is damaged or cut short ({error})",
-                "Fetch or write this file again",
-            ) from error
-        tally.bytes_read = before + file.size
+        tally.bytes_read = before + min(block.size, block.chosen.file.size)
+        of_blocks.append((block.size, size))
+        total += size
+        if total >= enough and sample.part == 1:
+            break
+    if of_blocks:
+        tally.whole = estimate(of_blocks, sample.part, sample.stored)
+
+
+def _documents_of(
+    chosen: Chosen, source: Source, tally: Tally, start: int = 0, end: int | None = None
+) -> Iterator[Document]:
+    """The documents of a file, or of its part from `start` to `end`: bytes of JSON Lines, row groups of Parquet."""
+    file = chosen.file
+    try:
+        for text in _texts(chosen, source, tally, start, end):
+            if isinstance(text, Undecodable):
+                tally.invalid(file.path, file.size if chosen.format == "text" else 0)
+                continue
+            if text is None or text.isspace() or not text:
+                tally.empty += 1
+                continue
+            try:
+                document = Document.of(text)
+            except UnicodeEncodeError:
+                tally.invalid(file.path)
+                continue
+            yield document
+    except OSError as error:
+        raise damaged(source.name, file.path, error) from error
 
 
 def _ids(source: Source, files: TokenFiles, tally: Tally) -> Iterator[TokenDocument]:
+    if source.sample is not None:
+        blocks = (
+            block
+            for file in corpus_files(source.name, source.paths)
+            if files.kind == "olmo" or file.path.suffix == ".idx"
+            for block in token_blocks(Chosen(file, "text", None), stretches(file.path, files))
+        )
+
+        def read(block: Block) -> Iterator[TokenDocument]:
+            found = token_documents(block.chosen.file.path, files, block.start, block.end)
+            return (document for document in found if document is not None)
+
+        yield from sampled(blocks, source.sample * bytes_per_id(files), tally, read)
+        return
     for file in corpus_files(source.name, source.paths):
         before = tally.bytes_read
         # A Megatron index leads to the .bin beside it.
@@ -153,128 +237,54 @@ def _ids(source: Source, files: TokenFiles, tally: Tally) -> Iterator[TokenDocum
             tally.bytes_read = before + file.size
 
 
-def _texts(file: File, source: Source, tally: Tally) -> Iterator[str | None]:
-    suffixes = [suffix.lower() for suffix in file.path.suffixes]
-    compression = COMPRESSION[suffixes.pop()] if suffixes and suffixes[-1] in COMPRESSION else None
-    kind = suffixes[-1] if suffixes else ""
-    if kind == ".parquet" and compression is None:
-        yield from _parquet(file, source, tally)
-        return
-    with open(file.path, "rb") as raw, _decompressed(raw, compression) as stream:
-        first = stream.readline() if kind == ".json" else b""
-        if kind in JSON_LINES or (first and _is_record(first, source.text_field)):
-            yield from _json_lines(chain([first] if first else [], stream), raw, file.path, source, tally)
-        else:
-            text = _whole(first, stream)
-            if text is None:
-                tally.invalid_utf8 += 1
-            else:
-                yield text
+def _texts(
+    chosen: Chosen, source: Source, tally: Tally, start: int = 0, end: int | None = None
+) -> Iterator[Text]:
+    file, before = chosen.file, tally.bytes_read
 
+    def on_bytes(done: int) -> None:
+        tally.bytes_read = before + min(done, file.size)
 
-def _decompressed(raw: IO[bytes], compression: str | None) -> IO[bytes]:
-    if compression is None:
-        return raw
-    # Arrow's readers notice a file that is cut short, and expand in bounded steps.
-    return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, "r"), compression), 1 << 18)
-
-
-def _whole(start: bytes, stream: IO[bytes]) -> str | None:
-    """The text of a file that begins with `start`; None where it is binary or not UTF-8."""
-    head = start or stream.read(SNIFFED_BYTES)
-    try:
-        # Checked first, so that a large binary file is not read to its end.
-        codecs.getincrementaldecoder("utf-8")().decode(head)
-        return None if b"\0" in head else (head + stream.read()).decode().removeprefix("\ufeff")
-    except UnicodeDecodeError:
-        return None
-
-
-def _is_record(line: bytes, field: str) -> bool:
-    """Whether a .json file that begins with this line is JSON Lines (many corpora), not a document itself."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(record, dict) and field in record
-
-
-def _json_lines(
-    lines: Iterable[bytes], raw: IO[bytes], path: Path, source: Source, tally: Tally
-) -> Iterator[str | None]:
-    start = tally.bytes_read
-    field = source.text_field
-    for number, line in enumerate(lines, 1):
-        if number % 256 == 0:
-            tally.bytes_read = start + raw.tell()
-        where = f"domain {source.name!r}: {shown(path)}: line {number}"
-        try:
-            decoded = (line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line).decode()
-        except UnicodeDecodeError:
-            tally.invalid_utf8 += 1
-            continue
-        if not decoded.strip():
-            continue
-        try:
-            record = json.loads(decoded)
-        except (ValueError, RecursionError) as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else error
-            raise InputError(f"{where} is not JSON ({reason})", "Correct or remove this line") from error
-        if not isinstance(record, dict):
-            raise InputError(
-                f"{where} is not a JSON object", f'Each line is an object such as {{"{field}": ...}}'
-            )
-        if field not in record:
-            raise InputError(f"{where}: no field {field!r}", _other_fields(field, record))
-        text = record[field]
-        if text is not None and not isinstance(text, str):
-            raise InputError(
-                f"{where}: field {field!r} is {type(text).__name__}, not text", _other_fields(field, record)
-            )
-        yield text
-
-
-def _other_fields(field: str, fields: Any) -> str:
-    others = ", ".join(str(name) for name in fields if name != field)
-    return f"Name the field that holds the text with text_field (here: {others or 'no other field'})"
-
-
-def _parquet(file: File, source: Source, tally: Tally) -> Iterator[str | None]:
-    start = tally.bytes_read
     where = f"domain {source.name!r}: {shown(file.path)}"
-    try:
-        # A buffer makes pyarrow stream a row group instead of loading it.
-        with pq.ParquetFile(file.path, buffer_size=1 << 20, pre_buffer=False) as table:
-            names = table.schema_arrow.names
-            if source.text_field not in names:
-                raise InputError(
-                    f"{where}: no column {source.text_field!r}", _other_fields(source.text_field, names)
-                )
-            rows = max(table.metadata.num_rows, 1)
-            rows_read = 0
-            for batch in table.iter_batches(PARQUET_ROWS, columns=[source.text_field], use_threads=False):
-                yield from _column(batch.column(0), where, source.text_field, names, tally)
-                rows_read += batch.num_rows
-                tally.bytes_read = start + file.size * rows_read // rows
-    except pa.ArrowException as error:
-        raise InputError(
-            f"{where} is not readable Parquet ({str(error).splitlines()[0]})", "Write this file again"
-        ) from error
-
-
-def _column(column: pa.Array, where: str, field: str, names: list[str], tally: Tally) -> Iterator[str | None]:
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_null(column.type):
-        yield from (None for _ in range(len(column)))
+    reading = Reading(where, source.text_field, source.encodings, on_bytes)
+    if chosen.format == "parquet":
+        groups = None if end is None else list(range(start, end))
+        yield from parquet_rows(file.path, file.size, reading, groups)
         return
-    textual = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
-    if not any(test(column.type) for test in (*textual, *binary)):
-        raise InputError(f"{where}: column {field!r} is {column.type}, not text", _other_fields(field, names))
-    # As bytes, because Parquet does not check that its strings are UTF-8.
-    for value in column.cast(pa.large_binary()).to_pylist():
-        try:
-            yield None if value is None else value.decode()
-        except UnicodeDecodeError:
-            tally.invalid_utf8 += 1
+    if chosen.format == "arrow":
+        yield from arrow_rows(file.path, file.size, reading)
+        return
+    if end is not None:
+        with open(file.path, "rb") as raw:
+            inside = replace(reading, where=f"{where}, from byte {start:,}" if start else where)
+            yield from json_lines(_lines_between(raw, start, end), raw, inside)
+        return
+    with open(file.path, "rb") as raw, decompressed(raw, chosen.compression) as stream:
+        if chosen.format == "jsonl":
+            yield from json_lines(stream, raw, reading)
+        elif chosen.format == "json":
+            yield from json_values(stream, raw, reading)
+        elif chosen.format == "csv":
+            yield from csv_rows(stream, raw, reading)
+        else:
+            yield _whole(stream, source.encodings)
+
+
+def _lines_between(raw: IO[bytes], start: int, end: int) -> Iterator[bytes]:
+    """The lines that begin from byte `start` on and before byte `end`."""
+    if start:
+        raw.seek(start - 1)
+        raw.readline()
+    while raw.tell() < end and (line := raw.readline()):
+        yield line
+
+
+def _whole(stream: IO[bytes], encodings: tuple[str, ...]) -> Text:
+    """The text of a file; undecodable where it is binary or in none of the encodings."""
+    head = stream.read(SNIFFED_BYTES)
+    # Checked first, so that a large binary file is not read to its end.
+    binary = b"\0" in head and not any(is_wide(encoding) for encoding in encodings)
+    if binary or decoded(head, encodings, cut=True) is None:
+        return UNDECODABLE
+    text = decoded(head + stream.read(), encodings)
+    return UNDECODABLE if text is None else text

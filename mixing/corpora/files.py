@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from zlib import crc32
 
@@ -16,11 +16,13 @@ from mixing.errors import InputError
 
 @dataclass(frozen=True)
 class File:
-    """A file of a corpus; `size` in bytes as stored (compressed files: compressed)."""
+    """A file of a corpus; `size` in bytes as stored (compressed files: compressed). `named` says that the corpus
+    names the file itself, not a folder or a glob that it is in."""
 
     path: Path
     size: int
     mtime_ns: int
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,21 +45,23 @@ def corpus_files(name: str, paths: Iterable[Path]) -> Iterator[File]:
     Raises InputError, naming the domain and the path, for a path that does not exist, a glob without a match,
     a folder without a file, or anything that cannot be read.
     """
+    paths = tuple(paths)
     entries = list(dict.fromkeys(entry for path in paths for entry in _entries(name, path)))
     if not entries:
         raise InputError(f"domain {name!r} has no paths", "Name at least one folder, file or glob of text")
     folders = {entry for entry in entries if entry.is_dir()}
+    named = {path.expanduser().absolute() for path in paths} - folders
     for entry in entries:
         if any(parent in folders for parent in entry.parents):
             continue
         empty = True
         for file in _walk(name, entry, ()):
             empty = False
-            yield file
+            yield replace(file, named=True) if entry in named else file
         if empty:
             raise InputError(
                 f"domain {name!r}: {shown(entry)} holds no files",
-                "Put text there (.jsonl, .jsonl.gz, .jsonl.zst, .parquet or text files), or correct the path",
+                "Put text there (.jsonl, .parquet, .csv or text files, compressed or not), or correct the path",
             )
 
 
@@ -88,6 +92,15 @@ def unreadable(name: str, path: Path, error: OSError) -> InputError:
     return InputError(
         f"domain {name!r}: cannot read {shown(path)} ({error.strerror or error})",
         "Correct the file or its permissions, or leave it out",
+    )
+
+
+def damaged(name: str, path: Path, error: OSError) -> InputError:
+    """The error for a file of domain `name` that cannot be read, or whose content cannot."""
+    if error.errno is not None:
+        return unreadable(name, path, error)
+    return InputError(
+        f"domain {name!r}: {shown(path)} is damaged or cut short ({error})", "Fetch or write this file again"
     )
 
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mixing.arrays import Floats, Ints
-from mixing.corpora.documents import Document, Source, Tally, contents, is_heldout, survey_source
+from mixing.corpora.documents import Document, Source, contents, is_heldout, survey_source
+from mixing.corpora.left_out import Tally
 from mixing.corpora.progress import ByteProgress, Report
 from mixing.corpora.shingles import Hashes, shingles_of, words_of
 from mixing.corpora.token_files import TokenDocument

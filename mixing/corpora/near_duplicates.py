@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mixing.arrays import Ints
-from mixing.corpora.documents import Source, Tally, contents, survey_source
+from mixing.corpora.documents import Source, contents, survey_source
+from mixing.corpora.left_out import Tally
 from mixing.corpora.progress import ByteProgress, Report
 from mixing.corpora.shingles import Hashes, shingles_of, words_of
 

@@ -5,6 +5,7 @@ Documents are streamed in the order of their files; memory holds a few megabytes
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import struct
 from collections.abc import Iterator
@@ -136,28 +137,68 @@ def read_index(path: Path) -> Index:
     return Index(dtype, starts[documents])
 
 
-def token_documents(path: Path, files: TokenFiles) -> Iterator[TokenDocument | None]:
-    """The documents of one `.idx` or raw file; None stands for one without a token.
+def bytes_per_id(files: TokenFiles) -> float:
+    """Bytes of an id in the files, about: a Megatron index says it of each."""
+    if files.dtype is not None:
+        return np.dtype(files.dtype).itemsize
+    return 2 if files.vocab_size <= 1 << 16 else 4
+
+
+def stretches(path: Path, files: TokenFiles) -> Iterator[tuple[int, int | None, int]]:
+    """A file cut into stretches of about `CHUNK` tokens: first document, the one after the last, and bytes.
+
+    A raw file, which has no index, is one stretch. Raises as `token_documents`.
+    """
+    if files.kind == "olmo":
+        yield 0, None, path.stat().st_size
+        return
+    index = read_index(path)
+    first = 0
+    while first < index.documents:
+        after = _after(index.bounds, first)
+        yield first, after, int(index.bounds[after] - index.bounds[first]) * index.dtype.itemsize
+        first = after
+
+
+def _after(bounds: NDArray[np.int64], first: int) -> int:
+    """As many documents as CHUNK tokens hold, and at least one."""
+    return max(first + 1, int(np.searchsorted(bounds, bounds[first] + CHUNK, side="right")) - 1)
+
+
+@functools.lru_cache(maxsize=4)
+def _kept_index(path: Path, mtime_ns: int) -> Index:
+    """An index of which many stretches are read."""
+    return read_index(path)
+
+
+def token_documents(
+    path: Path, files: TokenFiles, first: int = 0, end: int | None = None
+) -> Iterator[TokenDocument | None]:
+    """The documents of one `.idx` or raw file, or those from `first` to `end`; None stands for one without a token.
 
     Raises InputError naming the file (and the document) for what `read_index` refuses, for an id outside the
     vocabulary, and for a raw file that is of another type or holds no end of a document.
     """
     if files.kind == "megatron":
-        index = read_index(path)
+        index = read_index(path) if end is None else _kept_index(path, path.stat().st_mtime_ns)
         binary = path.with_suffix(".bin")
-        yield from _documents(binary, _mapped(binary, index.dtype), index.bounds, files)
+        yield from _documents(binary, _mapped(binary, index.dtype), index.bounds, files, first, end)
     else:
         tokens = _raw(path, files)
         yield from _documents(path, tokens, _raw_bounds(path, tokens, files.eos_id), files)
 
 
 def _documents(
-    path: Path, tokens: NDArray[np.integer], bounds: NDArray[np.int64], files: TokenFiles
+    path: Path,
+    tokens: NDArray[np.integer],
+    bounds: NDArray[np.int64],
+    files: TokenFiles,
+    document: int = 0,
+    until: int | None = None,
 ) -> Iterator[TokenDocument | None]:
-    document = 0
-    while document < len(bounds) - 1:
-        # As many documents as CHUNK tokens hold, and at least one.
-        after = max(document + 1, int(np.searchsorted(bounds, bounds[document] + CHUNK, side="right")) - 1)
+    until = len(bounds) - 1 if until is None else until
+    while document < until:
+        after = _after(bounds, document)
         first = int(bounds[document])
         chunk = np.asarray(tokens[first : int(bounds[after])])
         _check_ids(path, chunk, bounds[document : after + 1] - first, document, files)

@@ -98,3 +98,22 @@ class Constraints:
             "worst_case": self.worst_case,
         }
         return [name for name, is_used in used.items() if is_used]
+
+
+def ratio_range(
+    caps: Mapping[str, float], within: Mapping[str, float], targets: Iterable[str]
+) -> tuple[float, float]:
+    """The range of target shares that no domain's cap forbids; empty (low > high) where the caps leave no mixture.
+
+    `within` is each domain's share within its role, `targets` are the domains of the target role.
+    """
+    low, high, targets = 0.0, 1.0, set(targets)
+    for domain, cap in caps.items():
+        part = within.get(domain, 0.0)
+        if part <= 0:
+            continue
+        if domain in targets:
+            high = min(high, cap / part)
+        else:
+            low = max(low, 1 - cap / part)
+    return low, high

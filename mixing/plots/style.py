@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Colormap, ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
@@ -33,7 +34,16 @@ CRITICAL = "#111111"
 INTERVAL = "#E0A800"
 GREY = "#666666"
 
+SCRIPTS = (
+    *("Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans Devanagari"),
+    *("Noto Sans Arabic", "WenQuanYi Micro Hei", "Droid Sans Fallback", "Arial Unicode MS", "Hiragino Sans"),
+    *("PingFang SC", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic", "Nirmala UI"),
+)
+"""Fonts for names in scripts that matplotlib's own lacks, tried where they are installed."""
+INSTALLED = {font.name for font in fontManager.ttflist}
+
 STYLE: dict[Any, Any] = {
+    "font.family": ["DejaVu Sans", *(name for name in SCRIPTS if name in INSTALLED)],
     "font.size": 11,
     "axes.spines.top": False,
     "axes.spines.right": False,

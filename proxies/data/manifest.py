@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -50,10 +51,20 @@ class SplitEntry:
 
 @dataclass(frozen=True)
 class DomainEntry:
-    """`files_fingerprint` tells whether the text must be read again."""
+    """`files_fingerprint` tells whether the text must be read again. The whole corpus has `whole` times these tokens,
+    more than once where a sample of it was read."""
 
     files_fingerprint: str
     train: SplitEntry
+    heldout: SplitEntry
+    whole: float = 1.0
+
+
+@dataclass(frozen=True)
+class EvalEntry:
+    """A validation set of the study's own: all of it is held out."""
+
+    files_fingerprint: str
     heldout: SplitEntry
 
 
@@ -61,6 +72,14 @@ class DomainEntry:
 class Manifest:
     recipe: Recipe
     domains: dict[str, DomainEntry]
+    evals: dict[str, EvalEntry] = field(default_factory=dict)
+
+    def splits(self) -> Iterator[tuple[str, SplitEntry]]:
+        """All splits, each with the name of its domain or validation set."""
+        for name, domain in self.domains.items():
+            yield name, domain.train
+            yield name, domain.heldout
+        yield from ((name, entry.heldout) for name, entry in self.evals.items())
 
     def to_json(self) -> bytes:
         return _SCHEMA.dump_json(self, indent=2) + b"\n"
@@ -89,8 +108,8 @@ def read_manifest(store: Path) -> Manifest:
             f"{path} is not a manifest ({error.errors()[0]['msg']})",
             "Delete this file and run again: finished shards are kept",
         ) from error
-    for name, domain in manifest.domains.items():
-        for shard in (*domain.train.shards, *domain.heldout.shards):
+    for name, split in manifest.splits():
+        for shard in split.shards:
             if not re.fullmatch(PREFIX, shard.prefix) or shard.prefix.split("/")[0] != folder_name(name):
                 raise InputError(
                     f"{path}: domains.{name}: {shard.prefix[:60]!r} is no shard of this domain in the store",

@@ -40,6 +40,8 @@ class Split(Protocol):
     def n_windows(self, context: int) -> int: ...
     def windows(self, ids: np.ndarray, context: int) -> np.ndarray: ...
     def documents_of(self, ids: np.ndarray, context: int) -> np.ndarray: ...
+    @property
+    def fingerprint(self) -> str: ...
 
 
 class Domain(Protocol):
@@ -54,6 +56,8 @@ class Store(Protocol):
 
     @property
     def domains(self) -> Mapping[str, Domain]: ...
+    @property
+    def evals(self) -> Mapping[str, Split]: ...
     @property
     def fingerprints(self) -> Mapping[str, str]: ...
     @property
@@ -119,6 +123,15 @@ def heldout_ids(spec: ProxySpec, domain: str, split: Split) -> HeldoutIds:
     if spec.heldout == "confirmation":
         rng = _generator(spec, b"confirmation windows", domain)
         final = _drawn(rng, every[~np.isin(document_w, document_w[final])], count)
+    return HeldoutIds(final, _drawn(rng, final, spec.heldout_windows))
+
+
+def eval_ids(spec: ProxySpec, name: str, split: Split) -> HeldoutIds:
+    """The windows of a validation set of the study's own: the same for all runs, the confirmation too."""
+    every = np.arange(split.n_windows(spec.context), dtype=np.int64)
+    count = spec.heldout_windows if spec.final_windows is None else spec.final_windows
+    rng = _generator(spec, b"windows of a validation set", name)
+    final = _drawn(rng, every, count)
     return HeldoutIds(final, _drawn(rng, final, spec.heldout_windows))
 
 
@@ -203,10 +216,22 @@ def _correct_batch(
     return gained
 
 
+def read_windows(spec: ProxySpec, domain: str, n_windows: int) -> int:
+    """How many of a domain's training windows a run reads: all, or its pool."""
+    return min(spec.pools.get(domain, n_windows), n_windows)
+
+
+def pool(spec: ProxySpec, domain: str, n_windows: int) -> np.ndarray:
+    """The windows of a domain's pool, int64: of a larger pool of the study, the first."""
+    chosen = _generator(spec, b"pool", domain).permutation(n_windows)
+    return chosen[: read_windows(spec, domain, n_windows)]
+
+
 def check_epochs(spec: ProxySpec, n_windows: Mapping[str, int]) -> dict[str, float]:
     """How often a run reads each domain (0 where its share is 0), given training windows per domain.
 
-    Raises InputError if a domain that is asked for holds no window, or would be read more often than its cap.
+    Raises InputError if a domain that is asked for holds no window, or would be read more often than its cap; a pool
+    is read as often as its size says.
     """
     slots = spec.steps * spec.batch_windows
     epochs = {}
@@ -216,8 +241,9 @@ def check_epochs(spec: ProxySpec, n_windows: Mapping[str, int]) -> dict[str, flo
                 f"domain {domain!r}: its training text holds no window of {spec.context} tokens",
                 "Add text to it, or shorten the context",
             )
-        epochs[domain] = share * slots / n_windows[domain] if share > 0 else 0.0
-        if epochs[domain] > spec.epoch_cap(domain):
+        size = max(read_windows(spec, domain, n_windows[domain]), 1)
+        epochs[domain] = share * slots / size
+        if domain not in spec.pools and epochs[domain] > spec.epoch_cap(domain):
             raise InputError(
                 f"domain {domain!r}: share {share:.4g} of {spec.tokens:,} tokens reads it "
                 f"{epochs[domain]:.1f} times, over its max_epochs {spec.epoch_cap(domain):g}",
@@ -251,7 +277,10 @@ class Sampler:
         window_k = np.empty(domain_mb.size, dtype=np.int64)
         for index, name in enumerate(names):
             slots = np.flatnonzero(domain_mb.ravel() == index)
-            window_k[slots] = candidates(stream_of(spec), name, slots, sizes[name])
+            size = read_windows(spec, name, sizes[name])
+            window_k[slots] = candidates(stream_of(spec), name, slots, size)
+            if size < sizes[name]:
+                window_k[slots] = pool(spec, name, sizes[name])[window_k[slots]]
         return cls(spec, names, splits, domain_mb, window_k.reshape(domain_mb.shape))
 
     def batch(self, step: int) -> np.ndarray:
@@ -264,9 +293,9 @@ class Sampler:
         return tokens
 
     def epochs(self) -> dict[str, float]:
-        """How often each domain is read over the run: windows read / windows it holds."""
+        """How often each domain is read over the run: windows read / windows it holds, or its pool."""
         read = np.bincount(self.domain_mb.ravel(), minlength=len(self.domains))
         return {
-            name: float(count / max(split.n_windows(self.spec.context), 1))
+            name: float(count / max(read_windows(self.spec, name, split.n_windows(self.spec.context)), 1))
             for name, split, count in zip(self.domains, self.splits, read, strict=True)
         }

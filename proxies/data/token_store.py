@@ -29,10 +29,19 @@ from mixing.corpora.progress import ByteProgress, Report
 from mixing.errors import InputError, MixlawError
 from mixing.versions import NewerState
 from proxies.data.encode import Encoder, Joiner
-from proxies.data.manifest import MANIFEST, VERSION, DomainEntry, Manifest, Recipe, SplitEntry, read_manifest
+from proxies.data.manifest import (
+    MANIFEST,
+    VERSION,
+    DomainEntry,
+    EvalEntry,
+    Manifest,
+    Recipe,
+    SplitEntry,
+    read_manifest,
+)
 from proxies.data.megatron_files import document_lengths, token_dtype
-from proxies.data.shards import check_shard
-from proxies.data.tokenise import tokenise
+from proxies.data.shards import Shard, check_shard
+from proxies.data.tokenise import tokenise, tokenise_eval
 from proxies.data.tokenizer import eos_id, ids_hash, load_tokenizer, tokenizer_hash, vocabulary_size
 
 SHARD_BYTES = 32 << 20
@@ -179,8 +188,8 @@ class TokenStore:
         """
         manifest = read_manifest(path)
         dtype = np.dtype(manifest.recipe.dtype)
-        for domain in manifest.domains.values():
-            for shard in (*domain.train.shards, *domain.heldout.shards):
+        for _, split in manifest.splits():
+            for shard in split.shards:
                 check_shard(path, shard, dtype, hashes=verify)
         return cls(path, manifest)
 
@@ -194,6 +203,12 @@ class TokenStore:
             )
             for name, entry in self.manifest.domains.items()
         }
+
+    @cached_property
+    def evals(self) -> dict[str, TokenSplit]:
+        """Validation sets of the study's own, by name."""
+        entries = self.manifest.evals.items()
+        return {name: TokenSplit(self.path, entry.heldout, self.manifest.recipe) for name, entry in entries}
 
     @property
     def tokenizer_hash(self) -> str:
@@ -232,6 +247,7 @@ def build(
     eos: str | None = None,
     threads: int | None = None,
     shard_bytes: int = SHARD_BYTES,
+    evals: Sequence[Source] = (),
 ) -> TokenStore:
     """Tokenise the corpora into `store_dir`, or open what is there if nothing changed since.
 
@@ -240,15 +256,16 @@ def build(
     token, held-out fraction or shard size everything is. `threads` is the number that encode (default: the
     processors this process may use); it does not change the bytes.
 
-    Sources of token ids are copied, split by document like text; a document keeps its end-of-document id, or
-    gets one. Where all sources are ids no tokenizer is needed: `tokenizer_path` may be None.
+    Sources of token ids are copied, split by document like text; a document keeps its end-of-document id, or gets one.
+    `evals` are validation sets, of which everything is held out. Where all sources are ids no tokenizer is needed:
+    `tokenizer_path` may be None.
 
     Raises InputError as `mixing.corpora.documents.contents`, `load_tokenizer`, `eos_id` and `TokenStore.open`, for a
     domain with nothing on one side of the split, and for ids of another vocabulary than the tokenizer's;
     MixlawError, naming the path, where it cannot be written.
     """
     tokenizer = load_tokenizer(tokenizer_path) if tokenizer_path is not None else None
-    vocabulary = _vocabulary(sources, tokenizer, tokenizer_path, eos)
+    vocabulary = _vocabulary([*sources, *evals], tokenizer, tokenizer_path, eos)
     dtype = token_dtype(vocabulary.size)
     recipe = Recipe(
         version=VERSION,
@@ -259,25 +276,35 @@ def build(
         heldout_fraction=heldout_fraction,
         shard_bytes=shard_bytes,
     )
-    surveys = [survey_source(source) for source in sources]
+    surveys = [survey_source(source) for source in (*sources, *evals)]
     unchanged = _unchanged(store_dir, recipe)
     progress = ByteProgress(on_progress, sum(survey.bytes for survey in surveys))
     entries: dict[str, DomainEntry] = {}
+    eval_entries: dict[str, EvalEntry] = {}
     with contextlib.ExitStack() as stack:
         joiner = Joiner(recipe.eos_id, dtype)
         encoder: Encoder | Joiner = joiner
         if tokenizer is not None:
             threads = threads or len(os.sched_getaffinity(0))
             encoder = stack.enter_context(Encoder(tokenizer, recipe.eos_id, dtype, threads))
-        for source, survey in zip(sources, surveys, strict=True):
-            entry = unchanged.get(source.name)
+        for source, survey in zip((*sources, *evals), surveys, strict=True):
+            known = unchanged.evals if source in evals else unchanged.domains
+            entry = known.get(source.name)
             if entry is None or entry.files_fingerprint != survey.fingerprint:
                 encodes = encoder if source.tokens is None else joiner
-                entry = _tokenised(source, survey.fingerprint, store_dir, recipe, encodes, progress)
-            entries[source.name] = entry
+                work = tokenise_eval if source in evals else tokenise
+                with _writing(store_dir):
+                    # It no longer describes the shards once one of them is replaced.
+                    (store_dir / MANIFEST).unlink(missing_ok=True)
+                    entry = work(source, survey.fingerprint, store_dir, recipe, encodes, progress)
+            if isinstance(entry, EvalEntry):
+                eval_entries[source.name] = entry
+            else:
+                entries[source.name] = entry
             progress.next(survey.bytes)
-    manifest = Manifest(recipe, entries)
-    if not (store_dir / MANIFEST).exists() or list(unchanged.items()) != list(entries.items()):
+    manifest = Manifest(recipe, entries, eval_entries)
+    same = list(unchanged.domains.items()) == list(entries.items()) and unchanged.evals == eval_entries
+    if not (store_dir / MANIFEST).exists() or not same:
         replace_files({store_dir / MANIFEST: manifest.to_json()})
     progress.finish()
     return TokenStore.open(store_dir, verify=True)
@@ -323,36 +350,28 @@ def _vocabulary(
     return vocabulary
 
 
-def _tokenised(
-    source: Source,
-    fingerprint: str,
-    store_dir: Path,
-    recipe: Recipe,
-    encoder: Encoder | Joiner,
-    progress: ByteProgress,
-) -> DomainEntry:
-    """The domain, tokenised anew where its shards are not finished."""
-    with _writing(store_dir):
-        # It no longer describes the shards once one of them is replaced.
-        (store_dir / MANIFEST).unlink(missing_ok=True)
-        return tokenise(source, fingerprint, store_dir, recipe, encoder, progress)
-
-
-def _unchanged(store_dir: Path, recipe: Recipe) -> dict[str, DomainEntry]:
-    """Domains of an earlier build with this recipe whose files are there; `open` verifies what they hold."""
+def _unchanged(store_dir: Path, recipe: Recipe) -> Manifest:
+    """What an earlier build with this recipe left whose files are there; `open` verifies what they hold."""
     try:
         manifest = read_manifest(store_dir)
     except NewerState:
         raise  # a later mixlaw may still need it
     except InputError:
-        return {}
+        return Manifest(recipe, {})
     if manifest.recipe != recipe:
-        return {}
-    return {name: entry for name, entry in manifest.domains.items() if _present(store_dir, entry)}
+        return Manifest(recipe, {})
+    return Manifest(
+        recipe,
+        {
+            name: entry
+            for name, entry in manifest.domains.items()
+            if _present(store_dir, (*entry.train.shards, *entry.heldout.shards))
+        },
+        {name: entry for name, entry in manifest.evals.items() if _present(store_dir, entry.heldout.shards)},
+    )
 
 
-def _present(store_dir: Path, entry: DomainEntry) -> bool:
-    shards = (*entry.train.shards, *entry.heldout.shards)
+def _present(store_dir: Path, shards: tuple[Shard, ...]) -> bool:
     return all(path.exists() for shard in shards for path in shard.files(store_dir))
 
 

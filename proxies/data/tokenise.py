@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mixing.corpora.documents import Document, Source, Tally, check_split, contents, is_heldout
+from mixing.corpora.documents import Document, Source, check_split, contents, is_heldout
 from mixing.corpora.files import folder_name
+from mixing.corpora.left_out import Tally
 from mixing.corpora.progress import ByteProgress
 from mixing.corpora.token_files import TokenDocument
 from proxies.data import shards
 from proxies.data.encode import Encoder, Joiner, OnPart
-from proxies.data.manifest import DomainEntry, Recipe, SplitEntry
+from proxies.data.manifest import DomainEntry, EvalEntry, Recipe, SplitEntry
 from proxies.data.shards import Shard
 
 SHARD_FILE = re.compile(r"(train|heldout)-(\d{5,})\.(bin|idx|json)")
+
+
+def tokenise_eval(
+    source: Source,
+    files_fingerprint: str,
+    store: Path,
+    recipe: Recipe,
+    encoder: Encoder | Joiner,
+    progress: ByteProgress,
+) -> EvalEntry:
+    """A validation set, all of whose documents are held out. Raises as `tokenise`."""
+    whole = replace(recipe, heldout_fraction=1.0)
+    shards, _ = _splits(source, store, whole, encoder, progress)
+    return EvalEntry(files_fingerprint, SplitEntry.of(shards["heldout"]))
 
 
 def tokenise(
@@ -34,6 +49,16 @@ def tokenise(
     InputError where one split has no document and as `mixing.corpora.documents.documents`, MixlawError where a shard
     cannot be written, OSError where the domain's folder cannot.
     """
+    shards, whole = _splits(source, store, recipe, encoder, progress)
+    return DomainEntry(
+        files_fingerprint, SplitEntry.of(shards["train"]), SplitEntry.of(shards["heldout"]), whole
+    )
+
+
+def _splits(
+    source: Source, store: Path, recipe: Recipe, encoder: Encoder | Joiner, progress: ByteProgress
+) -> tuple[dict[str, list[Shard]], float]:
+    """The shards of both splits, and how many times their tokens the whole corpus has."""
     folder = folder_name(source.name)
     (store / folder).mkdir(parents=True, exist_ok=True)
     for left in (store / folder).glob(".*.partial"):
@@ -47,19 +72,23 @@ def tokenise(
         split.flush(store, encoder, lambda part: progress.at(start + int(part * span)))
         reported = tally.bytes_read
 
-    train = _Split(f"{folder}/train", recipe)
+    train, size = _Split(f"{folder}/train", recipe), 0
     heldout = _Split(f"{folder}/heldout", recipe)
     for document in contents(source, tally):
         split = heldout if is_heldout(document.digest, recipe.heldout_fraction) else train
         split.add(document)
+        size += document.size
         if split.bytes >= recipe.shard_bytes:
             flush(split)
-    check_split(source.name, train.documents + heldout.documents, heldout.documents, recipe.heldout_fraction)
+    if recipe.heldout_fraction < 1:
+        documents = train.documents + heldout.documents
+        check_split(source.name, documents, heldout.documents, recipe.heldout_fraction)
     for split in (train, heldout):
         if split.waiting:
             flush(split)
     _remove_surplus(store / folder, {"train": len(train.shards), "heldout": len(heldout.shards)})
-    return DomainEntry(files_fingerprint, SplitEntry.of(train.shards), SplitEntry.of(heldout.shards))
+    whole = 1.0 if tally.whole is None else tally.whole.bytes / size
+    return {"train": train.shards, "heldout": heldout.shards}, whole
 
 
 @dataclass

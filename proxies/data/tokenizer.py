@@ -11,7 +11,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from mixing.atomic import replace_files
 from mixing.corpora.catalog import Catalog
-from mixing.corpora.documents import Source, Tally, documents, is_heldout
+from mixing.corpora.documents import Source, documents, is_heldout
+from mixing.corpora.left_out import Tally
 from mixing.corpora.progress import ByteProgress, Report
 from mixing.errors import InputError
 

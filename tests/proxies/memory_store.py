@@ -17,6 +17,10 @@ VOCABULARY = 61
 class MemorySplit:
     tokens_t: np.ndarray
 
+    @property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.tokens_t.tobytes()).hexdigest()
+
     def n_windows(self, context: int) -> int:
         return max(0, (len(self.tokens_t) - 1) // context)
 
@@ -39,6 +43,7 @@ class MemoryStore:
     domains: dict[str, MemoryDomain]
     vocab_size: int = VOCABULARY
     tokenizer_hash: str = "a tokenizer"
+    evals: dict[str, MemorySplit] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ import polars as pl
 
 from mixing.decision import baselines, refusals
 from mixing.decision.binding import Binding
-from mixing.decision.constraints import Constraints
+from mixing.decision.constraints import Constraints, ratio_range
 from mixing.decision.critical_ratio.curves import interval_of, with_budgets, with_curves
 from mixing.decision.critical_ratio.evidence import (
     DRAWS,
@@ -242,16 +242,7 @@ class RatioBounds:
 
 def _range(caps: Mapping[str, float], runs: RatioRuns) -> Interval:
     """The range of target shares that no domain's cap forbids."""
-    low, high = 0.0, 1.0
-    for domain, cap in caps.items():
-        part = runs.within.get(domain, 0.0)
-        if part <= 0:
-            continue
-        if domain in runs.question.target_domains:
-            high = min(high, cap / part)
-        else:
-            low = max(low, 1 - cap / part)
-    return low, high
+    return ratio_range(caps, runs.within, runs.question.target_domains)
 
 
 @dataclass(frozen=True)

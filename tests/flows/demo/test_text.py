@@ -16,7 +16,8 @@ from flows.demo import text as demo_text
 from flows.demo.prose import FUNCTION_WORDS, module_prose, paragraphs
 from flows.demo.python import code_only
 from flows.demo.text import collect
-from mixing.corpora.documents import Source, Tally, documents
+from mixing.corpora.documents import Source, documents
+from mixing.corpora.left_out import Tally
 from mixing.errors import MixlawError
 
 DOCSTRING = """

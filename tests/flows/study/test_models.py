@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import polars as pl
 import pytest
 
 from flows.pipeline.question import StudyQuestion
+from flows.study.corpora import study_corpora
+from flows.study.names import is_name
 from mixing.errors import InputError
 from mixing.test_problems import LANDSCAPES
 from tests.flows.study.short_study import GOOD, load
@@ -107,3 +110,56 @@ def test_the_question_of_a_study_is_asked_of_its_runs(tmp_path: Path) -> None:
 def test_protected_sets_are_checked_with_the_file(tmp_path: Path, protect: str, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         load(tmp_path, GOOD.replace("tolerance: 0.0", f"tolerance: 0.0, protect: {protect}"))
+
+
+@pytest.mark.parametrize("name", ["中文", "日本語", "Ärzte", "हिन्दी", "العربية", "한국어", "web-2_x", "𐐷𐐲"])
+def test_names_are_of_any_script(tmp_path: Path, name: str) -> None:
+    study = load(tmp_path, GOOD.replace("python:", f"{name}:"))
+    assert study.names("target") == (name,)
+    # A Mac's file system spells the same name with other code points.
+    other = load(tmp_path, GOOD.replace("python:", f"{unicodedata.normalize('NFD', name)}:"))
+    assert other.identity == study.identity
+
+
+@pytest.mark.parametrize("name", ["a b", "-a", "a/b", "a.b", "né?", "\u0301a", "x" * 64])
+def test_names_with_other_characters_are_refused(tmp_path: Path, name: str) -> None:
+    if name == "\u0301a":
+        assert not is_name(".a")
+        return
+    with pytest.raises(InputError, match="is not a name: use letters and digits of any script"):
+        load(tmp_path, GOOD.replace("python:", f"'{name}':"))
+
+
+def test_a_name_that_is_spelt_twice_is_refused(tmp_path: Path) -> None:
+    twice = GOOD.replace(
+        "python:", "é: {role: general, paths: x}\n  e\u0301: {role: general, paths: y}\n  python:"
+    )
+    with pytest.raises(InputError, match="given twice"):
+        load(tmp_path, twice)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ("encoding: klingon", "'klingon' is no encoding of text that is known"),
+        ("encoding: hex", "'hex' is no encoding of text that is known"),
+        ("encoding: []", "encoding"),
+        ("format: xml", "format"),
+        ("max_left_out: 2", "max_left_out"),
+    ],
+)
+def test_keys_of_reading_are_checked(tmp_path: Path, keys: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load(tmp_path, GOOD.replace("role: target,", f"role: target, {keys},"))
+
+
+def test_keys_of_reading_reach_the_reader_and_spare_the_identity(tmp_path: Path) -> None:
+    keys = "format: json, encoding: [utf8, Latin-1], max_left_out: 0.2, supply: 1.2T"
+    (tmp_path / "corpora" / "docs").mkdir(parents=True)
+    (tmp_path / "corpora" / "python").mkdir()
+    asked = load(tmp_path, GOOD.replace("role: target,", f"role: target, {keys},"))
+    source = study_corpora(asked)[1]
+    assert (source.format, source.encodings, source.max_left_out) == ("json", ("utf-8", "iso8859-1"), 0.2)
+    assert asked.real_supply({"docs": 10, "python": 20}) == {"docs": 10, "python": 1_200_000_000_000}
+    plain = load(tmp_path, GOOD.replace("role: target,", "role: target, encoding: utf-8,"))
+    assert plain.identity == load(tmp_path, GOOD).identity != asked.identity

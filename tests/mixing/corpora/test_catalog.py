@@ -40,7 +40,7 @@ def numbered(count: int, what: str = "document") -> list[str]:
 def test_counts(tmp_path: Path) -> None:
     texts = [*numbered(20), *numbered(5), "", "  ", "Grüße"]
     folder = corpus(tmp_path / "docs", texts)
-    (folder / "b.txt").write_bytes(b"\xff\xfe")
+    (folder / "b.jsonl").write_bytes(b'{"text": "\xff"}\n')
     domain = scan([source(folder)], FRACTION, scratch=tmp_path)["docs"]
     kept = [text for text in texts if text.strip()]
     assert (domain.role, domain.files, domain.documents) == ("general", 2, 26)
@@ -222,3 +222,48 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
         assert int(documents) == size
         peaks.append(int(peak) / 1024)
     assert peaks[1] < peaks[0] + 30, f"MB: {peaks}"
+
+
+def test_what_is_left_out_is_a_warning_and_much_of_it_an_error(tmp_path: Path) -> None:
+    folder = corpus(tmp_path / "docs", numbered(400))
+    entry = scan([source(folder)], FRACTION)["docs"]
+    assert (entry.left_out, entry.left_out_share, list(entry.warnings())) == ((), 0.0, [])
+    with open(folder / "a.jsonl", "ab") as file:
+        file.write(b'{"text": "\xff"}\n' * 3)
+    (folder / "LICENSE").write_bytes(b"a licence " * 500)
+    (folder / "c.jsonl.lz4").write_bytes(b"\x04\x22\x4d\x18" * 20)
+    catalog = scan([source(folder)], FRACTION)
+    (warning,) = catalog.warnings()
+    assert "domain 'docs': 0.8% of it is left out" in warning
+    assert "3 documents that are not text in its encoding" in warning
+    assert "c.jsonl.lz4 (compression .lz4 is not read" in warning
+    assert "LICENSE" in catalog["docs"].no_data[0]
+    assert Catalog.from_json(catalog.to_json()) == catalog
+    (folder / "c.jsonl.lz4").write_bytes(b"\x04\x22\x4d\x18" * 2000)
+    with pytest.raises(
+        InputError, match=r"domain 'docs': \d+\.\d% of it would be left out.*max_left_out: 0\.\d"
+    ):
+        scan([source(folder)], FRACTION)
+    assert scan([dataclasses.replace(source(folder), max_left_out=0.6)], FRACTION).warnings()
+
+
+def test_a_third_in_another_encoding_is_an_error_that_says_what_to_write(tmp_path: Path) -> None:
+    for i in range(30):
+        (tmp_path / f"{i}.txt").write_bytes(f"café {i}".encode("cp1252" if i % 3 else "utf-8"))
+    with pytest.raises(InputError, match=r"20 documents that are not text.*encoding: \[utf-8, cp1252\]"):
+        scan([source(tmp_path)], FRACTION)
+    both = dataclasses.replace(source(tmp_path), encodings=("utf-8", "cp1252"))
+    assert scan([both], FRACTION)["docs"].documents == 30
+
+
+def test_many_blank_documents_are_a_warning(tmp_path: Path) -> None:
+    folder = corpus(tmp_path / "docs", [*numbered(20), ""])
+    assert list(scan([source(folder)], FRACTION).warnings()) == ["domain 'docs': 1 of 21 documents are blank"]
+
+
+def test_a_catalogue_that_did_not_count_what_is_left_out_is_counted_afresh(tmp_path: Path) -> None:
+    folder = corpus(tmp_path / "docs", numbered(20))
+    now = scan([source(folder)], FRACTION)
+    entry = dataclasses.replace(now["docs"], left_out_share=None)
+    before = dataclasses.replace(now, domains=(entry,))
+    assert scan([source(folder)], FRACTION, previous=before)["docs"].left_out_share == 0.0
