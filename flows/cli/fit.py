@@ -86,7 +86,7 @@ def fit(
     if as_json:
         tables.print_json(report.to_dict())
     else:
-        print_laws(report, tables.console())
+        print_laws(report, tables.console(), metrics=table.metrics)
         print_warnings(report.warnings, tables.console())
     if figures is not None:
         from mixing.plots.fit import draw_fits

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,6 +14,7 @@ from flows.reports.conclusion import Conclusion, conclude
 from flows.reports.tables import indented, table
 from mixing.decision import wording
 from mixing.decision.result import Decision
+from mixing.runs.metrics import DEFAULT, METRICS
 
 if TYPE_CHECKING:
     from mixing.decision.critical_ratio.left_out import LeftOut
@@ -72,15 +75,22 @@ def print_warnings(warnings: list[str], console: Console) -> None:
         console.print(indented(warning, console, first="warning: ", style="yellow"))
 
 
-def print_laws(fits: FitReport, console: Console, most: int | None = None, used: str = "") -> None:
+def print_laws(
+    fits: FitReport,
+    console: Console,
+    most: int | None = None,
+    used: str = "",
+    metrics: Mapping[str, str] | None = None,
+) -> None:
     """The laws of every loss, least held-out error first; those without one are only named.
 
     Before them stands how far off the decision is on mixtures left out, `used`, or where there is none the choice of
-    laws. With `most`, at most that many laws for each loss besides the chosen one and the baselines.
+    laws. With `most`, at most that many laws for each loss besides the chosen one and the baselines. `metrics` are
+    those of validation sets that hold another one than a loss (`mixing.runs.metrics`).
     """
     from mixing.fitting.selection import MODELS
 
-    for line in [used] if used else choice_lines(fits):
+    for line in [used] if used else choice_lines(fits, metrics or {}):
         console.print(indented(line, console, first=""))
     rows: list[tuple[str, ...]] = []
     unscored: dict[str, None] = {}
@@ -96,7 +106,7 @@ def print_laws(fits: FitReport, console: Console, most: int | None = None, used:
     header = ["loss", "law", "runs", "held-out error", "relative", "Spearman"]
     if tested:
         header += ["test error", "relative", "Spearman"]
-    console.print(table(_laws_title(fits), header, rows, left=2))
+    console.print(table(_laws_title(fits, metrics or {}), header, rows, left=2))
     if omitted:
         console.print(f"  {omitted} laws with larger errors: see fits.json\n", style="dim")
     for law in dict.fromkeys(fits.chosen.values()):
@@ -106,7 +116,7 @@ def print_laws(fits: FitReport, console: Console, most: int | None = None, used:
         console.print(f"  too few mixtures to score: {', '.join(unscored)}\n", style="dim")
 
 
-def choice_lines(fits: FitReport) -> list[str]:
+def choice_lines(fits: FitReport, metrics: Mapping[str, str] = MappingProxyType({})) -> list[str]:
     """For each loss the law chosen and how far off it is, the choice included: the least of many errors flatters."""
     lines = []
     for name, law in fits.chosen.items():
@@ -116,7 +126,8 @@ def choice_lines(fits: FitReport) -> list[str]:
             continue
         including = ", its choice included" if choice is not None and choice.cv is not None else ""
         lines.append(
-            f"{name}: {law} is off by {score.mae:.4f} nats ({score.mre:.3%}) on what was left out{including}"
+            f"{name}: {law} is off by {score.mae:.4f} {METRICS[metrics.get(name, DEFAULT)].unit} "
+            f"({score.mre:.3%}) on what was left out{including}"
         )
     if len(lines) > MOST_LOSSES:
         lines[MOST_LOSSES:] = [f"... and {len(lines) - MOST_LOSSES} more losses"]
@@ -131,10 +142,12 @@ def decision_error(predictions: list[LeftOut]) -> str:
     return f"What the decision uses is off by {' and '.join(errors)} on mixtures left out" if errors else ""
 
 
-def _laws_title(fits: FitReport) -> str:
+def _laws_title(fits: FitReport, metrics: Mapping[str, str]) -> str:
+    units = {METRICS[metrics.get(fit.eval, DEFAULT)].loss_unit for fit in fits.laws}
+    unit = units.pop() if len(units) == 1 else "in the unit of each loss"
     if all(fit.cv_kind == "leave-mixture-out" for fit in fits.laws):
-        return "Laws: error on mixtures left out of the fit, nats per token (* chosen)"
-    return f"Laws: error on what was left out of the fit ({fits.laws[0].cv_kind}), nats per token (* chosen)"
+        return f"Laws: error on mixtures left out of the fit, {unit} (* chosen)"
+    return f"Laws: error on what was left out of the fit ({fits.laws[0].cv_kind}), {unit} (* chosen)"
 
 
 def _shown(fits: list[LawFit], chosen: str | None, most: int | None) -> list[LawFit]:

@@ -55,6 +55,11 @@ class Question:
         """What the tolerance is counted in: nats, unless the general sets hold another metric."""
         return METRICS[self.metric("general")].unit
 
+    @property
+    def loss_unit(self) -> str:
+        """What increments of the general loss are counted in: nats per token, unless its sets hold another metric."""
+        return METRICS[self.metric("general")].loss_unit
+
     def increments(self, table: RunTable) -> Increments:
         """The increments of the losses that it is about; raises InputError as `mixing.runs.increments` does."""
         return increments(table, self.general, self.target, self.target_domains, self.params)

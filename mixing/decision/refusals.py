@@ -97,11 +97,7 @@ def budget_too_far(runs: RatioRuns) -> Refusal | None:
 
 def other_direction(runs: RatioRuns) -> Refusal | None:
     """Losses that move as something of which more is better."""
-    data = runs.increments
-    at = data.points.at_usual_budget()
-    rises = {"general": data.general_n[at], "target": data.target_n[at]}
-    levels = {role: rise_n + data.base[role] for role, rise_n in rises.items()}
-    reason = direction_doubt(runs.question, data.points.target_n[at], rises, levels)
+    reason = direction_doubt(runs.question, runs.values())
     return None if reason is None else Refusal(reason, [])
 
 
@@ -205,19 +201,6 @@ def no_base(table: RunTable, question: Question, constraints: Constraints) -> st
         f"no base rows (tokens 0) for {', '.join(unknown[:5])}, over whose losses the tolerance is asked; add the base "
         "model's losses with tokens 0, or ask without protected losses and bound shares instead"
     )
-
-
-def mixture_direction(data: Slice, question: Question) -> str | None:
-    """The same of mixtures of many sources: over the share of the target's own text, where it is known."""
-    if "target" not in data.names or data.follows:
-        return None
-    losses: dict[str, Floats] = {
-        name: data.losses_vn[data.names.index(name)] for name in ("target", "general") if name in data.names
-    }
-    rises = {name: losses_n - data.base[name] for name, losses_n in losses.items() if name in data.base}
-    own = list(data.own[data.names.index("target")])
-    share_n = data.points.shares_nd[:, own].sum(1) if own else np.zeros(len(data.points))
-    return direction_doubt(question, share_n, rises, losses)
 
 
 def too_few_mixtures(data: Slice, question: Question, free: int) -> str | None:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from mixing.amounts import abbreviate_amount
 from mixing.decision.record import DecisionRecord, Prediction
 from mixing.plots.style import COLOURS, CRITICAL, GREY, STYLE, headline, legend, save, side_by_side
+from mixing.runs.metrics import METRICS
 
 SHOWN = 24
 """Domains drawn; the smallest beyond are left out, and said to be."""
@@ -97,7 +98,13 @@ def pareto_front(decision: DecisionRecord) -> Figure:
     )
     axes.plot(general, target, color=COLOURS["target"], lw=2, marker="o", ms=4, label="best mixtures")
     tolerance = decision.question.tolerance
-    axes.axvline(tolerance, color=GREY, lw=1.4, ls=(0, (5, 3)), label=f"tolerance {tolerance:g} nats")
+    axes.axvline(
+        tolerance,
+        color=GREY,
+        lw=1.4,
+        ls=(0, (5, 3)),
+        label=f"tolerance {tolerance:g} {decision.question.unit}",
+    )
     chosen = decision.predicted
     axes.errorbar(
         chosen["general"].increment,
@@ -110,8 +117,8 @@ def pareto_front(decision: DecisionRecord) -> Figure:
     )
     _baselines(axes, decision)
     axes.margins(x=0.12)
-    axes.set_xlabel("general increment (nats per token)")
-    axes.set_ylabel("target increment (nats per token)")
+    axes.set_xlabel(f"general increment ({decision.question.loss_unit})")
+    axes.set_ylabel(f"target increment ({METRICS[decision.question.metric('target')].loss_unit})")
     legend(figure, axes)
     # A table without a tokens column counts every run as one.
     budget = f", {abbreviate_amount(decision.question.tokens)} tokens" if decision.question.tokens > 1 else ""

@@ -114,7 +114,7 @@ def increment_over_share(decision: DecisionRecord, observed: pl.DataFrame) -> Fi
         axes.set_xlabel("share of target tokens")
         axes.set_xlim(-0.02, 1.02)
     _tolerance(left, decision)
-    left.set_ylabel("increment over the base (nats per token)")
+    left.set_ylabel(f"increment over the base ({decision.question.loss_unit})")
     legend(figure, left)
     headline(figure, _finding(decision), _doubt(decision))
     return figure
@@ -158,7 +158,7 @@ def general_over_tokens(decision: DecisionRecord, observed: pl.DataFrame) -> Fig
     _mark_critical_times(axes, decision, observed)
     _tolerance(axes, decision)
     token_axis(axes, *_trained(observed))
-    axes.set_ylabel("general increment over the base (nats per token)")
+    axes.set_ylabel(f"general increment over the base ({decision.question.loss_unit})")
     if len(colours) <= DIRECT_LABELS:
         explained = "one line per run, labelled by its share of target tokens"
         confirmed = set(observed.filter(pl.col("kind") == "confirmation")["share"])
@@ -275,7 +275,12 @@ def _mark_ratio(axes: Axes, decision: DecisionRecord) -> None:
 def _tolerance(axes: Axes, decision: DecisionRecord) -> None:
     tolerance = decision.question.tolerance
     axes.axhline(
-        tolerance, color=GREY, lw=1.4, ls=(0, (5, 3)), zorder=2, label=f"tolerance {tolerance:g} nats"
+        tolerance,
+        color=GREY,
+        lw=1.4,
+        ls=(0, (5, 3)),
+        zorder=2,
+        label=f"tolerance {tolerance:g} {decision.question.unit}",
     )
 
 
@@ -319,7 +324,9 @@ def _doubt(decision: DecisionRecord) -> str:
 def _tolerated(decision: DecisionRecord, observed: pl.DataFrame) -> str:
     tolerance = decision.question.tolerance
     last = observed.group_by("run").agg(pl.all().sort_by("tokens").last()).sort("share")
-    within_tolerance = f"within {tolerance:g} nats of the base" if tolerance else "at or below the base"
+    within_tolerance = (
+        f"within {tolerance:g} {decision.question.unit} of the base" if tolerance else "at or below the base"
+    )
     budget = f"at {abbreviate_amount(_trained(last)[1])} tokens"
     within = [general <= tolerance for general in last["general"]]
     safe = last["share"][: within.index(False)].to_list() if False in within else last["share"].to_list()

@@ -75,7 +75,7 @@ def increments(
     general_losses, target_losses = one_size.weighted(general), one_size.weighted(target)
     base: dict[str, float] = {}
     for role, weights in (("general", general), ("target", target)):
-        base[role], notes = _base_loss(one_size, role, weights)
+        base[role], notes = _base_loss(one_size, role, weights, table)
         warnings += [note for note in notes if note not in warnings]
     both = _joined(general_losses, target_losses, table.source)
     points = make_points(both, [SHARE + d for d in table.domains], target_domains)
@@ -127,9 +127,18 @@ def _of_one_size(table: RunTable, params: int | None) -> tuple[RunTable, list[st
     return RunTable(one_size.rows, table.source), [*warnings, *notes]
 
 
-def _base_loss(table: RunTable, name: str, weights: Mapping[str, float]) -> tuple[float, list[str]]:
+def _base_loss(
+    table: RunTable, name: str, weights: Mapping[str, float], whole: RunTable
+) -> tuple[float, list[str]]:
     loss, notes = base_loss(table, weights)
     if loss is None:
+        others = whole.base["params"].drop_nulls().unique().sort().to_list()
+        if others and not table.base.height:
+            raise InputError(
+                f"{table.source}: no base rows (tokens 0) of the size that is asked about for the {name} loss; they "
+                f"are of {', '.join(f'{size:,}' for size in others[:6])} parameters",
+                "Add the losses of that size's base model, or correct params",
+            )
         raise InputError(
             f"{table.source}: no base rows (tokens 0) for the {name} loss",
             "Evaluate the base model before continual pre-training and add its losses with tokens 0",

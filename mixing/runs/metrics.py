@@ -19,7 +19,7 @@ from mixing.errors import InputError
 
 @dataclass(frozen=True)
 class Metric:
-    """A measure by its `name`: `unit` is that of its losses and tolerances, `words` are its name in names of columns.
+    """A measure by its `name`: a tolerance is in `unit`, a loss in `loss_unit`; `words` are its name in columns' names.
 
     `loss` makes losses of values, and `value` is its inverse; `slope` is the size of the loss's derivative, by which
     standard errors are scaled.
@@ -27,6 +27,7 @@ class Metric:
 
     name: str
     unit: str
+    loss_unit: str
     words: str
     loss: Callable[[Floats], Floats]
     value: Callable[[Floats], Floats]
@@ -38,11 +39,29 @@ class Metric:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("loss", "nats", r"nll|cross_?entropy|ce_loss|loss", np.asarray, np.asarray, np.ones_like),
-        Metric("perplexity", "nats", "perplexity|ppl", np.log, np.exp, lambda v: 1 / v, least=1.0),
+        Metric(
+            "loss",
+            "nats",
+            "nats per token",
+            r"nll|cross_?entropy|ce_loss|loss",
+            np.asarray,
+            np.asarray,
+            np.ones_like,
+        ),
+        Metric(
+            "perplexity",
+            "nats",
+            "nats per token",
+            "perplexity|ppl",
+            np.log,
+            np.exp,
+            lambda v: 1 / v,
+            least=1.0,
+        ),
         Metric(
             "accuracy",
             "of accuracy",
+            "1 - accuracy",
             r"accuracy|acc|acc_norm|exact_match|f1",
             lambda v: 1 - v,
             lambda v: 1 - v,
@@ -51,7 +70,14 @@ METRICS = {
             most=1.0,
         ),
         Metric(
-            "bits_per_byte", "bits per byte", r"bits_per_byte|bpb", np.asarray, np.asarray, np.ones_like, 0.0
+            "bits_per_byte",
+            "bits per byte",
+            "bits per byte",
+            r"bits_per_byte|bpb",
+            np.asarray,
+            np.asarray,
+            np.ones_like,
+            0.0,
         ),
     )
 }

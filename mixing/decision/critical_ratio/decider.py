@@ -31,6 +31,7 @@ from mixing.decision.critical_ratio.evidence import (
 )
 from mixing.decision.critical_ratio.ratio_runs import RatioRuns, ratio_runs, role_of, set_of
 from mixing.decision.critical_ratio.telling_ratios import telling_ratios
+from mixing.decision.direction import unit_doubts
 from mixing.decision.question import WARN_BEYOND, Question
 from mixing.decision.record import PROTECT, Baseline, Interval, Prediction, name_single_sets
 from mixing.decision.result import Decision
@@ -77,7 +78,7 @@ def decide_ratio(
     refusal = refusals.too_few_ratios(runs) or refusals.budget_too_far(runs) or refusals.other_direction(runs)
     if refusal is not None:
         return refusal.decision(question, runs.n_runs, warnings)
-    warnings += _budget_doubts(runs)
+    warnings += [*_budget_doubts(runs), *unit_doubts(question, runs.values())]
     rng = surface_generator(seed)
     try:
         surfaces = fit_surfaces(runs, rng)

@@ -13,6 +13,7 @@ from mixing.arrays import Floats
 from mixing.decision.critical_ratio.feasibility import GRID
 from mixing.decision.critical_ratio.levels import SAME_BUDGET
 from mixing.decision.critical_ratio.model_sizes import sizes_to_extend
+from mixing.decision.direction import Values
 from mixing.decision.question import Question
 from mixing.decision.record import ROLES
 from mixing.errors import InputError
@@ -80,6 +81,16 @@ class RatioRuns:
     @property
     def n_runs(self) -> int:
         return len(np.unique(self.points.run_n))
+
+    def values(self) -> dict[str, Values]:
+        """The losses of both roles at the usual budget, and the shares of their own text."""
+        data = self.increments
+        at = data.points.at_usual_budget()
+        target_n = data.points.target_n[at]
+        return {
+            "general": Values(data.general_n[at] + data.base["general"], 1 - target_n, data.base["general"]),
+            "target": Values(data.target_n[at] + data.base["target"], target_n, data.base["target"]),
+        }
 
     def mix(self, ratio: float) -> dict[str, float]:
         """The mixture at a target share."""

@@ -20,6 +20,7 @@ import polars as pl
 from mixing.arrays import Floats
 from mixing.decision import refusals
 from mixing.decision.constraints import Constraints
+from mixing.decision.direction import direction_doubt, unit_doubts
 from mixing.decision.mixture.bounds import ROOM, Region, by_domain, make_region
 from mixing.decision.mixture.doubts import OUTSIDE, answer_doubts, run_doubts
 from mixing.decision.mixture.loss_models import REPLICATES, FittedLosses, fit_losses
@@ -93,8 +94,9 @@ def decide_mixture(
         or refusals.too_few_mixtures(data, question, free)
         or refusals.on_a_line(region, data)
     )
-    if (doubt := refusals.mixture_direction(data, question)) is not None:
+    if (doubt := direction_doubt(question, data.values())) is not None:
         return refusals.Refusal(doubt, []).decision(question, data.n_runs, warnings)
+    warnings += unit_doubts(question, data.values())
     if reason is None:
         try:
             fitted = fit_losses(data, law, rng, step=progress.step)

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from mixing.arrays import Floats
+from mixing.decision.direction import Values
 from mixing.decision.question import Question
 from mixing.errors import InputError
 from mixing.fitting.cross_validation import Kind
@@ -62,6 +63,16 @@ class Slice:
     @property
     def n_runs(self) -> int:
         return len(np.unique(self.points.run_n))
+
+    def values(self) -> dict[str, Values]:
+        """The losses of the roles at one budget, and the shares of their own text; none where rows are of several."""
+        found: dict[str, Values] = {}
+        for role in ("general", "target"):
+            if role in self.names and not self.follows:
+                at = self.names.index(role)
+                own_n = self.points.shares_nd[:, list(self.own[at])].sum(1) if self.own[at] else np.empty(0)
+                found[role] = Values(self.losses_vn[at], own_n, self.base.get(role))
+        return found
 
     def reach(self, question: Question) -> float:
         """How many times the budgets of runs and question differ; 1 for a table without a tokens column."""

@@ -14,6 +14,7 @@ import pytest
 from flows.importers.mlflow import load_experiment
 from flows.tracking.client import Tracker
 from mixing.errors import InputError, MixlawError
+from mixing.runs.read import read_runs
 from mixing.runs.table import RunTable
 from tests.conftest import Finished
 from tests.flows.tracking.test_client import RUNS, study_record
@@ -82,6 +83,41 @@ def test_a_step_logged_again_counts_as_last_logged(uri: str) -> None:
         for loss in (9.0, 2.5):
             mlflow.log_metric("loss.web", loss, step=1000)
     assert row(load_experiment("mlflow:cpt", uri), "web", 1000, 0.5) == [2.5]
+
+
+def log_losses(name: str, steps: tuple[int, ...], losses: tuple[float, ...]) -> None:
+    with mlflow.start_run(run_name=name):
+        mlflow.log_params({"share.web": 0.5, "share.code": 0.5, "params": "1.3M"})
+        for step, loss in zip(steps, losses, strict=True):
+            mlflow.log_metric("loss.web", loss, step=step)
+
+
+def test_a_restart_keeps_what_was_logged_later_and_says_so(uri: str) -> None:
+    log_study()
+    log_losses("again", (1000, 2000, 4000, 2000, 4000), (2.9, 2.8, 9.0, 2.7, 2.6))
+    table = load_experiment("mlflow:cpt", uri)
+    assert table.rows.filter(run="again").sort("tokens")["loss"].to_list() == [2.9, 2.7, 2.6]
+    (warning,) = table.warnings
+    assert "run 'again' goes back from 4,000 to 2,000 tokens (a restart)" in warning
+    assert "up to 6.4" in warning
+
+
+def test_every_step_twice_is_no_restart(uri: str) -> None:
+    log_study()
+    log_losses("twice", (1000, 1000, 2000, 2000), (2.9, 2.91, 2.8, 2.81))
+    with pytest.raises(InputError, match="run 'twice' has 2 different losses on 'web'"):
+        load_experiment("mlflow:cpt", uri)
+
+
+def test_learning_rates_of_an_experiment_never_mix_unseen(uri: str) -> None:
+    log_study()
+    with mlflow.start_run(run_name="hot"):
+        mlflow.log_params({"share.web": 0.5, "share.code": 0.5, "lr": "0.003"})
+        mlflow.log_metric("loss.web", 2.9, step=1000)
+    with mock.patch.dict(os.environ, {"MLFLOW_TRACKING_URI": uri}):
+        with pytest.raises(InputError, match=r"runs differ in lr \(0\.003: 1 run, 1e-3: 4 runs\)"):
+            read_runs("mlflow:cpt")
+        assert len(read_runs("mlflow:cpt", where={"lr": 0.001}).mixtures()) == len(SHARES)
 
 
 def test_runs_that_have_not_finished_are_left_out_and_said(uri: str) -> None:
