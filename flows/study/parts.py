@@ -6,6 +6,7 @@ Schema for editors are written from it; its first sentence is the comment in the
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Literal, Self
 
 from pydantic import (
@@ -155,6 +156,40 @@ class CorpusPart(StudyPart):
         raise ValueError(f"{address!r} is neither megatron://PREFIX nor olmo://FILE.npy")
 
 
+class SplitPart(StudyPart):
+    """Buckets of one field: `values` or `edges`."""
+
+    field: str = Field(
+        description="Field of the records, such as language or quality; `a.b` is field b in field a."
+    )
+    values: tuple[str, ...] = Field(
+        default=(), description="Values of the field, a bucket each. Records with another value are left out."
+    )
+    edges: tuple[float, ...] = Field(
+        default=(),
+        description="Ascending numbers between the buckets of a field of numbers, or of counts of duplicates: one "
+        "bucket more than edges.",
+    )
+    bucket: int | None = Field(
+        default=None,
+        ge=1,
+        description="Only this bucket, 1 for the first. Default: each is a domain of its own, called DOMAIN-VALUE, or "
+        "DOMAIN-1, DOMAIN-2, ... by edges.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of(self) -> SplitPart:
+        if bool(self.values) == bool(self.edges):
+            raise ValueError("give either values: [...] or edges: [...] of the field")
+        if len(set(self.values)) < len(self.values) or any(
+            high <= low for low, high in itertools.pairwise(self.edges)
+        ):
+            raise ValueError("values are different, and edges ascend")
+        if self.bucket is not None and self.bucket > (len(self.values) or len(self.edges) + 1):
+            raise ValueError(f"there is no bucket {self.bucket}")
+        return self
+
+
 class DomainPart(CorpusPart, RolePart):
     """A named source of text or of token ids that is trained on."""
 
@@ -168,6 +203,10 @@ class DomainPart(CorpusPart, RolePart):
         description="Training tokens that the real corpus has, where only a part of it is here. Caps on repetition, "
         "epochs and natural shares are then those of the real corpus. Default: what is here, or what a sample tells.",
     )
+    split_by: SplitPart | None = Field(
+        default=None,
+        description="Cut this source into domains of their own, by a field of its records.",
+    )
     max_epochs: float = Field(
         default=4.0,
         gt=0,
@@ -179,6 +218,12 @@ class DomainPart(CorpusPart, RolePart):
         description="Share within its role, where a role has several domains. The weights of a role are "
         "normalised; give one to all of its domains or to none. Default: in proportion to their tokens.",
     )
+
+    @model_validator(mode="after")
+    def _split_records(self) -> Self:
+        if self.split_by is not None and (self.tokens or self.format == "text"):
+            raise ValueError("split_by: only records have fields, and neither ids nor text files")
+        return self
 
 
 class EvalPart(CorpusPart):
