@@ -6,8 +6,8 @@ import glob
 from dataclasses import replace
 from pathlib import Path
 
+from flows.study.corpus_parts import CorpusPart, SplitPart
 from flows.study.models import Study
-from flows.study.parts import CorpusPart, SplitPart
 from mixing.corpora.buckets import Bucket
 from mixing.corpora.documents import Role, Source
 from mixing.corpora.token_files import TokenFiles, paths_of

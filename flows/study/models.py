@@ -18,13 +18,11 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from flows.settings.home import RESERVED
 from flows.study.buckets import with_buckets
+from flows.study.corpus_parts import CorpusPart, DomainPart, EvalPart
 from flows.study.names import is_name, normal_name
 from flows.study.parts import (
     BasePart,
-    CorpusPart,
     DecisionPart,
-    DomainPart,
-    EvalPart,
     HeldoutPart,
     ModelPart,
     ProxiesPart,
