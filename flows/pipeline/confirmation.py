@@ -67,8 +67,8 @@ def confirmation_run(
     share = round(decision.target_share, CONFIRMED_DECIMALS)
     shares = mixture(workspace.study, supply, share)
     name = confirmation_name(share)
-    run = dataclasses.replace(planned, name=name, target_share=share, mixture=shares)
-    return dataclasses.replace(run, epochs=epochs_of(run, plan.supply))
+    epochs = epochs_of(shares, planned.tokens, planned.pools, plan.supply)
+    return dataclasses.replace(planned, name=name, target_share=share, mixture=shares, epochs=epochs)
 
 
 def confirm(

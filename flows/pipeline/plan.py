@@ -7,7 +7,7 @@ or of what is already trained.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from flows.pipeline.repetition import doubts, epochs_of, pools_of
@@ -101,15 +101,11 @@ def make_plan(
     def run(kind: Kind, name: str, share: float | None, seed: int, tokens: int) -> PlannedRun:
         shares = mixture(study, supply, share) if share is not None else {}
         pools = pools_of(study, supply, here, tokens) if kind != "base" else {}
-        planned = PlannedRun(kind, name, share, seed, shares, tokens, pools=pools)
-        planned = replace(planned, epochs=epochs_of(planned, here))
+        epochs = epochs_of(shares, tokens, pools, here)
         # A pool is read as often as its size says: its cap is the target run's.
-        caps = {
-            domain: study.domains[domain].max_epochs * (1 + 1e-9) for domain in shares if domain not in pools
-        }
-        return replace(
-            planned, over=tuple(domain for domain, cap in caps.items() if planned.epochs[domain] > cap)
-        )
+        caps = {domain: study.domains[domain].max_epochs for domain in shares if domain not in pools}
+        over = tuple(domain for domain, cap in caps.items() if epochs[domain] > cap * (1 + 1e-9))
+        return PlannedRun(kind, name, share, seed, shares, tokens, epochs, over, pools)
 
     runs = []
     batch = study.proxies.batch_tokens
@@ -128,7 +124,9 @@ def make_plan(
         runs.append(run("confirmation", "confirmation", None, study.proxies.seeds[0], budget))
     real = study.real_supply(supply)
     warnings = _warnings(study, runs, estimated)
-    warnings += [doubt for run in runs if run.kind == "proxy" for doubt in doubts(study, run, real)]
+    for proxy in (run for run in runs if run.kind == "proxy"):
+        found = doubts(study, proxy.mixture, proxy.epochs, proxy.pools, real)
+        warnings += [f"{proxy.name}: {doubt}" for doubt in found]
     return Plan(tuple(runs), dict(here), estimated, tuple(warnings), real)
 
 

@@ -7,12 +7,8 @@ times less often, and would not see what repetition costs. So it reads a pool of
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
 
 from flows.study.models import Study
-
-if TYPE_CHECKING:
-    from flows.pipeline.plan import PlannedRun
 
 MORE_OFTEN = 1.2
 """By how much more often than the target run a proxy may repeat text without a word."""
@@ -39,27 +35,31 @@ def pools_of(study: Study, supply: Mapping[str, int], here: Mapping[str, int], t
     return pools
 
 
-def epochs_of(run: PlannedRun, here: Mapping[str, int]) -> dict[str, float]:
-    """How often a run reads each domain of its mixture: all that is here, or its pool."""
-    return {
-        name: share * run.tokens / max(run.pools.get(name, here[name]), 1)
-        for name, share in run.mixture.items()
-    }
+def epochs_of(
+    mixture: Mapping[str, float], tokens: int, pools: Mapping[str, int], here: Mapping[str, int]
+) -> dict[str, float]:
+    """How often a run of so many tokens reads each domain of its mixture: all that is here, or its pool."""
+    return {name: share * tokens / max(pools.get(name, here[name]), 1) for name, share in mixture.items()}
 
 
-def doubts(study: Study, run: PlannedRun, real: Mapping[str, int]) -> Iterator[str]:
+def doubts(
+    study: Study,
+    mixture: Mapping[str, float],
+    epochs: Mapping[str, float],
+    pools: Mapping[str, int],
+    real: Mapping[str, int],
+) -> Iterator[str]:
     """What a proxy's repetition means: shares that no target run may have, and text that is short for the proxy."""
-    for name, share in run.mixture.items():
+    for name, share in mixture.items():
         cap, of_target = study.domains[name].max_epochs, share * study.target_run_tokens / max(real[name], 1)
-        if name in run.pools and run.epochs[name] > cap * (1 + 1e-9):
+        part_is_here = study.domains[name].supply is not None or study.domains[name].sample is not None
+        if name in pools and epochs[name] > cap * (1 + 1e-9):
             yield (
-                f"{run.name}: repeats {name} {run.epochs[name]:.1f} times, as the target run would; above its "
-                f"max_epochs {cap:g}, so that share cannot be recommended"
+                f"repeats {name} {epochs[name]:.1f} times, as the target run would; above its max_epochs {cap:g}, "
+                "so that share cannot be recommended"
             )
-        elif name not in run.pools and run.epochs[name] > max(1.0, MORE_OFTEN * of_target) and real[name] > 0:
-            stated = study.domains[name].supply is not None or study.domains[name].sample is not None
-            if stated:
-                yield (
-                    f"{run.name}: repeats {name} {run.epochs[name]:.1f} times, and the target run would "
-                    f"{of_target:.2g} times: read more of it (sample), or add text"
-                )
+        elif name not in pools and part_is_here and epochs[name] > max(1.0, MORE_OFTEN * of_target):
+            yield (
+                f"repeats {name} {epochs[name]:.1f} times, and the target run would {of_target:.2g} times: read more "
+                "of it (sample), or add text"
+            )

@@ -6,8 +6,9 @@ import glob
 from dataclasses import replace
 from pathlib import Path
 
+from flows.study.corpus_parts import CorpusPart, SplitPart
 from flows.study.models import Study
-from flows.study.parts import CorpusPart
+from mixing.corpora.buckets import Bucket
 from mixing.corpora.documents import Role, Source
 from mixing.corpora.token_files import TokenFiles, paths_of
 from mixing.errors import InputError
@@ -24,9 +25,16 @@ def study_corpora(study: Study) -> tuple[Source, ...]:
             _source(study, f"domains.{name}", name, part.role, part),
             max_epochs=part.max_epochs,
             sample=part.sample,
+            bucket=_bucket(part.split_by),
         )
         for name, part in study.domains.items()
     )
+
+
+def _bucket(split: SplitPart | None) -> Bucket | None:
+    if split is None or split.bucket is None:
+        return None
+    return Bucket(split.field, split.bucket - 1, split.values, split.edges)
 
 
 def study_evals(study: Study) -> tuple[Source, ...]:

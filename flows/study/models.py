@@ -17,13 +17,12 @@ from typing import Any
 from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from flows.settings.home import RESERVED
+from flows.study.buckets import with_buckets
+from flows.study.corpus_parts import CorpusPart, DomainPart, EvalPart
 from flows.study.names import is_name, normal_name
 from flows.study.parts import (
     BasePart,
-    CorpusPart,
     DecisionPart,
-    DomainPart,
-    EvalPart,
     HeldoutPart,
     ModelPart,
     ProxiesPart,
@@ -46,7 +45,7 @@ LATER_KEYS = {
 }
 """Keys by part of the file that are in the identity only where they are not at their default, so that a study file
 written before there were such keys keeps its identity."""
-LATER_KEYS_OF_DOMAINS = ("format", "encoding", "max_left_out", "sample", "supply")
+LATER_KEYS_OF_DOMAINS = ("format", "encoding", "max_left_out", "sample", "supply", "split_by")
 """The same for the keys of each domain."""
 
 
@@ -85,7 +84,7 @@ class Study(StudyPart):
     @classmethod
     def of(cls, document: dict[str, Any], file: Path) -> Study:
         """The study in `document`, as read from `file`. Raises pydantic's ValidationError."""
-        study = cls.model_validate(_with_normal_names(document))
+        study = cls.model_validate(with_buckets(_with_normal_names(document)))
         study._file = file.absolute()
         return study
 

@@ -16,6 +16,7 @@ from typing import IO, Literal, TypeVar
 
 import pyarrow as pa
 
+from mixing.corpora.buckets import Bucket
 from mixing.corpora.compression import decompressed
 from mixing.corpora.encodings import UTF8, decoded, is_wide
 from mixing.corpora.estimate import estimate
@@ -60,7 +61,8 @@ class Source:
 
     `text_field` holds the text of a record; `a.b` is a field within a field. `format` is None where each file's
     content decides. `encodings` are tried in their order. At most `max_left_out` of the corpus may be left out. With
-    `tokens` the files hold token ids instead of text. With `sample`, about so many tokens of it are read.
+    `tokens` the files hold token ids instead of text. With `sample`, about so many tokens of it are read;
+    with `bucket`, only the records in it.
     """
 
     name: str
@@ -73,6 +75,7 @@ class Source:
     format: Format | None = None
     encodings: tuple[str, ...] = (UTF8,)
     max_left_out: float = MAX_SHARE
+    bucket: Bucket | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,8 @@ def survey_source(source: Source) -> Survey:
         read_as += f"\0{source.format}\0{source.encodings}"
     if source.sample is not None:
         read_as += f"\0sample {source.sample}"
+    if source.bucket is not None:
+        read_as += f"\0{source.bucket}"
     fingerprint = hashlib.sha256(f"{of_files.fingerprint}\0{read_as}".encode()).hexdigest()
     return Survey(of_files.files, of_files.bytes, fingerprint)
 
@@ -247,6 +252,14 @@ def _texts(
 
     where = f"domain {source.name!r}: {shown(file.path)}"
     reading = Reading(where, source.text_field, source.encodings, on_bytes)
+    if source.bucket is not None:
+        if chosen.format == "text":
+            raise InputError(
+                f"{where} is text, which has no field {source.bucket.field!r} to split by",
+                "Split records only",
+            )
+        keep = source.bucket.chooser(tally.count_other)
+        reading = replace(reading, keep=keep, needs=(source.bucket.field,))
     if chosen.format == "parquet":
         groups = None if end is None else list(range(start, end))
         yield from parquet_rows(file.path, file.size, reading, groups)

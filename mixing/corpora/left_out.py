@@ -40,12 +40,13 @@ class Tally:
     """What a reader skipped, and its progress: `bytes_read` of the bytes that `survey_source` counts.
 
     `empty` documents have no text or white space only; `invalid_utf8` are in none of the encodings. `other` counts
-    records of no bucket. `whole` is what a corpus of which a sample was read holds.
+    records of no bucket, `elsewhere` those of other buckets. `whole` is what a corpus of which a sample was read holds.
     """
 
     empty: int = 0
     invalid_utf8: int = 0
     other: int = 0
+    elsewhere: int = 0
     bytes_read: int = 0
     invalid_bytes: int = 0
     invalid_examples: list[str] = field(default_factory=list)
@@ -70,6 +71,11 @@ class Tally:
         if len(self.invalid_examples) < NAMED and name not in self.invalid_examples:
             self.invalid_examples.append(name)
 
+    def count_other(self, elsewhere: bool) -> None:
+        """Count a record that is in another bucket (`elsewhere`), or in none."""
+        self.elsewhere += elsewhere
+        self.other += not elsewhere
+
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
         """The files that were not read, by reason."""
@@ -87,7 +93,7 @@ def share_left_out(tally: Tally, documents: int, file_bytes: int) -> float:
     no_data = sum(part.bytes for part in tally.left_out if part.no_data)
     lost = sum(part.bytes for part in tally.left_out if not part.no_data) + tally.invalid_bytes
     unread = tally.invalid_utf8 + tally.other
-    return max(lost / max(file_bytes - no_data, 1), unread / max(documents + unread, 1))
+    return max(lost / max(file_bytes - no_data, 1), unread / max(documents + unread + tally.elsewhere, 1))
 
 
 def words_left_out(tally: Tally) -> tuple[str, ...]:

@@ -232,7 +232,8 @@ def arrow_rows(path: Any, size: int, reading: Reading) -> Iterator[Text]:
             batches: Iterable[pa.RecordBatch] = (
                 (opened.get_batch(i) for i in range(opened.num_record_batches)) if is_file else opened
             )
-            _column_path(opened.schema, reading.field, reading)
+            for name in (reading.field, *reading.needs):
+                _column_path(opened.schema, name, reading)
             for batch in batches:
                 for start in range(0, batch.num_rows, PARQUET_ROWS):
                     yield from _batch(batch.slice(start, PARQUET_ROWS), opened.schema.names, reading)

@@ -13,10 +13,11 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -25,6 +26,7 @@ from tokenizers import Tokenizer
 
 from mixing.atomic import replace_files
 from mixing.corpora.documents import Source, survey_source
+from mixing.corpora.files import Survey
 from mixing.corpora.progress import ByteProgress, Report
 from mixing.errors import InputError, MixlawError
 from mixing.versions import NewerState
@@ -237,6 +239,10 @@ class TokenStore:
         return {name: domain.fingerprint for name, domain in self.domains.items()}
 
 
+Entry = TypeVar("Entry", DomainEntry, EvalEntry)
+Tokenise = Callable[[Source, str, Path, Recipe, Encoder | Joiner, ByteProgress], Entry]
+
+
 def build(
     sources: Sequence[Source],
     tokenizer_path: Path | None,
@@ -276,38 +282,55 @@ def build(
         heldout_fraction=heldout_fraction,
         shard_bytes=shard_bytes,
     )
-    surveys = [survey_source(source) for source in (*sources, *evals)]
     unchanged = _unchanged(store_dir, recipe)
-    progress = ByteProgress(on_progress, sum(survey.bytes for survey in surveys))
-    entries: dict[str, DomainEntry] = {}
-    eval_entries: dict[str, EvalEntry] = {}
+    surveys = {source.name: survey_source(source) for source in (*sources, *evals)}
+    progress = ByteProgress(on_progress, sum(survey.bytes for survey in surveys.values()))
     with contextlib.ExitStack() as stack:
         joiner = Joiner(recipe.eos_id, dtype)
         encoder: Encoder | Joiner = joiner
         if tokenizer is not None:
             threads = threads or len(os.sched_getaffinity(0))
             encoder = stack.enter_context(Encoder(tokenizer, recipe.eos_id, dtype, threads))
-        for source, survey in zip((*sources, *evals), surveys, strict=True):
-            known = unchanged.evals if source in evals else unchanged.domains
-            entry = known.get(source.name)
-            if entry is None or entry.files_fingerprint != survey.fingerprint:
-                encodes = encoder if source.tokens is None else joiner
-                work = tokenise_eval if source in evals else tokenise
-                with _writing(store_dir):
-                    # It no longer describes the shards once one of them is replaced.
-                    (store_dir / MANIFEST).unlink(missing_ok=True)
-                    entry = work(source, survey.fingerprint, store_dir, recipe, encodes, progress)
-            if isinstance(entry, EvalEntry):
-                eval_entries[source.name] = entry
-            else:
-                entries[source.name] = entry
-            progress.next(survey.bytes)
-    manifest = Manifest(recipe, entries, eval_entries)
-    same = list(unchanged.domains.items()) == list(entries.items()) and unchanged.evals == eval_entries
+
+        work = _Work(store_dir, recipe, encoder, joiner, progress, surveys)
+        domains = work.entries(sources, unchanged.domains, tokenise)
+        manifest = Manifest(recipe, domains, work.entries(evals, unchanged.evals, tokenise_eval))
+    same = list(unchanged.domains.items()) == list(domains.items()) and unchanged.evals == manifest.evals
     if not (store_dir / MANIFEST).exists() or not same:
         replace_files({store_dir / MANIFEST: manifest.to_json()})
     progress.finish()
     return TokenStore.open(store_dir, verify=True)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What it takes to bring the entries of a store up to date."""
+
+    store_dir: Path
+    recipe: Recipe
+    encoder: Encoder | Joiner
+    joiner: Joiner
+    progress: ByteProgress
+    surveys: Mapping[str, Survey]
+
+    def entries(
+        self, sources: Sequence[Source], known: Mapping[str, Entry], tokenise: Tokenise[Entry]
+    ) -> dict[str, Entry]:
+        """The entry of each source: the known one where its files are the same, else tokenised anew."""
+        made = {}
+        for source in sources:
+            survey, entry = self.surveys[source.name], known.get(source.name)
+            if entry is None or entry.files_fingerprint != survey.fingerprint:
+                encoder = self.encoder if source.tokens is None else self.joiner
+                with _writing(self.store_dir):
+                    # It no longer describes the shards once one of them is replaced.
+                    (self.store_dir / MANIFEST).unlink(missing_ok=True)
+                    entry = tokenise(
+                        source, survey.fingerprint, self.store_dir, self.recipe, encoder, self.progress
+                    )
+            made[source.name] = entry
+            self.progress.next(survey.bytes)
+        return made
 
 
 @dataclass(frozen=True)
