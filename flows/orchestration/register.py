@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flows.orchestration.server import refused
+from flows.settings.proxies import PROXIES, ask_local_servers_directly, is_this_machine
 from flows.study.models import Study
 from mixing.errors import InputError, MixlawError
 
@@ -195,6 +196,11 @@ def job_environment(root: Path) -> dict[str, str]:
                 "Leave it out of the address; give workers MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
             )
         variables["MLFLOW_TRACKING_URI"] = uri
+    host = urlsplit(os.environ.get("PREFECT_API_URL", "")).hostname or ""
+    if any(name.lower() in PROXIES for name in os.environ) and is_this_machine(host):
+        # A flow run asks the server before any code of ours could exempt it from the proxy.
+        ask_local_servers_directly()
+        variables |= {name: os.environ[name] for name in ("NO_PROXY", "no_proxy") if name in os.environ}
     return variables
 
 

@@ -142,6 +142,8 @@ def _disk_full(folder: Path) -> MixlawError | None:
 
 def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT
+    # The server is on this machine: no proxy, whatever the environment says.
+    directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while time.monotonic() < deadline:
         if server.poll() is not None:
             full = _disk_full(log.parent)
@@ -152,7 +154,7 @@ def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
                 "Read that file; moving the prefect folder next to it away gives it a fresh database",
             )
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5) as reply:
+            with directly.open(f"{url}/health", timeout=5) as reply:
                 if reply.status == 200:
                     return
         except (urllib.error.URLError, OSError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import sys
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,13 @@ def console() -> Console:
     """stdout; wide enough for every table where it is a file or a pipe."""
     terminal = Console(highlight=False, soft_wrap=False)
     return terminal if terminal.is_terminal else Console(highlight=False, width=160)
+
+
+def print_file(text: str) -> None:
+    """A file on stdout: UTF-8 whatever the terminal's encoding, since that is what its readers expect."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
 
 
 def print_json(value: dict[str, Any]) -> None:
