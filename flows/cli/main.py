@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from flows.settings.logins import refuse_login
+from flows.settings.terminal import print_plainly_where_needed, read_arguments_as_unicode
 from mixing.errors import MixlawError
 
 # Fits are many small solves: a second BLAS thread only waits for the first, and for whatever else uses the core.
@@ -123,6 +124,9 @@ _UsageError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 the work failed, 2 bad usage or input, 130 interrupted."""
+    if arguments is None:
+        read_arguments_as_unicode()
+    print_plainly_where_needed()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     sys.exit(_run([argument for argument in arguments if argument != "--debug"], debug))

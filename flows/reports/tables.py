@@ -16,6 +16,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from flows.settings.terminal import takes_unicode
+
 
 def console() -> Console:
     """stdout; wide enough for every table where it is a file or a pipe."""
@@ -32,7 +34,8 @@ def print_file(text: str) -> None:
 
 def print_json(value: dict[str, Any]) -> None:
     """Exactly one JSON object; numbers that JSON cannot hold are null."""
-    print(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
+    # Escapes are the same text to every reader of JSON.
+    print(json.dumps(_plain(value), ensure_ascii=not takes_unicode(), allow_nan=False))
 
 
 def _plain(value: Any) -> Any:
