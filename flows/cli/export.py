@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.mix_spec import load_mix
+from flows.cli.mix_spec import load_mix, note_missing_files
 from flows.cli.options import DataRoot, DrawnUnit, Unit, drawn_unit
 from flows.reports.exports import export_summary, export_text, targets_json, targets_table
 from flows.reports.progress import bar
@@ -66,6 +66,7 @@ def export(
         raise InputError("export: no --to TARGET given", "`mixlaw export --list` shows the targets")
     drawn = drawn_unit(unit)
     mix = load_mix(spec, data_root)
+    note_missing_files(mix)
     folder = None if data is None else str(data.absolute())
     if folder is not None:
         _write_tokens(mix, to, folder, drawn)

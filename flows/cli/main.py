@@ -154,9 +154,14 @@ def _run(arguments: list[str], debug: bool) -> int:
     except Exception as error:
         if isinstance(error, _UsageError):
             return _bad_usage(error)
-        reason = " ".join(str(error).split())[:300]
+        reason = _start_and_end(" ".join(str(error).split()))
         _report(f"unexpected {type(error).__name__}: {reason}. Run again with --debug to see where", debug)
         return FAILED
+
+
+def _start_and_end(line: str) -> str:
+    """A long message without its middle: libraries say at the end what to do."""
+    return line if len(line) <= 400 else f"{line[:150]} ... {line[-250:]}"
 
 
 def _bad_usage(error: Any) -> int:

@@ -17,6 +17,7 @@ import polars as pl
 
 from flows.settings import home
 from flows.settings.environment import set_defaults, tracking_uri
+from flows.tracking.registry import check_file_store, reason
 from mixing.errors import InputError, MixlawError
 from mixing.runs.table import SHARE, STANDARD_ERRORS, RunTable, make_table
 
@@ -85,10 +86,11 @@ def _answering(address: str, uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException, SQLAlchemyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise MixlawError(
-            f"{address}: MLflow at {uri} did not answer ({reason})", "Is it running?"
-        ) from error
+        check_file_store(error, address, uri)
+        step = (
+            "Is it running?" if uri.startswith(("http://", "https://")) else "Is MLFLOW_TRACKING_URI right?"
+        )
+        raise MixlawError(f"{address}: MLflow at {uri} did not answer ({reason(error)})", step) from error
 
 
 def _runs(client: MlflowClient, experiment: str) -> dict[str, Run]:

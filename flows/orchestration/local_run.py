@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     from flows.pipeline.result import StudyResult
 
 
-def run_study(study_file: Path, root: Path, workers: int | None = None, note: str = "") -> StudyResult:
-    """Run a study in the home `root`, or resume it. `note` says what made it run, if not its user.
+def run_study(study_file: Path, root: Path | None, workers: int | None = None, note: str = "") -> StudyResult:
+    """Run a study in the home `root` (None: its own), or resume it. `note` says what made it run, if not its user.
 
     Raises InputError for a bad study or bad text, MixlawError where the study is running already or a task
     failed. Where MLflow did not take the results the result says so; the next run sends them.
     """
     workspace = Workspace.open(study_file, root)
+    root = workspace.root
     check_free(workspace.folder)
     # Wrong settings are noticed now, not when the first run is trained.
     device()

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from flows.orchestration.server import refused
 from flows.settings.proxies import PROXIES, ask_local_servers_directly, is_this_machine
 from flows.study.models import Study
+from flows.tracking.registry import shortened
 from mixing.errors import InputError, MixlawError
 
 if TYPE_CHECKING:
@@ -258,19 +259,19 @@ def _answering(api: str) -> Iterator[SyncPrefectClient]:
         ) from None
     except PrefectException as error:
         raise MixlawError(
-            f"Prefect at {api} refused the deployment ({' '.join(str(error).split())[:200]})",
+            f"Prefect at {api} refused the deployment ({shortened(str(error))})",
             "See what it names; `prefect work-pool inspect` shows what a pool takes",
         ) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise MixlawError(
-            f"Prefect at {api} does not answer ({str(error)[:120] or type(error).__name__})",
+            f"Prefect at {api} does not answer ({shortened(str(error)) or type(error).__name__})",
             "Is the server running, and PREFECT_API_URL right? Start one with: prefect server start",
         ) from None
 
 
 def _reason(error: Any) -> str:
     with contextlib.suppress(Exception):
-        return str(error.response.json().get("detail") or error.response.reason_phrase)[:200]
+        return shortened(str(error.response.json().get("detail") or error.response.reason_phrase))
     return str(error.response.reason_phrase)
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.settings.locks import first_use
+from flows.tracking.registry import shortened
 from mixing.errors import MixlawError
 
 START_TIMEOUT = 120.0
@@ -119,7 +120,7 @@ def errors(root: Path) -> Iterator[None]:
         status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else 0
         if status in (401, 403):
             raise refused(str(os.environ.get("PREFECT_API_URL")), status) from None
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = shortened(str(error)) or type(error).__name__
         raise MixlawError(
             f"Prefect at {os.environ.get('PREFECT_API_URL')} failed ({reason})",
             "Finished runs are kept: run again to resume",

@@ -27,9 +27,13 @@ def console() -> Console:
 
 def print_file(text: str) -> None:
     """A file on stdout: UTF-8 whatever the terminal's encoding, since that is what its readers expect."""
+    binary = getattr(sys.stdout, "buffer", None)
+    if binary is None:  # a notebook, or a text in memory
+        sys.stdout.write(text)
+        return
     sys.stdout.flush()
-    sys.stdout.buffer.write(text.encode())
-    sys.stdout.buffer.flush()
+    binary.write(text.encode())
+    binary.flush()
 
 
 def print_json(value: dict[str, Any]) -> None:
