@@ -35,6 +35,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "status": "Show progress: runs done, running, failed and left; speed and cost.",
     },
     "Any table of runs": {
+        "import-runs": "Write a runs table out of other trainers' logs.",
         "fit": "Fit and cross-validate the laws; choose one per validation set.",
         "decide": "Find the critical ratio, or the best mixture, with intervals.",
         "predict": "Predict the losses of a run of one mixture, with intervals.",
@@ -76,12 +77,13 @@ class _Commands(TyperGroup):
 
 
 def command(name: str) -> Any:
-    """The command `name`: the function of that name in `flows/cli/NAME.py`, or the group `app` there."""
-    module = importlib.import_module(f"flows.cli.{name}")
+    """The command `name`: the function of that name in `flows/cli/NAME.py` (_ for -), or the group `app` there."""
+    place = name.replace("-", "_")
+    module = importlib.import_module(f"flows.cli.{place}")
     app = getattr(module, "app", None)
     if app is None:
         app = typer.Typer(add_completion=False)
-        function = getattr(module, name)
+        function = getattr(module, place)
         app.command(name, help=_unwrapped(function.__doc__))(function)
     return typer.main.get_command(app)
 

@@ -36,7 +36,7 @@ from mixing.decision.constraints import Constraints
 NOT_IN_IDENTITY = {"runner"}
 """Keys that change neither the question nor a run."""
 
-LATER_KEYS = {"decision": ("confidence", "turning_point", "protect")}
+LATER_KEYS = {"decision": ("confidence", "turning_point", "protect", "allow_large_tolerance")}
 """Keys by part of the file that are in the identity only where they are not at their default, so that a study file
 written before there were such keys keeps its identity."""
 
