@@ -69,7 +69,7 @@ def deploy(
     study_corpora(loaded)
     request = DeploymentRequest(
         loaded,
-        home.home(),
+        home.home_of(loaded.file, loaded.study),
         cron=cron,
         refresh_cron=refresh_cron,
         timezone=timezone,

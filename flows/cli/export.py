@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.mix_spec import load_mix
+from flows.cli.mix_spec import load_mix, note_missing_files
 from flows.cli.options import DataRoot, DrawnUnit, Unit, drawn_unit
 from flows.reports.exports import export_summary, export_text, targets_json, targets_table
 from flows.reports.progress import bar
-from flows.reports.tables import print_json
+from flows.reports.tables import print_file, print_json
 from mixing.errors import InputError
 from mixing.export.data_format import OWN, STORE
 from mixing.export.exporting import export as render
@@ -66,12 +66,13 @@ def export(
         raise InputError("export: no --to TARGET given", "`mixlaw export --list` shows the targets")
     drawn = drawn_unit(unit)
     mix = load_mix(spec, data_root)
+    note_missing_files(mix)
     folder = None if data is None else str(data.absolute())
     if folder is not None:
         _write_tokens(mix, to, folder, drawn)
     exported = render(mix, to, out, unit=drawn, data=folder)
     if out is None:
-        sys.stdout.write(export_text(exported))
+        print_file(export_text(exported))
     print(export_summary(mix, exported), file=sys.stderr)
 
 

@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from flows.settings.logins import refuse_login
+from flows.settings.terminal import print_plainly_where_needed, read_arguments_as_unicode
 from mixing.errors import MixlawError
 
 # Fits are many small solves: a second BLAS thread only waits for the first, and for whatever else uses the core.
@@ -34,6 +35,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "status": "Show progress: runs done, running, failed and left; speed and cost.",
     },
     "Any table of runs": {
+        "import-runs": "Write a runs table out of other trainers' logs.",
         "fit": "Fit and cross-validate the laws; choose one per validation set.",
         "decide": "Find the critical ratio, or the best mixture, with intervals.",
         "predict": "Predict the losses of a run of one mixture, with intervals.",
@@ -75,12 +77,13 @@ class _Commands(TyperGroup):
 
 
 def command(name: str) -> Any:
-    """The command `name`: the function of that name in `flows/cli/NAME.py`, or the group `app` there."""
-    module = importlib.import_module(f"flows.cli.{name}")
+    """The command `name`: the function of that name in `flows/cli/NAME.py` (_ for -), or the group `app` there."""
+    place = name.replace("-", "_")
+    module = importlib.import_module(f"flows.cli.{place}")
     app = getattr(module, "app", None)
     if app is None:
         app = typer.Typer(add_completion=False)
-        function = getattr(module, name)
+        function = getattr(module, place)
         app.command(name, help=_unwrapped(function.__doc__))(function)
     return typer.main.get_command(app)
 
@@ -123,6 +126,9 @@ _UsageError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 the work failed, 2 bad usage or input, 130 interrupted."""
+    if arguments is None:
+        read_arguments_as_unicode()
+    print_plainly_where_needed()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     sys.exit(_run([argument for argument in arguments if argument != "--debug"], debug))
@@ -150,9 +156,14 @@ def _run(arguments: list[str], debug: bool) -> int:
     except Exception as error:
         if isinstance(error, _UsageError):
             return _bad_usage(error)
-        reason = " ".join(str(error).split())[:300]
+        reason = _start_and_end(" ".join(str(error).split()))
         _report(f"unexpected {type(error).__name__}: {reason}. Run again with --debug to see where", debug)
         return FAILED
+
+
+def _start_and_end(line: str) -> str:
+    """A long message without its middle: libraries say at the end what to do."""
+    return line if len(line) <= 400 else f"{line[:150]} ... {line[-250:]}"
 
 
 def _bad_usage(error: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 import tempfile
 from pathlib import Path
 
@@ -20,13 +21,45 @@ def load_mix(spec: str, data_root: str | None = None) -> MixSpec:
     With `data_root` its token files are those in that folder. Raises InputError for a spec that cannot be
     used, MixlawError where MLflow is not installed or does not answer.
     """
-    mix = _registered(spec) if spec.startswith("models:/") else load_spec(Path(spec))
+    registered = spec.startswith("models:/")
+    mix = _registered(spec) if registered else load_spec(Path(spec))
     if data_root is None:
-        return mix
+        return _with_files_found(mix, None if registered else Path(spec).absolute().parent)
     try:
         return mix.with_data_root(data_root)
     except InputError as error:
         raise InputError(error.message.replace("data_root", "--data-root", 1), error.hint) from None
+
+
+def _with_files_found(mix: MixSpec, folder: Path | None) -> MixSpec:
+    """The spec with its token files where they are now: in its own folder, or in that of its study in this home.
+
+    A home may have been moved or copied since the spec was written; a line on stderr says so.
+    """
+    if mix.data_root is None:
+        return mix
+    study = mix.provenance.study
+    for place in (folder, home.home() / study if study else None):
+        if place is None or not _has_files(mix, place):
+            continue
+        if place.as_posix() != mix.data_root:
+            print(f"note: the token files are read in {place}, not in {mix.data_root}", file=sys.stderr)
+        return mix.with_data_root(place.as_posix())
+    return mix
+
+
+def note_missing_files(mix: MixSpec) -> None:
+    """Say on stderr where the token files that the spec names are not on this machine."""
+    if mix.data_root is not None and not _has_files(mix, Path(mix.data_root)):
+        print(
+            f"note: token files of the spec are not in {mix.data_root} on this machine; --data-root DIR says where",
+            file=sys.stderr,
+        )
+
+
+def _has_files(mix: MixSpec, folder: Path) -> bool:
+    prefixes = [shard.prefix for domain in mix.domains.values() for shard in domain.shards]
+    return bool(prefixes) and all((folder / f"{prefix}.bin").is_file() for prefix in prefixes)
 
 
 def _registered(address: str) -> MixSpec:

@@ -12,13 +12,14 @@ from flows.cli.options import Json, StudyFile
 from flows.pipeline.cost import cost_of
 from flows.pipeline.next_runs import plan_next
 from flows.pipeline.prepare import catalogue, plan_before_tokens
+from flows.pipeline.refusals import refusals, too_long
 from flows.pipeline.workspace import Workspace
 from flows.reports import tables
 from flows.reports.next_runs import print_next_plan
 from flows.reports.plan import plan_json, print_plan
 from flows.reports.progress import bar
 from flows.trainers.base import check_runner
-from mixing.errors import MixlawError
+from mixing.errors import InputError, MixlawError
 
 Next = Annotated[
     int | None,
@@ -33,7 +34,10 @@ Next = Annotated[
 
 
 def plan(study: StudyFile, following: Next = None, as_json: Json = False) -> None:
-    """Show the planned runs and their cost, before any is trained."""
+    """Show the planned runs and their cost, before any is trained.
+
+    Ends with status 2 where `mixlaw run` would refuse the study, and says why.
+    """
     if following is None:
         _planned(Workspace.open(study), as_json)
         return
@@ -45,22 +49,30 @@ def plan(study: StudyFile, following: Next = None, as_json: Json = False) -> Non
         print_next_plan(workspace.study, further, tables.console())
 
 
-def _doubts_of_runner(workspace: Workspace) -> list[str]:
+def _doubts_of_runner(workspace: Workspace) -> list[MixlawError]:
     """Why `mixlaw run` would refuse to start here, if it would for the sake of its runner."""
     try:
         check_runner(workspace.study.runner)
     except MixlawError as error:
-        return [str(error)]
+        return [error]
     return []
 
 
 def _planned(workspace: Workspace, as_json: bool) -> None:
+    refused = refusals(workspace)
     with bar("catalogue") as report:
         corpora = catalogue(workspace, report)
     planned = plan_before_tokens(workspace, corpora)
-    planned = replace(planned, warnings=(*planned.warnings, *_doubts_of_runner(workspace)))
-    cost = cost_of(workspace, planned, len(os.sched_getaffinity(0)))
+    readable = not any("tokenizer.file" in str(error) or "base.checkpoint" in str(error) for error in refused)
+    # What a run costs is not known without the model that it would train.
+    cost = cost_of(workspace, planned, len(os.sched_getaffinity(0))) if readable else None
+    long = too_long(cost.seconds) if cost else ""
+    doubts = [f"mixlaw run refuses this study: {error}" for error in refused]
+    doubts += [str(error) for error in _doubts_of_runner(workspace)] + ([long] if long else [])
+    planned = replace(planned, warnings=(*planned.warnings, *doubts))
     if as_json:
         tables.print_json(plan_json(workspace, planned, cost))
     else:
         print_plan(workspace, planned, cost, tables.console())
+    if refused:
+        raise InputError(refused[0].message, refused[0].hint)

@@ -11,7 +11,6 @@ from flows.pipeline.workspace import Workspace
 from flows.reports import tables
 from flows.reports.progress import bar
 from flows.reports.study import closing, outcome_json
-from flows.settings import home
 from flows.settings.locks import check_free
 
 
@@ -37,7 +36,7 @@ def refresh(
             print(sentence)
         return
     print(sentence, file=sys.stderr)
-    result = run_study(study, home.home(), workers, note=change.sentence())
+    result = run_study(study, workspace.root, workers, note=change.sentence())
     if as_json:
         tables.print_json({**summary, **outcome_json(result)})
     else:

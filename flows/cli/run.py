@@ -6,7 +6,6 @@ from flows.cli.options import Json, StudyFile, Workers
 from flows.orchestration.local_run import run_study
 from flows.reports import tables
 from flows.reports.study import closing, outcome_json
-from flows.settings import home
 
 
 def run(study: StudyFile, workers: Workers = None, as_json: Json = False) -> None:
@@ -14,7 +13,7 @@ def run(study: StudyFile, workers: Workers = None, as_json: Json = False) -> Non
 
     Ends with the decision. After any interruption run it again: it goes on where it stopped.
     """
-    result = run_study(study, home.home(), workers)
+    result = run_study(study, None, workers)
     if as_json:
         tables.print_json(outcome_json(result))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,12 +12,12 @@ from rich.markup import escape
 
 from flows.cli.mix_spec import load_mix
 from flows.cli.options import Json, Spec, token_count
-from flows.reports.tables import console, print_json, table
-from mixing.amounts import format_amount
+from flows.reports.tables import console, print_file, print_json, table
+from mixing.amounts import format_amount, parse_tokens
 from mixing.decision.wording import LIMITED_BY
 from mixing.errors import InputError
 from mixing.export.exporting import export
-from mixing.export.importing import import_spec
+from mixing.export.importing import ImportedMix, import_spec
 from mixing.export.registry import TARGETS, target_named
 from mixing.spec.components import SpecDecision
 from mixing.spec.diff import differences, moved_share
@@ -221,6 +222,13 @@ def import_(
     unit: Annotated[
         str | None, typer.Option(help="window or document, for files that could weigh either.")
     ] = None,
+    mean_tokens: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=N",
+            help="Mean tokens per document of a domain, several times, for files that weigh documents.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file instead of stdout.")] = None,
 ) -> None:
     """Read a mix spec from a trainer's own file."""
@@ -228,9 +236,31 @@ def import_(
     base = load_mix(like) if like else None
     total = token_count(tokens)
     try:
-        mix = import_spec(texts, target, name=files[0].name, like=base, total_tokens=total, unit=unit)
+        imported = import_spec(
+            texts,
+            target,
+            name=files[0].name,
+            like=base,
+            total_tokens=total,
+            unit=unit,
+            document_tokens=_mean_tokens(mean_tokens or []),
+        )
     except InputError as error:
         raise InputError(f"{files[0]}: {error.message}", error.hint) from None
+    mix = imported.spec
+    _print_notes(imported, files[0])
+    if out is None:
+        print_file(dump_spec(mix))
+    else:
+        save_spec(mix, out)
+        print(f"wrote {out}: {len(mix.domains)} domains", file=sys.stderr)
+
+
+def _print_notes(imported: ImportedMix, file: Path) -> None:
+    """What the file does not say, and what of it is not used, on stderr."""
+    mix = imported.spec
+    for note in imported.notes:
+        print(f"note: {file}: {note}", file=sys.stderr)
     unknown = [name for name, domain in mix.domains.items() if domain.tokens is None]
     if unknown:
         print(
@@ -238,11 +268,17 @@ def import_(
             "files are not here. Give --like SPEC, or fill them in",
             file=sys.stderr,
         )
-    if out is None:
-        sys.stdout.write(dump_spec(mix))
-    else:
-        save_spec(mix, out)
-        print(f"wrote {out}: {len(mix.domains)} domains", file=sys.stderr)
+
+
+def _mean_tokens(given: list[str]) -> dict[str, float]:
+    means = {}
+    for text in given:
+        name, equals, number = text.rpartition("=")
+        tokens = parse_tokens(number) if equals and name else None
+        if tokens is None or not 0 < tokens < math.inf:
+            raise InputError(f"--mean-tokens {text!r}: is not NAME=N", "Such as --mean-tokens web=612")
+        means[name] = tokens
+    return means
 
 
 def _text(file: Path) -> str:
@@ -259,4 +295,4 @@ def _text(file: Path) -> str:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of mix specs, for editors."""
-    sys.stdout.write(schema_text())
+    print_file(schema_text())

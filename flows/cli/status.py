@@ -17,7 +17,7 @@ def status(study: StudyFile, as_json: Json = False) -> None:
     workspace = Workspace.load(study)
     state = status_of(workspace)
     if not workspace.folder.path.exists():
-        state = replace(state, elsewhere=remote_status(workspace.study.study))
+        state = replace(state, elsewhere=remote_status(workspace.study.study, workspace.root))
     if as_json:
         tables.print_json(state.to_json())
     else:

@@ -12,6 +12,7 @@ import typer
 
 from flows.settings import home
 from flows.settings.environment import set_defaults, tracking_uri
+from flows.tracking.sqlite import follow_moved_home
 from mixing.errors import InputError
 
 FOR_TRAINING = "?workflowType=machine_learning"
@@ -37,6 +38,7 @@ def ui(
             "Run a study first, or set MIXLAW_HOME to the home of one that has run",
         )
     set_defaults(root)
+    follow_moved_home(uri)
     free = _free_port(port)
     print(f"MLflow UI: http://127.0.0.1:{free}/#/experiments{FOR_TRAINING}  (Ctrl-C ends it)", flush=True)
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}

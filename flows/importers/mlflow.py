@@ -17,6 +17,7 @@ import polars as pl
 
 from flows.settings import home
 from flows.settings.environment import set_defaults, tracking_uri
+from flows.tracking.registry import check_file_store, reason
 from mixing.amounts import parse_number, parse_size
 from mixing.errors import InputError, MixlawError
 from mixing.runs.cells import NOTHING
@@ -79,6 +80,36 @@ def load_experiment(address: str, uri: str) -> RunTable:
     return make_table(pl.DataFrame(rows, infer_schema_length=None), address, notes, in_log_order=True)
 
 
+def metrics_of_run(experiment: str, name: str) -> list[tuple[int, str, float]]:
+    """Step, metric and value of all that one run logged, as trainers log it: Hugging Face's `eval_web_loss`, say.
+
+    Points are in the order of logging. Raises InputError where there is no such run, or several of this name.
+    """
+    root = home.home()
+    set_defaults(root)
+    uri, address = tracking_uri(root), f"{PREFIX}{experiment}"
+    with _answering(address, uri):
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=uri)
+        found = client.get_experiment_by_name(experiment)
+        if found is None:
+            raise InputError(
+                f"{address}: MLflow at {uri} has no such experiment", "Correct the run's log in the map"
+            )
+        runs = [run for run in _runs(client, found.experiment_id).values() if run.info.run_name == name]
+        if len(runs) != 1:
+            raise InputError(
+                f"{address}: {len(runs)} runs are named {name!r}", "Name the runs of the map as in MLflow"
+            )
+        points = [
+            (point.timestamp, point.step, metric, point.value)
+            for metric in runs[0].data.metrics
+            for point in client.get_metric_history(runs[0].info.run_id, metric)
+        ]
+    return [(step, metric, value) for _, step, metric, value in sorted(points)]
+
+
 @contextlib.contextmanager
 def _answering(address: str, uri: str) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
@@ -88,10 +119,11 @@ def _answering(address: str, uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException, SQLAlchemyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise MixlawError(
-            f"{address}: MLflow at {uri} did not answer ({reason})", "Is it running?"
-        ) from error
+        check_file_store(error, address, uri)
+        step = (
+            "Is it running?" if uri.startswith(("http://", "https://")) else "Is MLFLOW_TRACKING_URI right?"
+        )
+        raise MixlawError(f"{address}: MLflow at {uri} did not answer ({reason(error)})", step) from error
 
 
 def _runs(client: MlflowClient, experiment: str) -> dict[str, Run]:

@@ -18,6 +18,7 @@ from flows.orchestration.context import FlowContext, RunLogBoard, starter
 from flows.orchestration.crashed_runs import mark_crashed, study_tag
 from flows.orchestration.events import emitting_failures
 from flows.orchestration.study_tasks import StudyTasks
+from flows.pipeline.refusals import check_study
 from flows.pipeline.result import StudyResult
 from flows.pipeline.workspace import Workspace
 from flows.settings import home
@@ -79,6 +80,7 @@ def held_study(study_file: str) -> Iterator[tuple[Workspace, FlowContext] | Stat
     if not Path(study_file).is_absolute():
         raise InputError(f"{study_file}: not an absolute path", "A worker starts in a folder of its own")
     workspace = Workspace.open(study_file, root)
+    check_study(workspace)
     with ExitStack() as stack:
         try:
             stack.enter_context(exclusive(workspace.folder))

@@ -14,11 +14,12 @@ from uuid import UUID
 
 from flows.orchestration import server as prefect_server
 from flows.orchestration.context import FlowContext, started_with
+from flows.pipeline.refusals import check_study
 from flows.pipeline.workspace import Workspace
 from flows.reports.progress import Board, board
 from flows.reports.study import run_command
 from flows.settings import logging as log
-from flows.settings.environment import device, proxy_slots, set_defaults, tracking_uri
+from flows.settings.environment import set_defaults, tracking_uri
 from flows.settings.locks import check_free
 from flows.trainers.base import check_runner
 from mixing.errors import MixlawError
@@ -27,17 +28,17 @@ if TYPE_CHECKING:
     from flows.pipeline.result import StudyResult
 
 
-def run_study(study_file: Path, root: Path, workers: int | None = None, note: str = "") -> StudyResult:
-    """Run a study in the home `root`, or resume it. `note` says what made it run, if not its user.
+def run_study(study_file: Path, root: Path | None, workers: int | None = None, note: str = "") -> StudyResult:
+    """Run a study in the home `root` (None: its own), or resume it. `note` says what made it run, if not its user.
 
     Raises InputError for a bad study or bad text, MixlawError where the study is running already or a task
     failed. Where MLflow did not take the results the result says so; the next run sends them.
     """
     workspace = Workspace.open(study_file, root)
+    root = workspace.root
     check_free(workspace.folder)
-    # Wrong settings are noticed now, not when the first run is trained.
-    device()
-    proxy_slots(root)
+    # What is wrong is noticed now, not when the first run is trained.
+    check_study(workspace)
     check_runner(workspace.study.runner)
     set_defaults(root)
     wait_for_prefect = prefect_server.start(root)

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from flows.orchestration.server import refused
+from flows.settings.proxies import PROXIES, ask_local_servers_directly, is_this_machine
 from flows.study.models import Study
+from flows.tracking.registry import shortened
 from mixing.errors import InputError, MixlawError
 
 if TYPE_CHECKING:
@@ -195,6 +197,11 @@ def job_environment(root: Path) -> dict[str, str]:
                 "Leave it out of the address; give workers MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
             )
         variables["MLFLOW_TRACKING_URI"] = uri
+    host = urlsplit(os.environ.get("PREFECT_API_URL", "")).hostname or ""
+    if any(name.lower() in PROXIES for name in os.environ) and is_this_machine(host):
+        # A flow run asks the server before any code of ours could exempt it from the proxy.
+        ask_local_servers_directly()
+        variables |= {name: os.environ[name] for name in ("NO_PROXY", "no_proxy") if name in os.environ}
     return variables
 
 
@@ -252,19 +259,19 @@ def _answering(api: str) -> Iterator[SyncPrefectClient]:
         ) from None
     except PrefectException as error:
         raise MixlawError(
-            f"Prefect at {api} refused the deployment ({' '.join(str(error).split())[:200]})",
+            f"Prefect at {api} refused the deployment ({shortened(str(error))})",
             "See what it names; `prefect work-pool inspect` shows what a pool takes",
         ) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise MixlawError(
-            f"Prefect at {api} does not answer ({str(error)[:120] or type(error).__name__})",
+            f"Prefect at {api} does not answer ({shortened(str(error)) or type(error).__name__})",
             "Is the server running, and PREFECT_API_URL right? Start one with: prefect server start",
         ) from None
 
 
 def _reason(error: Any) -> str:
     with contextlib.suppress(Exception):
-        return str(error.response.json().get("detail") or error.response.reason_phrase)[:200]
+        return shortened(str(error.response.json().get("detail") or error.response.reason_phrase))
     return str(error.response.reason_phrase)
 
 

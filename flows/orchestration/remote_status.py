@@ -5,25 +5,25 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from flows.pipeline.publication import CHAMPION
-from flows.settings import home
 from flows.settings.environment import set_defaults
 from flows.settings.logging import redacted
 from flows.tracking.records import KIND_TAG
 from flows.tracking.registry import reason
 
 
-def remote_status(study: str, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+def remote_status(study: str, root: Path, environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
     """A line from each server that the environment names; none where it names none. Takes seconds at most."""
     lines = []
     if url := environment.get("PREFECT_API_URL"):
-        lines.append(f"Prefect at {url}: " + _answer(lambda: _prefect(study)))
+        lines.append(f"Prefect at {url}: " + _answer(lambda: _prefect(study, root)))
     uri = environment.get("MLFLOW_TRACKING_URI", "")
     if uri.startswith(("http://", "https://")):
-        lines.append(f"MLflow at {redacted(uri)}: " + _answer(lambda: _mlflow(study, uri)))
+        lines.append(f"MLflow at {redacted(uri)}: " + _answer(lambda: _mlflow(study, uri, root)))
     if lines:
-        lines.insert(0, f"nothing of this study in {home.home()} (MIXLAW_HOME); from the servers:")
+        lines.insert(0, f"nothing of this study in {root} (MIXLAW_HOME); from the servers:")
     return tuple(lines)
 
 
@@ -34,8 +34,8 @@ def _answer(ask: Callable[[], str]) -> str:
         return f"no answer ({reason(error)})"
 
 
-def _prefect(study: str) -> str:
-    set_defaults(home.home())
+def _prefect(study: str, root: Path) -> str:
+    set_defaults(root)
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import (
         FlowRunFilter,
@@ -67,8 +67,8 @@ def _prefect(study: str) -> str:
         return f"flow run {newest.name}: {newest.state_name}, started {since}{trained}"
 
 
-def _mlflow(study: str, uri: str) -> str:
-    set_defaults(home.home())
+def _mlflow(study: str, uri: str, root: Path) -> str:
+    set_defaults(root)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

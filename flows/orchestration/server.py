@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.settings.locks import first_use
+from flows.tracking.registry import shortened
 from mixing.errors import MixlawError
 
 START_TIMEOUT = 120.0
@@ -119,7 +120,7 @@ def errors(root: Path) -> Iterator[None]:
         status = error.response.status_code if isinstance(error, httpx.HTTPStatusError) else 0
         if status in (401, 403):
             raise refused(str(os.environ.get("PREFECT_API_URL")), status) from None
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = shortened(str(error)) or type(error).__name__
         raise MixlawError(
             f"Prefect at {os.environ.get('PREFECT_API_URL')} failed ({reason})",
             "Finished runs are kept: run again to resume",
@@ -142,6 +143,8 @@ def _disk_full(folder: Path) -> MixlawError | None:
 
 def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT
+    # The server is on this machine: no proxy, whatever the environment says.
+    directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     while time.monotonic() < deadline:
         if server.poll() is not None:
             full = _disk_full(log.parent)
@@ -152,7 +155,7 @@ def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
                 "Read that file; moving the prefect folder next to it away gives it a fresh database",
             )
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5) as reply:
+            with directly.open(f"{url}/health", timeout=5) as reply:
                 if reply.status == 200:
                     return
         except (urllib.error.URLError, OSError):

@@ -16,7 +16,7 @@ from mixing.runs.table import RunTable, make_table
 
 def runs_table(runs_dir: Path, run_ids: Sequence[str]) -> RunTable:
     """The table of these finished runs (base rows included), with sampling errors where their windows tell them."""
-    frames = [pl.read_parquet(losses_file(runs_dir, run)) for run in run_ids]
+    frames = [pl.read_parquet(losses_file(runs_dir, run), glob=False) for run in run_ids]
     frame = pl.concat(frames, how="diagonal_relaxed")
     return make_table(with_sampling_errors(frame, runs_dir, run_ids), str(runs_dir))
 

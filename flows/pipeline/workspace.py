@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows.pipeline.ownership import check_owner, record_owner
 from flows.settings import home
 from flows.settings.home import StudyFolder
 from flows.study.corpora import study_corpora, study_evals
@@ -27,22 +28,26 @@ class Workspace:
 
     @classmethod
     def load(cls, study_file: Path | str, root: Path | None = None) -> Workspace:
-        """Read the study file; nothing is created. `root` is the home (default: `MIXLAW_HOME`).
+        """Read the study file; nothing is created. `root` is the home (default: `MIXLAW_HOME`, or beside the file).
 
         Raises InputError for a bad study file.
         """
-        return cls(load_study(study_file), root or home.home())
+        study = load_study(study_file)
+        return cls(study, root or home.home_of(study.file, study.study))
 
     @classmethod
     def open(cls, study_file: Path | str, root: Path | None = None) -> Workspace:
         """Read the study file, check that its corpora are there, and create the study's folder.
 
-        Raises InputError for a bad study file or a missing corpus, MixlawError where the home cannot be written.
+        Raises InputError for a bad study file, a missing corpus or a folder of another study, MixlawError where the
+        home cannot be written.
         """
         workspace = cls.load(study_file, root)
         # Looked up first: a mistyped path must leave no folder behind.
         _ = workspace.sources, workspace.evals
+        check_owner(workspace.study, workspace.folder)
         workspace.create_folder()
+        record_owner(workspace.study, workspace.folder)
         return workspace
 
     @cached_property

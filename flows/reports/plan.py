@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from flows.pipeline.workspace import Workspace
 
 
-def print_plan(workspace: Workspace, plan: Plan, cost: Cost, console: Console) -> None:
+def print_plan(workspace: Workspace, plan: Plan, cost: Cost | None, console: Console) -> None:
     """The runs, what they read, and how long they take."""
     domains = list(workspace.study.domains)
     rows = [
@@ -42,6 +42,13 @@ def print_plan(workspace: Workspace, plan: Plan, cost: Cost, console: Console) -
         )
     caps = ", ".join(f"{name} {part.max_epochs:g}" for name, part in workspace.study.domains.items())
     console.print(f"max epochs: {caps}")
+    if cost is not None:
+        _print_cost(workspace, plan, cost, console)
+    for warning in plan.warnings:
+        console.print(Text(f"warning: {warning}", style="yellow"))
+
+
+def _print_cost(workspace: Workspace, plan: Plan, cost: Cost, console: Console) -> None:
     console.print(
         f"model: {cost.params:,} non-embedding parameters; {format_amount(plan.tokens)} tokens in all, "
         f"{cost.done} of {len(plan.runs)} runs done"
@@ -51,8 +58,6 @@ def print_plan(workspace: Workspace, plan: Plan, cost: Cost, console: Console) -
         f"({format_amount(cost.tokens_per_second)} tokens per second and core, {cost.source})"
     )
     console.print(f"held-out losses: {_windows(workspace)}; {cost.measuring:.0%} of the work")
-    for warning in plan.warnings:
-        console.print(Text(f"warning: {warning}", style="yellow"))
 
 
 def _windows(workspace: Workspace) -> str:
@@ -75,8 +80,8 @@ def _epochs(run: PlannedRun, domain: str) -> str:
     return f"{run.epochs.get(domain, 0):.2f}" + (" !" if domain in run.over else "")
 
 
-def plan_json(workspace: Workspace, plan: Plan, cost: Cost) -> dict[str, Any]:
-    """The same as one JSON object."""
+def plan_json(workspace: Workspace, plan: Plan, cost: Cost | None) -> dict[str, Any]:
+    """The same as one JSON object; what the cost says is null where it is not known."""
     runs = [
         {
             "name": run.name,
@@ -94,16 +99,16 @@ def plan_json(workspace: Workspace, plan: Plan, cost: Cost) -> dict[str, Any]:
         "study": workspace.study.study,
         "runs": runs,
         "tokens": plan.tokens,
-        "params": cost.params,
+        "params": cost and cost.params,
         "supply": plan.supply,
         "supply_estimated": plan.estimated,
         "real_supply": plan.real_supply,
-        "runs_done": cost.done,
-        "seconds_left": round(cost.seconds, 1),
-        "tokens_per_second_per_core": round(cost.tokens_per_second, 1),
-        "throughput": cost.source,
-        "cores": cost.cores,
+        "runs_done": cost and cost.done,
+        "seconds_left": cost and round(cost.seconds, 1),
+        "tokens_per_second_per_core": cost and round(cost.tokens_per_second, 1),
+        "throughput": cost and cost.source,
+        "cores": cost and cost.cores,
         "heldout_windows": windows_of(workspace.study).last,
-        "heldout_part_of_work": round(cost.measuring, 4),
+        "heldout_part_of_work": cost and round(cost.measuring, 4),
         "warnings": list(plan.warnings),
     }

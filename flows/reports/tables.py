@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import sys
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +16,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from flows.settings.terminal import takes_unicode
+
 
 def console() -> Console:
     """stdout; wide enough for every table where it is a file or a pipe."""
@@ -22,9 +25,21 @@ def console() -> Console:
     return terminal if terminal.is_terminal else Console(highlight=False, width=160)
 
 
+def print_file(text: str) -> None:
+    """A file on stdout: UTF-8 whatever the terminal's encoding, since that is what its readers expect."""
+    binary = getattr(sys.stdout, "buffer", None)
+    if binary is None:  # a notebook, or a text in memory
+        sys.stdout.write(text)
+        return
+    sys.stdout.flush()
+    binary.write(text.encode())
+    binary.flush()
+
+
 def print_json(value: dict[str, Any]) -> None:
     """Exactly one JSON object; numbers that JSON cannot hold are null."""
-    print(json.dumps(_plain(value), ensure_ascii=False, allow_nan=False))
+    # Escapes are the same text to every reader of JSON.
+    print(json.dumps(_plain(value), ensure_ascii=not takes_unicode(), allow_nan=False))
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from flows.settings.logins import split_login
+from flows.settings.proxies import ask_local_servers_directly
 from mixing.errors import InputError
 from proxies.runs.slots import Slots
 
@@ -23,7 +24,10 @@ def set_defaults(root: Path) -> None:
 
     Call it before either is imported. No telemetry; Prefect's log goes to files, not to the terminal; an
     MLflow server that does not answer is given up in seconds instead of minutes. A login in MLflow's address
-    moves to the variables for it: addresses are shown in errors, logs and pages.
+    moves to the variables for it: addresses are shown in errors, logs and pages. Servers on this machine are asked
+    directly, whatever proxy is set.
+
+    Raises MixlawError for a proxy that a server needs and its client cannot use.
     """
     bare, user, password = split_login(os.environ.get("MLFLOW_TRACKING_URI", ""))
     if user or password:
@@ -47,6 +51,7 @@ def set_defaults(root: Path) -> None:
         defaults["PREFECT_HOME"] = str(root / "prefect")
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    ask_local_servers_directly()
 
 
 def device(environment: Mapping[str, str] = os.environ) -> str:

@@ -16,8 +16,32 @@ RESERVED = frozenset({"prefect", "mlartifacts", "slots"})
 
 
 def home(environment: Mapping[str, str] = os.environ) -> Path:
-    """`MIXLAW_HOME`, or `.mixlaw` in the current folder; absolute. Raises InputError where that is a file."""
-    path = Path(environment.get("MIXLAW_HOME") or DEFAULT_HOME).absolute()
+    """`MIXLAW_HOME`, or `.mixlaw` in the current folder; absolute.
+
+    Raises InputError where that is a file, or no database could be in it.
+    """
+    return _checked(Path(environment.get("MIXLAW_HOME") or DEFAULT_HOME))
+
+
+def home_of(file: Path, study: str, environment: Mapping[str, str] = os.environ) -> Path:
+    """`MIXLAW_HOME`, or `.mixlaw` in the folder of the study file `file`; absolute.
+
+    Where nothing of the study is there, but in the `.mixlaw` of the current folder, it is that. Raises as `home`.
+    """
+    beside, here = file.absolute().parent / DEFAULT_HOME, Path(DEFAULT_HOME).absolute()
+    if environment.get("MIXLAW_HOME"):
+        return home(environment)
+    return _checked(here if (here / study).is_dir() and not (beside / study).is_dir() else beside)
+
+
+def _checked(path: Path) -> Path:
+    path = path.absolute()
+    # In the address of an SQLite database a ? begins its options, and nothing can stand for it.
+    if "?" in str(path) or not str(path).isprintable():
+        raise InputError(
+            f"MIXLAW_HOME: {str(path)!r} has a character that the address of a database cannot have",
+            "Set MIXLAW_HOME to a folder without ? and control characters in its path",
+        )
     if path.exists() and not path.is_dir():
         raise InputError(
             f"MIXLAW_HOME: {path} is not a folder", "Set it to one; it is made where there is none"
@@ -89,6 +113,11 @@ class StudyFolder:
     @property
     def log(self) -> Path:
         return self.path / "run.log"
+
+    @property
+    def owner(self) -> Path:
+        """Which study file the folder belongs to."""
+        return self.path / "study.json"
 
     @property
     def events(self) -> Path:

@@ -40,7 +40,7 @@ NOT_IN_IDENTITY = {"runner"}
 """Keys that change neither the question nor a run."""
 
 LATER_KEYS = {
-    "decision": ("confidence", "turning_point", "protect"),
+    "decision": ("confidence", "turning_point", "protect", "allow_large_tolerance"),
     "proxies": ("match_repetition",),
 }
 """Keys by part of the file that are in the identity only where they are not at their default, so that a study file

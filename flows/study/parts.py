@@ -226,6 +226,11 @@ class DecisionPart(StudyPart):
     tolerance: float = Field(
         ge=0, description="Tolerable forgetting: increase of the general loss, in nats per token."
     )
+    allow_large_tolerance: bool = Field(
+        default=False,
+        description="Accept tolerances above 0.5 nats per token, 1.65 times the perplexity. Without it they are "
+        "refused: most were meant as percent.",
+    )
     level: float = Field(default=0.9, gt=0.5, lt=1, description="Confidence level of the intervals.")
     confidence: float = Field(
         default=0.9,

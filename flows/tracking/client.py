@@ -36,8 +36,8 @@ from flows.tracking.records import (
     digest_of,
     file_digest,
 )
-from flows.tracking.registry import aliases, reason
-from flows.tracking.sqlite import create_database
+from flows.tracking.registry import aliases, check_file_store, reason
+from flows.tracking.sqlite import create_database, follow_moved_home
 from mixing.errors import MixlawError
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class Tracker:
                     database = Path(uri.removeprefix("sqlite:///"))
                     alone.enter_context(first_use(database))
                     create_database(database)
+                    follow_moved_home(uri)
                 self.client: MlflowClient = MlflowClient(tracking_uri=uri, registry_uri=uri)
                 self.experiment = self._experiment()
 
@@ -110,6 +111,7 @@ class Tracker:
         try:
             yield
         except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
+            check_file_store(error, self.study, self.uri)
             if _refused(error):
                 raise MixlawError(
                     f"MLflow at {redacted(self.uri)} refused the results ({reason(error)})",

@@ -39,6 +39,8 @@ def judge(champion: MixSpec, challenger: MixSpec, decision: Decision | None, gai
     `decision` is the challenger's, whose curves say what the champion's share would cost by today's law; None
     where only the specs are known. `gain` is in nats per token.
     """
+    if reason := of_another_study(champion, challenger):
+        return Verdict(False, reason)
     if reason := untrainable(champion, challenger):
         return Verdict(True, reason)
     apart = intervals_apart(champion, challenger)
@@ -57,6 +59,19 @@ def target_share(spec: MixSpec) -> float:
     """The share of target domains in the tokens of the first stage."""
     shares = spec.stages[0].shares
     return sum(share for name, share in shares.items() if spec.domains[name].role == "target")
+
+
+def of_another_study(champion: MixSpec, challenger: MixSpec) -> str:
+    """Why the two mixes answer different questions; empty where they share general and target domains."""
+    for role in ("general", "target"):
+        names = [
+            {name for name, domain in spec.domains.items() if domain.role == role}
+            for spec in (champion, challenger)
+        ]
+        if all(names) and not names[0] & names[1]:
+            listed = ", ".join(sorted(names[0]))
+            return f"the champion's {role} domains are others ({listed}): is it another study of this name?"
+    return ""
 
 
 def untrainable(champion: MixSpec, challenger: MixSpec) -> str:

@@ -114,7 +114,7 @@ def _finished(folder: Path, run: StudyRun, losses: pl.DataFrame, base: dict[str,
             points.append(Point(f"increment.{row['eval']}", row["tokens"], row["loss"] - base[row["eval"]]))
     pretraining = folder / "pretraining.parquet"
     if pretraining.exists():
-        rows = pl.read_parquet(pretraining).sort("tokens", "eval").iter_rows(named=True)
+        rows = pl.read_parquet(pretraining, glob=False).sort("tokens", "eval").iter_rows(named=True)
         points += [Point(f"pretraining_loss.{row['eval']}", row["tokens"], row["loss"]) for row in rows]
     samples = losses["heldout"].drop_nulls().unique().to_list()
     return RunRecord(

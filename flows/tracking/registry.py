@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from flows.pipeline.publication import CHALLENGER, CHAMPION
 from flows.settings.logging import redacted
+from flows.tracking.sqlite import follow_moved_home
 from mixing.errors import InputError, MixlawError
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 HISTORY_TAG = "mixlaw.champion."
 REASON_TAG = "mixlaw.verdict"
 UNAUTHORIZED = 401
+ALLOW_FILE_STORE = "MLFLOW_ALLOW_FILE_STORE"
+MESSAGE = 300
+"""Characters that are shown of another library's message."""
 
 By = Literal["first", "rule", "hand", "rollback"]
 
@@ -155,7 +159,26 @@ def reason(error: Exception) -> str:
         return system.group(1).strip()
     if (status := _status(error)) is not None:
         return f"status {status}" + (", it does not know the login" if status == UNAUTHORIZED else "")
-    return redacted(textwrap.shorten(str(error).strip() or type(error).__name__, 200, placeholder=" ..."))
+    return shortened(redacted(str(error)) or type(error).__name__)
+
+
+def shortened(text: str) -> str:
+    """A message of another library on one line: its start and its end, where it usually says what to do."""
+    line = " ".join(text.split())
+    if len(line) <= MESSAGE:
+        return line
+    start = textwrap.shorten(line, MESSAGE // 3, placeholder="")
+    return f"{start} ... {line[-(MESSAGE - len(start)) :].partition(' ')[2]}"
+
+
+def check_file_store(error: Exception, what: str, uri: str) -> None:
+    """Raises InputError, with what to do, where MLflow refuses the folder `uri` because it is of its old file store."""
+    if ALLOW_FILE_STORE in str(error):
+        raise InputError(
+            f"{what}: {redacted(uri)} is of MLflow's old file store, which this MLflow reads only when asked to",
+            f"Set {ALLOW_FILE_STORE}=true; or copy it into a database (mlflow migrate-filestore --source FOLDER "
+            "--target sqlite:///FILE.db) and set MLFLOW_TRACKING_URI to that",
+        ) from None
 
 
 def _status(error: Exception) -> int | None:
@@ -175,6 +198,7 @@ def answering(what: str, uri: str) -> Iterator[MlflowClient]:
         raise InputError(
             f"{what}: no MLflow store at {uri}", "Set MIXLAW_HOME to the home of the study's run"
         )
+    follow_moved_home(uri)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
     from requests.exceptions import RequestException
@@ -183,6 +207,7 @@ def answering(what: str, uri: str) -> Iterator[MlflowClient]:
     try:
         yield MlflowClient(tracking_uri=uri, registry_uri=uri)
     except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
+        check_file_store(error, what, uri)
         code = getattr(error, "error_code", "")
         if code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
             raise InputError(

@@ -3,7 +3,55 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+ARTIFACTS = "mlartifacts"
+PLACES = {
+    "experiments": ("artifact_location",),
+    "runs": ("artifact_uri",),
+    "model_versions": ("source", "storage_location"),
+    "logged_models": ("artifact_location",),
+}
+"""Columns of MLflow's tables that hold absolute addresses of artifacts."""
+
+
+def follow_moved_home(uri: str) -> None:
+    """Where a home was moved or copied: let its MLflow database point at the artifacts that moved with it.
+
+    `uri` is the database's; others than SQLite beside a folder `mlartifacts` are left alone, and so are addresses
+    that lead to that very folder by another name.
+    """
+    database = Path(uri.removeprefix("sqlite:///"))
+    folder = database.parent / ARTIFACTS
+    if not uri.startswith("sqlite:///") or not database.is_file() or not folder.is_dir():
+        return
+    now = folder.absolute().as_uri()
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(sqlite3.connect(database, timeout=20)) as connection,
+    ):
+        rows = connection.execute("SELECT artifact_location FROM experiments").fetchall()
+        before = {
+            str(place).partition(f"/{ARTIFACTS}/")[0] for (place,) in rows if f"/{ARTIFACTS}/" in str(place)
+        }
+        for old in (f"{start}/{ARTIFACTS}" for start in before):
+            if old == now or not old.startswith("file:///") or _is_folder(old, folder):
+                continue
+            for table, columns in PLACES.items():
+                for column in columns:
+                    connection.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+                        (now, len(old) + 1, len(old) + 1, f"{old}/"),
+                    )
+        connection.commit()
+
+
+def _is_folder(address: str, folder: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(unquote(urlsplit(address).path)).samefile(folder)
+    return False
 
 
 def create_database(path: Path) -> None:

@@ -10,7 +10,7 @@ from mixing.export.huggingface import ARROW
 from mixing.export.planning import Plan, StagePlan, apportion, items_of
 from mixing.export.rendering import data_folder, last_step, run_length
 from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
-from mixing.export.text import count, parse_yaml, take, yaml_text
+from mixing.export.text import count, parse_config, take, yaml_text
 from mixing.spec.model import MixSpec
 
 
@@ -64,16 +64,17 @@ def read(text: str) -> Reading:
     rows: dict[str, int] = {}
     for line in text.splitlines():
         path, colon, number = line.removeprefix("# ").rpartition(": ")
-        if line.startswith("# /") and colon and number.isdigit():
+        if line.startswith("# ") and colon and number.isdigit():
             rows[path] = int(number)
-    data = parse_yaml(text)
+    data = parse_config(text)
     datasets = take(data, "datasets", list)
     paths = [take(dataset, "path", str) for dataset in datasets]
     uncounted = [path for path in paths if path not in rows]
     if uncounted:
         raise InputError(
             f"datasets: the rows of {uncounted[0]!r} are not given in a comment",
-            "Axolotl's files have no weights: give one that mixlaw wrote",
+            "Axolotl has no weights, it draws all rows of all datasets: say their numbers in comments as mixlaw does "
+            "(# /PATH: ROWS), or import from a trainer with weights",
         )
     documents = any("type" in dataset for dataset in datasets)
     length = count(data, "sequence_len")

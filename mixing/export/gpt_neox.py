@@ -10,7 +10,7 @@ from mixing.export.data_format import STORE
 from mixing.export.planning import Plan, StagePlan, weight_per_shard
 from mixing.export.rendering import absolute_prefix, last_step, shard_paths
 from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
-from mixing.export.text import count, parse_yaml, take, weight, yaml_text
+from mixing.export.text import count, parse_config, take, weight, with_underscores, yaml_text
 from mixing.spec.components import Shard
 from mixing.spec.model import MixSpec
 
@@ -52,20 +52,28 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
 
 
 def read(text: str) -> Reading:
-    """Inverse of `render`. Entries have no names."""
-    data = parse_yaml(text)
-    paths, weights = take(data, "train_data_paths", list), take(data, "train_data_weights", list)
+    """Inverse of `render`; reads GPT-NeoX's own configurations too, with keys in either form. Entries have no names.
+
+    Without weights GPT-NeoX weighs all paths alike.
+    """
+    data = with_underscores(parse_config(text))
+    if "train_data_paths" not in data and data.get("data_path"):
+        raise InputError("data_path: is one dataset, and so no mix", "Give a file with train-data-paths")
+    paths = take(data, "train_data_paths", list)
+    given = data.get("train_data_weights")
+    weights = [1.0] * len(paths) if given is None else take(data, "train_data_weights", list)
     if len(paths) != len(weights):
         raise InputError(f"train_data_weights: {len(weights)} weights for {len(paths)} paths")
     if data.get("weight_by_num_documents"):
         raise InputError("weight_by_num_documents: is true, so the file's weights are not used")
     length, batch = count(data, "seq_length"), count(data, "train_batch_size")
     entries = tuple(
-        Entry(None, (str(path),), weight(value, "train_data_weights"))
-        for path, value in zip(paths, weights, strict=True)
+        Entry(None, (str(path),), weight(value, f"train_data_weights.{index}"))
+        for index, (path, value) in enumerate(zip(paths, weights, strict=True))
     )
     tokens = length * batch if length and batch else None
     iterations = count(data, "train_iters")
+    notes = ("train_data_weights is not given: GPT-NeoX weighs all paths alike",) if given is None else ()
     return Reading(
         "window",
         (FileStage(0, entries),),
@@ -75,6 +83,7 @@ def read(text: str) -> Reading:
         seed=count(data, "seed", 0),
         # train_iters counts from the start of the run, in every stage.
         cumulative=True,
+        notes=notes,
     )
 
 

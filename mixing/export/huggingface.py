@@ -19,7 +19,7 @@ from mixing.export.parts import OnTokens, Part
 from mixing.export.planning import Plan, StagePlan, Unit, items_of, passes
 from mixing.export.rendering import common_dtype, shard_paths
 from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
-from mixing.export.text import count, json_text, parse_json, take, weight
+from mixing.export.text import count, json_text, parse_config, take, weight
 from mixing.spec.model import MixSpec
 
 ROW_UNITS: dict[Unit, str] = {"window": "packed_sequence", "document": "document"}
@@ -72,8 +72,8 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
 
 
 def read(text: str) -> Reading:
-    """Inverse of `render`."""
-    data = parse_json(text)
+    """Inverse of `render`; a YAML of the same arguments will do."""
+    data = parse_config(text)
     names, weights = take(data, "datasets", list), take(data, "probabilities", list)
     shards = data.get("shards") or {}
     if not isinstance(shards, dict) or not all(isinstance(paths, list) for paths in shards.values()):
@@ -84,7 +84,13 @@ def read(text: str) -> Reading:
     if len(names) != len(weights):
         raise InputError(f"probabilities: {len(weights)} for {len(names)} datasets")
     units: dict[str, Unit] = {label: unit for unit, label in ROW_UNITS.items()}
-    unit = units.get(str(data.get("row_unit", "packed_sequence")), "window")
+    row_unit = data.get("row_unit")
+    if row_unit is not None and str(row_unit) not in units:
+        raise InputError(f"row_unit: {str(row_unit)[:40]!r} is neither {' nor '.join(units)}", "Correct it")
+    if len({str(name) for name in names}) < len(names):
+        raise InputError("datasets: names one dataset twice", "Add up its probabilities")
+    unit: Unit = units.get(str(row_unit), "window")
+    assumed = "rows are taken to be packed windows; if they are documents: unit document (--unit document)"
     entries = tuple(
         Entry(
             str(name),
@@ -101,6 +107,7 @@ def read(text: str) -> Reading:
         sequence_length=length,
         seed=count(data, "seed", 0),
         dtype=data.get("dtype"),
+        assumed="" if row_unit is not None else assumed,
     )
 
 

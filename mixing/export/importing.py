@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import ValidationError
 
+from mixing.amounts import format_amount
 from mixing.corpora.files import folder_name
 from mixing.corpora.token_files import read_index
 from mixing.errors import InputError
+from mixing.export.entry_names import entry_names, merged_entries
 from mixing.export.planning import document_mean, shares_of_documents
 from mixing.export.registry import target_named
 from mixing.export.rendering import absolute_prefix
@@ -27,6 +29,14 @@ UNCHANGED = 1e-6
 """Shares that differ by less are those of the decision."""
 
 
+@dataclass(frozen=True)
+class ImportedMix:
+    """The spec of a trainer's own files; `notes` say what in them is not used, or was taken to be so."""
+
+    spec: MixSpec
+    notes: tuple[str, ...] = ()
+
+
 def import_spec(
     texts: Sequence[str],
     target: str,
@@ -35,8 +45,9 @@ def import_spec(
     like: MixSpec | None = None,
     total_tokens: int | None = None,
     unit: str | None = None,
-) -> MixSpec:
-    """The mix spec of `texts`, files of the target named `target`: one file, or one per stage in order.
+    document_tokens: Mapping[str, float] | None = None,
+) -> ImportedMix:
+    """The mix of `texts`, files of the target named `target`: one file, or one per stage in order.
 
     Args:
         name: name of the spec, and of the file in its provenance.
@@ -45,6 +56,7 @@ def import_spec(
             counts come from the `.idx` files where these are on this machine.
         total_tokens: training tokens, where neither the files nor `like` say.
         unit: what the files' items are, window or document, where the files could mean either.
+        document_tokens: mean tokens per document by domain, where the files weigh documents.
 
     Raises InputError for files that are not the target's, for domains that `like` does not have, and for values
     that are missing.
@@ -57,9 +69,10 @@ def import_spec(
     readings = []
     for number, text in enumerate(texts, start=1):
         reading = importer.read(text)
-        if unit is not None and unit != reading.unit:
-            # Items were counted as windows; the lengths of documents are not in the file.
-            reading = replace(reading, unit=unit, total_tokens=None)
+        if unit is not None:
+            # Items may have been counted as windows; the lengths of documents are not in the file.
+            total = reading.total_tokens if unit == reading.unit else None
+            reading = replace(reading, unit=unit, total_tokens=total, assumed="")
         if not reading.stages or any(
             not any(entry.weight > 0 for entry in stage.entries) for stage in reading.stages
         ):
@@ -67,10 +80,18 @@ def import_spec(
             raise InputError(f"{where}no item has a positive weight", "Give the trainer's own file")
         readings.append(reading)
     reading, starts = _joined(readings, like) if len(readings) > 1 else (readings[0], None)
+    notes = [note for part in readings for note in (part.assumed, *part.notes) if note]
+    if total_tokens and reading.total_tokens and total_tokens != reading.total_tokens:
+        own, asked = format_amount(reading.total_tokens), format_amount(total_tokens)
+        notes.append(f"the file's own run is {own} tokens long, not {asked}")
+    means = dict(document_tokens or {})
     if like is not None:
-        return _from_like(reading, starts, like, total_tokens)
-    provenance = Provenance(imported=f"{importer.name}: {name}", versions=package_versions())
-    return _from_file(reading, starts, name, total_tokens, provenance)
+        spec = _from_like(reading, starts, like, total_tokens, means)
+    else:
+        provenance = Provenance(imported=f"{importer.name}: {name}", versions=package_versions())
+        spec, merged = _from_file(reading, starts, name, total_tokens, provenance, means, importer.units)
+        notes += merged
+    return ImportedMix(spec, tuple(dict.fromkeys(notes)))
 
 
 def _joined(readings: Sequence[Reading], like: MixSpec | None) -> tuple[Reading, list[int]]:
@@ -96,7 +117,11 @@ def _joined(readings: Sequence[Reading], like: MixSpec | None) -> tuple[Reading,
 
 
 def _from_like(
-    reading: Reading, starts: Sequence[int] | None, like: MixSpec, total_tokens: int | None
+    reading: Reading,
+    starts: Sequence[int] | None,
+    like: MixSpec,
+    total_tokens: int | None,
+    document_tokens: Mapping[str, float],
 ) -> MixSpec:
     owners = _owners(like)
     weights = []
@@ -106,10 +131,10 @@ def _from_like(
             owner = _owner(entry, owners)
             of_stage[owner] = of_stage.get(owner, 0.0) + entry.weight
         weights.append(of_stage)
-    means = {name: document_mean(like, name) for name in like.domains}
+    means = _means({name: document_mean(like, name) for name in like.domains}, document_tokens)
     total = total_tokens or reading.total_tokens or like.total_tokens
     batch = reading.global_batch_tokens or like.global_batch_tokens
-    stages = _stages(reading, starts, weights, means, batch)
+    stages = _stages(reading, starts, weights, means, batch, ("document",))
     spec = _validated({**like.model_dump(), **_run(reading, like), **_shares(like.domains, stages, total)})
     unchanged = len(stages) == len(like.stages) and all(
         abs(stage.shares.get(name, 0.0) - old.shares.get(name, 0.0)) < UNCHANGED
@@ -153,6 +178,7 @@ def _stages(
     weights: Sequence[Mapping[str, float]],
     means: Mapping[str, float | None],
     batch: int | None,
+    units: Sequence[str],
 ) -> list[Stage]:
     stages = []
     for number, (stage, values) in enumerate(zip(reading.stages, weights, strict=True)):
@@ -161,9 +187,12 @@ def _stages(
             known_means = {name: mean for name in shares if (mean := means.get(name)) is not None}
             missing = [name for name in shares if name not in known_means]
             if missing:
+                others = f" (nor that of {len(missing) - 1} more)" if len(missing) > 1 else ""
+                packed = ", or unit window (--unit window) if items are packed" if "window" in units else ""
                 raise InputError(
-                    f"{missing[0]}: the file weighs documents, and their mean length is not known",
-                    "Give like (--like SPEC) with its counts, or unit window (--unit window) if items are packed",
+                    f"{missing[0]}: the file weighs documents, and their mean length is not known{others}",
+                    "Give the mean tokens per document of each (--mean-tokens NAME=N), or a spec with its counts "
+                    f"as like (--like SPEC){packed}",
                 )
             shares = shares_of_documents(shares, known_means)
         if stage.first_step and not batch:
@@ -220,13 +249,16 @@ def _from_file(
     name: str,
     total_tokens: int | None,
     provenance: Provenance,
-) -> MixSpec:
+    document_tokens: Mapping[str, float],
+    units: Sequence[str],
+) -> tuple[MixSpec, list[str]]:
     total = total_tokens or reading.total_tokens
     if total is None:
         raise InputError(
             "the file does not say how many tokens are trained on", "Give total_tokens (--tokens N)"
         )
-    names = _names([entry for stage in reading.stages for entry in stage.entries])
+    names = entry_names([entry for stage in reading.stages for entry in stage.entries])
+    notes = merged_entries([stage.entries for stage in reading.stages], names)
     paths: dict[str, list[str]] = {}
     caps: dict[str, float] = {}
     weights: list[dict[str, float]] = []
@@ -243,13 +275,14 @@ def _from_file(
     domains = {
         domain: _domain(files, root, caps.get(domain), reading.dtype) for domain, files in paths.items()
     }
-    means = {
+    counted = {
         domain: entry.tokens / entry.documents if entry.tokens and entry.documents else None
         for domain, entry in domains.items()
     }
-    stages = _stages(reading, starts, weights, means, reading.global_batch_tokens)
+    means = _means(counted, document_tokens)
+    stages = _stages(reading, starts, weights, means, reading.global_batch_tokens, units)
     has_files = any(domain.shards for domain in domains.values())
-    return _validated(
+    spec = _validated(
         {
             "mixspec": 1,
             "name": name,
@@ -259,23 +292,18 @@ def _from_file(
             **_shares(domains, stages, total),
         }
     )
+    return spec, notes
 
 
-def _names(entries: Sequence[Entry]) -> dict[Entry, str]:
-    """Names as in the file; else after the folder, or after the file where all are in one folder."""
-    parents = {PurePosixPath(entry.paths[0]).parent for entry in entries if entry.name is None}
-    names = {}
-    for entry in entries:
-        if entry.name is not None:
-            names[entry] = entry.name
-            continue
-        path = PurePosixPath(entry.paths[0])
-        clashing = len({parent.name for parent in parents}) < len(parents)
-        if len(parents) == 1:
-            names[entry] = path.name.removesuffix("_text_document") or path.name
-        else:
-            names[entry] = path.parent.as_posix().strip("/") if clashing else path.parent.name
-    return names
+def _means(counted: Mapping[str, float | None], given: Mapping[str, float]) -> dict[str, float | None]:
+    """Mean tokens per document: those that are given, else those counted. InputError for a name of no domain."""
+    for name in given:
+        if name not in counted:
+            raise InputError(
+                f"document_tokens: {name!r} is no domain of the file (--mean-tokens)",
+                f"Its domains: {', '.join(list(counted)[:30])}",
+            )
+    return {**counted, **given}
 
 
 def _root(paths: Sequence[str]) -> str | None:

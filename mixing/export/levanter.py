@@ -18,7 +18,7 @@ from mixing.export.rendering import (
     steps,
 )
 from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
-from mixing.export.text import count, parse_yaml, take, weight, yaml_text
+from mixing.export.text import count, parse_config, take, weight, yaml_text
 from mixing.spec.model import MixSpec
 from mixing.spec.shares import stage_tokens
 
@@ -147,25 +147,62 @@ def _coarse(stage: StagePlan, weights: Mapping[str, float], block: int) -> list[
 
 
 def read(text: str) -> Reading:
-    """Inverse of `render`. Caches are entries' paths."""
-    data = take(parse_yaml(text), "data", dict)
-    configs = take(data, "configs", dict)
+    """Inverse of `render`; reads Levanter's own configurations too, whole or their `data` alone.
+
+    Caches are entries' paths.
+    """
+    config = parse_config(text)
+    data = take(config, "data", dict) if "data" in config or "configs" not in config else config
+    configs = take(data, "components" if "components" in data else "configs", dict)
     weights = take(data, "train_weights", (dict, list))
     stages = []
     for index, stage in enumerate([[0, weights]] if isinstance(weights, dict) else weights):
         if not isinstance(stage, list) or len(stage) != 2 or not isinstance(stage[1], dict):
             raise InputError(f"data.train_weights.{index}: is not [step, weights]")
+        unknown = [name for name in stage[1] if name not in configs]
+        if unknown:
+            raise InputError(
+                f"data.train_weights: {unknown[0]!r} is none of data.configs",
+                "Correct the name, as Levanter wants it",
+            )
         entries = tuple(
-            Entry(name, _caches(configs, name), weight(value, f"data.train_weights.{index}.{name}"))
+            Entry(name, _caches(data, configs, name), weight(value, f"data.train_weights.{index}.{name}"))
             for name, value in stage[1].items()
         )
         stages.append(FileStage(count({"step": stage[0]}, "step", 0) or 0, entries))
-    return Reading("window", tuple(stages))
+    weighed = {entry.name for stage in stages for entry in stage.entries}
+    unused = [name for name in configs if name not in weighed]
+    length, batch, steps_in_all = _run(config)
+    return Reading(
+        "window",
+        tuple(stages),
+        total_tokens=batch * steps_in_all if batch and steps_in_all else None,
+        sequence_length=length,
+        global_batch_tokens=batch,
+        notes=(f"without a weight, so not trained on: {', '.join(unused)}",) if unused else (),
+    )
 
 
-def _caches(configs: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def _caches(data: Mapping[str, Any], configs: Mapping[str, Any], name: str) -> tuple[str, ...]:
     config = configs.get(name)
-    return (str(config["cache_dir"]),) if isinstance(config, dict) and "cache_dir" in config else ()
+    if isinstance(config, dict) and "cache_dir" in config:
+        return (str(config["cache_dir"]),)
+    return (f"{str(data['cache_dir']).rstrip('/')}/{name}",) if data.get("cache_dir") else ()
+
+
+def _run(config: Mapping[str, Any]) -> tuple[int | None, int | None, int | None]:
+    """Tokens of a sequence and of a batch, and the steps of the run, as far as the configuration says them."""
+    trainer, model = config.get("trainer"), config.get("model")
+    lengths = [count(config, "train_seq_len")]
+    if isinstance(model, dict):
+        lengths += [count(model, key) for key in ("max_seq_len", "seq_len")]
+    length = next((value for value in lengths if value), None)
+    if not isinstance(trainer, dict):
+        return length, None, None
+    # Schedules of batch sizes are lists; only one size for the whole run is a batch of the mix spec.
+    size = trainer.get("train_batch_size")
+    batch = count(trainer, "train_batch_size") if isinstance(size, int) else None
+    return length, length * batch if length and batch else None, count(trainer, "num_train_steps")
 
 
 LEVANTER = Target(

@@ -9,7 +9,7 @@ from mixing.export.data_format import TEXT
 from mixing.export.planning import Plan, StagePlan, items_of
 from mixing.export.rendering import data_folder, last_step, refuse_text
 from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
-from mixing.export.text import count, parse_yaml, take, weight, yaml_text
+from mixing.export.text import count, parse_config, take, weight, yaml_text
 from mixing.spec.model import MixSpec
 
 
@@ -39,8 +39,8 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
 
 
 def read(text: str) -> Reading:
-    """Inverse of `render`. Names are those of the folders."""
-    data = take(parse_yaml(text), "data", dict)
+    """Inverse of `render`; reads lingua's own configurations too. Names are those of the folders."""
+    data = take(parse_config(text), "data", dict)
     root = str(data.get("root_dir", "")).rstrip("/")
     entries = tuple(
         Entry(name, (f"{root}/{name}",), weight(value, f"data.sources.{name}"))

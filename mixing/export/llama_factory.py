@@ -12,7 +12,7 @@ from mixing.export.data_format import TEXT
 from mixing.export.planning import Plan, StagePlan, items_of
 from mixing.export.rendering import data_folder, last_step
 from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
-from mixing.export.text import count, parse_yaml, take, weight, yaml_text
+from mixing.export.text import count, parse_config, take, weight, yaml_text
 from mixing.spec.model import MixSpec
 
 
@@ -50,14 +50,22 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
 
 
 def read(text: str) -> Reading:
-    """Inverse of `render`."""
-    data = parse_yaml(text)
-    names = [name.strip() for name in take(data, "dataset", str).split(",")]
-    weights = str(take(data, "interleave_probs", (str, float, int))).split(",")
+    """Inverse of `render`; reads LLaMA-Factory's own configurations too, with lists or texts with commas."""
+    data = parse_config(text)
+    names, weights = _list(data, "dataset"), _list(data, "interleave_probs")
+    strategy = data.get("mix_strategy", "concat")
+    if strategy == "concat":
+        raise InputError(
+            "mix_strategy: is concat, so interleave_probs is not used",
+            "Set it to interleave_over or interleave_under",
+        )
     if len(names) != len(weights):
         raise InputError(f"interleave_probs: {len(weights)} probabilities for {len(names)} datasets")
+    if len(set(names)) < len(names):
+        raise InputError("dataset: names one dataset twice", "Add up its probabilities")
     entries = tuple(
-        Entry(name, (), weight(value, "interleave_probs")) for name, value in zip(names, weights, strict=True)
+        Entry(name, (), weight(value, f"interleave_probs: {name}"))
+        for name, value in zip(names, weights, strict=True)
     )
     return Reading(
         "document",
@@ -65,6 +73,11 @@ def read(text: str) -> Reading:
         sequence_length=count(data, "cutoff_len"),
         seed=count(data, "seed", 0),
     )
+
+
+def _list(data: dict[str, Any], key: str) -> list[str]:
+    value = take(data, key, (str, list, float, int))
+    return [str(part).strip() for part in (value if isinstance(value, list) else str(value).split(","))]
 
 
 LLAMA_FACTORY = Target(

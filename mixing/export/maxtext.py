@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import islice
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mixing.errors import InputError
 from mixing.export.data_format import DataFormat, Writer, leave_as_it_is
 from mixing.export.loader import DrawRequest, Draws, Loader
 from mixing.export.parts import OnTokens, Part
@@ -73,15 +75,44 @@ def _coarse(weights: Mapping[str, float]) -> list[str]:
 
 
 def read(text: str) -> Reading:
-    """Inverse of `render`. The file does not say whether records are windows; windows are assumed."""
-    mix = parse_json(text)
-    entries = tuple(
-        Entry(
-            name, (take(entry, "path", str),), weight(take(entry, "weight", (int, float)), f"{name}.weight")
+    """Inverse of `render`; reads `grain_train_files` of MaxText's own configurations and commands too.
+
+    The file does not say whether records are windows; windows are assumed.
+    """
+    found = FILES.search(text)
+    if found is not None:
+        entries = _of_files(found[1] or found[2] or found[3])
+    elif "grain_train_mixture_config_path" in text:
+        raise InputError(
+            "grain_train_mixture_config_path: the mix stands in the file that it names", "Give that file"
         )
-        for name, entry in mix.items()
+    else:
+        entries = tuple(
+            Entry(name, (take(entry, "path", str),), weight(take(entry, "weight", (int, float, str)), name))
+            for name, entry in parse_json(text).items()
+        )
+    return Reading(
+        "window",
+        (FileStage(0, entries),),
+        assumed="records are taken to be packed windows; if they are documents: unit document (--unit document)",
     )
-    return Reading("window", (FileStage(0, entries),))
+
+
+FILES = re.compile(r"""grain_train_files["']?\s*[:=]\s*(?:'([^'\n]*)'|"([^"\n]*)"|([^\s#]+))""")
+
+
+def _of_files(text: str) -> tuple[Entry, ...]:
+    """`PATTERN,WEIGHT;PATTERN,WEIGHT`, as MaxText reads it."""
+    entries = []
+    for part in text.split(";"):
+        path, comma, value = part.strip().rpartition(",")
+        if not comma:
+            raise InputError(
+                f"grain_train_files: {part[:60]!r} has no weight, and so the text is no mix",
+                "Write PATTERN,WEIGHT;PATTERN,WEIGHT",
+            )
+        entries.append(Entry(None, (path.strip(),), weight(value, f"grain_train_files: {path}")))
+    return tuple(entries)
 
 
 COLUMN = "text"

@@ -11,10 +11,10 @@ from typing import Any
 from mixing.errors import InputError
 from mixing.export.data_format import STORE
 from mixing.export.loader import UNKNOWN, DrawRequest, Draws, Loader, shard_count
+from mixing.export.megatron_blends import read_blend
 from mixing.export.planning import Plan, StagePlan, weight_per_shard
 from mixing.export.rendering import absolute_prefix, shard_paths
-from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
-from mixing.export.text import parse_json, take, weight
+from mixing.export.target import Reading, RenderedFile, Target
 from mixing.spec.components import Shard
 from mixing.spec.model import MixSpec
 
@@ -79,18 +79,8 @@ def _start(spec: MixSpec, plan: Plan, stage: StagePlan) -> tuple[str, ...]:
 
 
 def read(text: str) -> Reading:
-    """Inverse of `render`; also reads a blend that is one string, as Megatron does. Entries have no names."""
-    blend = take(parse_json(text), "train", (list, str))
-    words = blend.split() if isinstance(blend, str) else [str(word) for word in blend]
-    if len(words) < 2 or len(words) % 2:
-        raise InputError(
-            "train: is not pairs of weight and prefix", "Without weights, Megatron blends by size"
-        )
-    entries = tuple(
-        Entry(None, (prefix.strip(),), weight(value, f"train.{2 * index}"))
-        for index, (value, prefix) in enumerate(zip(words[::2], words[1::2], strict=True))
-    )
-    return Reading("window", (FileStage(0, entries),))
+    """Inverse of `render`; reads every form in which people write a blend. Entries have no names."""
+    return read_blend(text)
 
 
 def draw(request: DrawRequest) -> Draws:

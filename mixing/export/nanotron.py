@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from mixing.export.rendering import (
     without_none,
 )
 from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
-from mixing.export.text import count, parse_yaml, take, weight, yaml_text
+from mixing.export.text import count, parse_config, take, weight, yaml_text
 from mixing.spec.model import MixSpec
 
 
@@ -55,23 +56,69 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
 
 
 def read(text: str) -> Reading:
-    """Inverse of `render`. Names are those of the folders."""
+    """Inverse of `render`; reads nanotron's own configurations too. Names are those of the folders.
+
+    Folders and weights are two lists, or a mapping from folder to weight. A whole configuration also says its batch.
+    """
+    data = parse_config(text)
     stages = []
     seeds = []
-    for index, stage in enumerate(take(parse_yaml(text), "data_stages", list)):
-        data = take(stage, "data", dict)
-        dataset = take(data, "dataset", dict)
-        folders = take(dataset, "dataset_folder", list)
-        weights = take(dataset, "dataset_weights", list)
-        if len(folders) != len(weights):
-            raise InputError(f"data_stages.{index}: {len(weights)} weights for {len(folders)} folders")
-        entries = tuple(
-            Entry(None, (str(path),), weight(value, f"data_stages.{index}.dataset_weights"))
-            for path, value in zip(folders, weights, strict=True)
-        )
+    for index, stage in enumerate(take(data, "data_stages", list)):
+        stage_data = take(stage, "data", dict)
+        entries = _entries(take(stage_data, "dataset", dict), f"data_stages.{index}.data.dataset")
         stages.append(FileStage((count(stage, "start_training_step") or 1) - 1, entries))
-        seeds.append(count(data, "seed", 0))
-    return Reading("window", tuple(stages), seed=seeds[0] if seeds else None)
+        seeds.append(count(stage_data, "seed", 0))
+    # Stages may stand in any order in the file.
+    stages.sort(key=lambda stage: stage.first_step)
+    length, batch, steps_in_all = _run(data)
+    return Reading(
+        "window",
+        tuple(stages),
+        total_tokens=batch * steps_in_all if batch and steps_in_all else None,
+        sequence_length=length,
+        global_batch_tokens=batch,
+        seed=seeds[0] if seeds else None,
+    )
+
+
+def _entries(dataset: Mapping[str, Any], where: str) -> tuple[Entry, ...]:
+    if "hf_dataset_or_datasets" in dataset:
+        raise InputError(
+            f"{where}.hf_dataset_or_datasets: are datasets that nanotron joins by their sizes, not by weights",
+            "Give a file with dataset_folder and dataset_weights",
+        )
+    folders = take(dataset, "dataset_folder", (list, dict, str))
+    if isinstance(folders, dict):
+        if dataset.get("dataset_weights") is not None:
+            raise InputError(f"{where}: has weights in dataset_folder and in dataset_weights", "Keep one")
+        pairs = list(folders.items())
+    else:
+        folders = [folders] if isinstance(folders, str) else folders
+        weights = dataset.get("dataset_weights")
+        if weights is None and len(folders) > 1:
+            raise InputError(
+                f"{where}.dataset_weights: is missing; nanotron then draws by the sizes of the folders, which the "
+                "file does not say",
+                "Add the weights",
+            )
+        weights = [1.0] if weights is None else take(dataset, "dataset_weights", list)
+        if len(folders) != len(weights):
+            raise InputError(f"{where}: {len(weights)} weights for {len(folders)} folders")
+        pairs = list(zip(folders, weights, strict=True))
+    return tuple(Entry(None, (str(path),), weight(value, f"{where}: {path}")) for path, value in pairs)
+
+
+def _run(data: Mapping[str, Any]) -> tuple[int | None, int | None, int | None]:
+    """Tokens of a sequence and of a batch, and the steps of the run, as far as the configuration says them."""
+    tokens, parallelism = data.get("tokens"), data.get("parallelism")
+    if not isinstance(tokens, dict):
+        return None, None, None
+    length = count(tokens, "sequence_length")
+    sizes = [length, count(tokens, "micro_batch_size"), count(tokens, "batch_accumulation_per_replica") or 1]
+    sizes.append(count(parallelism, "dp") if isinstance(parallelism, dict) else None)
+    known = [size for size in sizes if size is not None]
+    batch = math.prod(known) if len(known) == len(sizes) else None
+    return length, batch, count(tokens, "train_steps")
 
 
 def write(part: Part, folder: Path, on_tokens: OnTokens) -> None:

@@ -18,7 +18,7 @@ from mixing.export.rendering import (
     shard_paths,
 )
 from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
-from mixing.export.text import parse_yaml, take, weight, yaml_text
+from mixing.export.text import parse_config, take, weight, yaml_text
 from mixing.spec.components import Domain
 from mixing.spec.model import MixSpec
 
@@ -82,9 +82,16 @@ def _dtype(spec: MixSpec, stage: StagePlan) -> str:
 
 
 def read(text: str) -> Reading:
-    """Inverse of `render`; the settings that are not in the file are None."""
+    """Inverse of `render`; the settings that are not in the file are None.
+
+    Reads the composable form too: `source_specs` with a ratio each, anywhere in a configuration.
+    """
+    data = parse_config(text) if ":" in text else {}
+    specs = _source_specs(data)
+    if "sources" not in data and specs:
+        return _of_specs(specs)
     entries = []
-    for index, source in enumerate(take(parse_yaml(text), "sources", list)):
+    for index, source in enumerate(take(data, "sources", list)):
         name = take(source, "source_name", str)
         cap = weight(source.get("max_repetition_ratio", 1.0), f"sources.{index}.max_repetition_ratio")
         fraction = weight(source.get("max_source_fraction", 1.0), f"sources.{index}.max_source_fraction")
@@ -92,11 +99,49 @@ def read(text: str) -> Reading:
             Entry(
                 name=name,
                 paths=tuple(str(path).removesuffix(".bin") for path in take(source, "paths", list)),
-                weight=weight(take(source, "target_ratio", (int, float)), f"sources.{index}.target_ratio"),
+                weight=weight(
+                    take(source, "target_ratio", (int, float, str)), f"sources.{index}.target_ratio"
+                ),
                 max_epochs=cap * fraction,
             )
         )
-    return Reading("window", (FileStage(0, tuple(entries)),))
+    total = sum(entry.weight for entry in entries)
+    off = abs(total - 1) > SUM_TOLERANCE
+    notes = (
+        (f"target_ratio sums to {total:.6g}, which OLMo-core refuses; shares are normalised",) if off else ()
+    )
+    return Reading("window", (FileStage(0, tuple(entries)),), notes=notes)
+
+
+SUM_TOLERANCE = 1e-4
+
+
+def _source_specs(values: Any) -> list[Any]:
+    """The first list of `source_specs` below `values`."""
+    if isinstance(values, list):
+        values = dict(enumerate(values))
+    if not isinstance(values, dict):
+        return []
+    if isinstance(values.get("source_specs"), list):
+        return list(values["source_specs"])
+    return next((found for inner in values.values() if (found := _source_specs(inner))), [])
+
+
+def _of_specs(specs: list[Any]) -> Reading:
+    entries = []
+    for index, spec in enumerate(specs):
+        cap = take(spec, "max_repetition_factor", (int, float)) if "max_repetition_factor" in spec else None
+        entries.append(
+            Entry(
+                name=take(spec, "label", str),
+                paths=(),
+                weight=weight(take(spec, "ratio", (int, float, str)), f"source_specs.{index}.ratio"),
+                max_epochs=cap,
+            )
+        )
+    return Reading(
+        "window", (FileStage(0, tuple(entries)),), notes=("the paths of source_specs are not read",)
+    )
 
 
 def draw(request: DrawRequest) -> Draws:

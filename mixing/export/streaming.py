@@ -10,13 +10,14 @@ from typing import Any
 import yaml
 
 from mixing.atomic import replace_files
+from mixing.errors import InputError
 from mixing.export.data_format import DataFormat, Writer
 from mixing.export.loader import DrawRequest, Draws, Loader
 from mixing.export.parts import OnTokens, Part
 from mixing.export.planning import Plan, StagePlan, items_of
 from mixing.export.rendering import data_folder, last_step, refuse_text, without_none
 from mixing.export.target import Entry, FileStage, Reading, RenderedFile, Target
-from mixing.export.text import count, parse_yaml, take, weight, yaml_text
+from mixing.export.text import count, parse_config, take, weight, yaml_text
 from mixing.spec.model import MixSpec
 
 
@@ -54,24 +55,59 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
 
 
 def read(text: str) -> Reading:
-    """Inverse of `render`. The file does not say whether samples are windows; windows are assumed."""
-    dataset = take(take(parse_yaml(text), "train_loader", dict), "dataset", dict)
+    """Inverse of `render`; reads LLM Foundry's own configurations too.
+
+    The file does not say whether samples are windows; windows are assumed. Numbers of samples (`choose`, of every
+    stream) are weights too.
+    """
+    data = parse_config(text)
+    dataset = take(take(data, "train_loader", dict), "dataset", dict)
+    streams = take(dataset, "streams", (dict, list))
+    named = list(streams.items()) if isinstance(streams, dict) else [(None, stream) for stream in streams]
+    kinds = {_weighed_by(stream, name or str(index)) for index, (name, stream) in enumerate(named)}
+    if len(kinds) > 1:
+        raise InputError(
+            f"streams: are weighed by {' and by '.join(sorted(kinds))}", "One kind for all is a mix"
+        )
     entries = tuple(
         Entry(
             name,
-            (take(stream, "local", str),),
-            weight(take(stream, "proportion", (int, float)), f"streams.{name}.proportion"),
+            (_stream_folder(stream),),
+            weight(stream[_weighed_by(stream, name or "")], f"streams.{name or index}"),
         )
-        for name, stream in take(dataset, "streams", dict).items()
+        for index, (name, stream) in enumerate(named)
     )
-    size, length = count(dataset, "epoch_size"), count(dataset, "max_seq_len")
+    size, length = dataset.get("epoch_size"), count(dataset, "max_seq_len") or count(data, "max_seq_len")
+    rows = count(dataset, "epoch_size") if isinstance(size, int) else None
+    batch = data.get("global_train_batch_size")
     return Reading(
         "window",
         (FileStage(0, entries),),
-        total_tokens=size * length if size and length else None,
+        total_tokens=rows * length if rows and length else None,
         sequence_length=length,
+        global_batch_tokens=batch * length if isinstance(batch, int) and batch > 0 and length else None,
         seed=count(dataset, "shuffle_seed", 0),
+        assumed="samples are taken to be packed windows; if they are documents: unit document (--unit document)",
+        notes=("choose is read as a weight",) if kinds == {"choose"} else (),
     )
+
+
+def _weighed_by(stream: Any, name: str) -> str:
+    """`proportion` or `choose`; `repeat` depends on sizes that are not in the file."""
+    for kind in ("proportion", "choose"):
+        if isinstance(stream, dict) and stream.get(kind) is not None:
+            return kind
+    raise InputError(
+        f"streams.{name}.proportion: is missing; the stream's share then depends on its size, which the file does "
+        "not say",
+        "Give every stream a proportion",
+    )
+
+
+def _stream_folder(stream: dict[str, Any]) -> str:
+    path = str(stream.get("local") or take(stream, "remote", str))
+    split = stream.get("split")
+    return f"{path.rstrip('/')}/{split}" if split and split != "train" else path
 
 
 MDS_COLUMNS = {"tokens": "ndarray:int32"}

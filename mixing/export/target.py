@@ -52,7 +52,8 @@ class FileStage:
 class Reading:
     """The content of a trainer's file: weights of `unit`, per stage, and the run's settings; None where it has none.
 
-    `total_tokens` are those of the file's stages, or from the start of the run where `cumulative`.
+    `total_tokens` are those of the file's stages, or from the start of the run where `cumulative`. `assumed` says
+    that the file does not tell its unit; `notes` say what else of the file is not used, or was taken to be so.
     """
 
     unit: Unit
@@ -63,6 +64,8 @@ class Reading:
     seed: int | None = None
     dtype: str | None = None
     cumulative: bool = False
+    assumed: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,10 @@ import yaml
 
 from mixing.errors import InputError
 from mixing.strict_yaml import read_yaml
+
+REFERENCE = re.compile(r"\$\{([A-Za-z0-9_.]+)\}")
+MOST_REFERENCES = 5
+"""How far one reference may lead to the next."""
 
 
 def json_text(values: Mapping[str, Any]) -> str:
@@ -63,6 +68,61 @@ def parse_json(text: str) -> Any:
 def parse_yaml(text: str) -> Any:
     """The mapping in a trainer's YAML file. Raises InputError for anything else."""
     return _object(read_yaml(text.encode(), "the file"))
+
+
+def parse_config(text: str) -> Any:
+    """The mapping in a trainer's configuration, JSON or YAML, with OmegaConf's `${a.b}` filled in where it can be."""
+    data = parse_json(text) if text.lstrip().startswith("{") and _is_json(text) else parse_yaml(text)
+    return _filled_in(data, data)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _filled_in(value: Any, whole: dict[str, Any], depth: int = 0) -> Any:
+    if isinstance(value, dict):
+        return {key: _filled_in(inner, whole, depth) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_filled_in(inner, whole, depth) for inner in value]
+    if not isinstance(value, str) or "${" not in value or depth > MOST_REFERENCES:
+        return value
+    only = REFERENCE.fullmatch(value)
+    if only is not None:
+        found = _at(whole, only[1])
+        return value if found is None else _filled_in(found, whole, depth + 1)
+    return REFERENCE.sub(lambda match: _inner(whole, match, depth), value)
+
+
+def _inner(whole: dict[str, Any], match: re.Match[str], depth: int) -> str:
+    found = _at(whole, match[1])
+    return str(_filled_in(found, whole, depth + 1)) if isinstance(found, str | int | float) else match[0]
+
+
+def _at(values: Any, path: str) -> Any:
+    for key in path.split("."):
+        if not isinstance(values, dict) or key not in values:
+            return None
+        values = values[key]
+    return values if isinstance(values, str | int | float) else None
+
+
+def with_underscores(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The mapping with `_` for each `-` in its keys: trainers that take their keys as options read both.
+
+    Raises InputError where one key stands in both forms.
+    """
+    changed: dict[str, Any] = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if name in changed:
+            raise InputError(f"{key}: is given twice, with - and with _", "Keep one of them")
+        changed[name] = value
+    return changed
 
 
 def _object(value: Any) -> dict[str, Any]:

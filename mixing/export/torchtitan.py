@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from mixing.errors import InputError
 from mixing.export.data_format import OWN
@@ -79,11 +80,11 @@ def render(spec: MixSpec, plan: Plan, stages: Sequence[StagePlan]) -> RenderedFi
 
 
 def read(text: str) -> Reading:
-    """Inverse of `render`; nothing in the file is run."""
+    """Inverse of `render`; reads a `DatasetMixConfig` of people's own code too. Nothing in the file is run."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError) as error:
-        raise InputError(f"not Python: {error}", "Give the file that mixlaw wrote") from None
+        raise InputError(f"not Python: {error}", "Give the Python file with the DatasetMixConfig") from None
     for node in tree.body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "WEIGHTS":
             try:
@@ -97,7 +98,59 @@ def read(text: str) -> Reading:
             )
             documents = "documents packed after mixing" in (ast.get_docstring(tree) or "")
             return Reading("document" if documents else "window", (FileStage(0, entries),))
-    raise InputError("WEIGHTS: is missing", "Give the file that mixlaw wrote")
+    mixes = [node for node in ast.walk(tree) if _calls(node, "DatasetMixConfig")]
+    if len(mixes) != 1:
+        raise InputError(
+            f"{len(mixes)} calls of DatasetMixConfig, and no WEIGHTS",
+            "Give the Python file with one mix, its datasets and weights written out",
+        )
+    return _of_call(mixes[0])
+
+
+def _calls(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2].endswith(name)
+
+
+def _argument(call: Any, name: str, position: int) -> ast.expr | None:
+    named = [keyword.value for keyword in call.keywords if keyword.arg == name]
+    return named[0] if named else call.args[position] if len(call.args) > position else None
+
+
+def _of_call(mix: Any) -> Reading:
+    """The mix of a call with its datasets written out: packed first and then mixed, or the other way round."""
+    members = _argument(mix, "datasets", 0)
+    if not isinstance(members, ast.Tuple | ast.List) or not all(
+        _calls(member, "WeightedDataset") for member in members.elts
+    ):
+        raise InputError(
+            "datasets: are computed, not written out",
+            "Write DatasetMixConfig(datasets=(WeightedDataset(...), ...))",
+        )
+    entries, packed = [], set()
+    for index, member in enumerate(members.elts):
+        dataset, value = _argument(member, "dataset", 0), _argument(member, "weight", 1)
+        if dataset is None or not isinstance(value, ast.Constant):
+            raise InputError(
+                f"datasets.{index}: has no dataset with a number as its weight", "Write both out"
+            )
+        packed.add(_calls(dataset, "PackingConfig"))
+        inner = _argument(dataset, "dataset", 0) if _calls(dataset, "PackingConfig") else dataset
+        entries.append(Entry(_label(inner), (), weight(value.value, f"datasets.{index}.weight")))
+    if len(packed) > 1:
+        raise InputError("datasets: some are packed before they are mixed, some are not", "Pack all or none")
+    return Reading("window" if packed == {True} else "document", (FileStage(0, tuple(entries)),))
+
+
+def _label(dataset: ast.expr | None) -> str:
+    """What the code calls a dataset: its own first text, or the expression."""
+    if dataset is None:
+        return "dataset"
+    texts = [
+        node.value
+        for node in ast.walk(dataset)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    return texts[0] if texts else ast.unparse(dataset)
 
 
 TORCHTITAN = Target(

@@ -86,7 +86,7 @@ def with_sampling_errors(frame: pl.DataFrame, folder: Path, runs: Sequence[str])
         if not path.exists():
             continue
         try:
-            windows[path.parent.name] = pl.read_parquet(path, columns=WINDOW_COLUMNS)
+            windows[path.parent.name] = pl.read_parquet(path, columns=WINDOW_COLUMNS, glob=False)
         except (OSError, pl.exceptions.PolarsError) as error:
             raise InputError(
                 f"{path}: cannot be read ({str(error).splitlines()[0]})",

@@ -222,7 +222,7 @@ def test_schema(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "message"),
     [
         (["import", "none.json", "--from", "megatron"], "none.json: cannot be read"),
-        (["import", "a.yaml", "--from", "megatron"], "a.yaml: not JSON"),
+        (["import", "a.yaml", "--from", "megatron"], "a.yaml: train: is missing"),
         (["import", "blend.json", "--from", "nemotron"], "'nemotron' is not an export target"),
         (["import", "blend.json", "--from", "megatron"], "blend.json: the file does not say how many tokens"),
         (["import", "blend.json", "--from", "megatron", "--tokens", "lots"], "--tokens 'lots'"),

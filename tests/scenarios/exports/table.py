@@ -41,7 +41,7 @@ def unread(rows: list[Row]) -> list[Row]:
         done = export(spec, target.name)
         asked = done.plan.stages[0].shares
         if target.read is not None:
-            said = import_spec([done.files[0].text], target.name, name="file", like=spec)
+            said = import_spec([done.files[0].text], target.name, name="file", like=spec).spec
             asked = {name: said.domains[name].share for name in asked}
         found.append(Row(target.name, reason, done.plan.unit, None, dict(asked), None, None))
     return found
