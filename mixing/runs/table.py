@@ -293,7 +293,7 @@ def _no_domains(matrix_nd: Floats, shares: list[str]) -> str:
     if above and len(above) < len(shares):
         largest = matrix_nd[:, shares.index(above[0])].max()
         return f" ({', '.join(above[:3])} can be no share: up to {largest:g}; remove or rename it)"
-    for at, column in enumerate(shares):
+    for at, column in enumerate(shares if len(shares) > 2 else ()):
         if (np.abs(np.delete(matrix_nd, at, axis=1).sum(1) - 1) <= ROUNDED).all():
             return f" (without {column} they sum to 1: remove or rename it if it is no domain)"
     return ""
@@ -315,6 +315,11 @@ def _on_simplex(frame: pl.DataFrame, shares: list[str], source: str) -> tuple[pl
         raise InputError(
             f"{source}: shares of run {runs[at]!r} sum to {sums_n[at]:.4g}, not 1{_no_domains(matrix_nd, shares)}",
             "Shares in percent are written 90%" if 95 < sums_n[at] < 105 else "Correct this row's shares",
+        )
+    if len(off_n) and (off_n > ROUNDED).all() and (no_domain := _no_domains(matrix_nd, shares)):
+        raise InputError(
+            f"{source}: shares of no run sum to 1{no_domain}",
+            "Leave out or rename a column that is no domain",
         )
     warnings = []
     if (off_n > 1e-6).any():

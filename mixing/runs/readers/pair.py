@@ -74,7 +74,9 @@ class Pair:
 
         Raises InputError, naming the cell, for a column of numbers with a word in it.
         """
-        table = table.with_columns(pl.col(self.key).cast(pl.String).str.strip_chars().alias("run"))
+        key = pl.col(self.key).cast(pl.String).str.strip_chars()
+        # A table that was written with gaps has its numbers of runs as 1.0.
+        table = table.with_columns(key.str.replace(r"^(\d+)\.0+$", "$1").alias("run"))
         table, notes = named(table, source, decimal)
         cells = Cells(table, source, decimal)
         out, unused = [table["run"]], []

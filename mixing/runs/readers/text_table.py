@@ -32,7 +32,7 @@ def decoded(content: bytes, name: str) -> str:
         line = content[: error.start].count(b"\n") + 1
         raise InputError(
             f"{name}: is not UTF-8 text (line {line}, byte 0x{content[error.start]:02x})",
-            f"Save it as UTF-8, e.g. iconv -f latin1 -t utf-8 {name} > utf8-{name.rpartition('/')[2]}",
+            "Save it as UTF-8, e.g. iconv -f latin1 -t utf-8 FILE > NEW_FILE",
         ) from None
     if "\0" in text:
         raise InputError(f"{name}: holds zero bytes, which no text has", "Save it as UTF-8 text")

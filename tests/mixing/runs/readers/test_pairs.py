@@ -49,6 +49,17 @@ def test_numbers_that_can_be_no_share_are_left_out_and_named(tmp_path: Path) -> 
     assert any("can be no share left out: 'batch'" in warning for warning in table.warnings)
 
 
+def test_a_small_number_beside_shares_is_no_domain_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"shares of no run sum to 1 \(without share\.wd they sum to 1"):
+        pair(tmp_path, text(SHARES, "wd,run,web,code,math", "0.01"), text(LOSSES))
+
+
+def test_runs_may_be_numbered_with_decimals(tmp_path: Path) -> None:
+    shares = text(dict(zip("123", SHARES.values(), strict=True)))
+    losses = text({f"{at}.0": values for at, values in zip("123", LOSSES.values(), strict=True)})
+    assert set(pair(tmp_path, shares, losses).mixtures()) == {"1", "2", "3"}
+
+
 def test_settings_and_steps_are_no_domains_and_no_losses(tmp_path: Path) -> None:
     table = pair(
         tmp_path, text(SHARES, "seed,run,web,code,math", "0"), text(LOSSES, "step,run,web,code,math", "500")
