@@ -195,6 +195,11 @@ def test_an_old_file_store_is_read_or_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = (tmp_path / "mlruns").as_uri()
+    (tmp_path / "mlruns").mkdir()
+    with pytest.raises(
+        InputError, match=r"old file store.*MLFLOW_ALLOW_FILE_STORE=true; .*mlflow migrate-filestore"
+    ):
+        load_experiment("mlflow:cpt", store)
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     client = mlflow.MlflowClient(tracking_uri=store)
     run = client.create_run(client.create_experiment("cpt"), run_name="half").info.run_id
@@ -203,11 +208,6 @@ def test_an_old_file_store_is_read_or_says_what_to_do(
     client.log_metric(run, "loss.web", 2.5, step=100)
     client.set_terminated(run)
     assert load_experiment("mlflow:cpt", store).rows["loss"].to_list() == [2.5]
-    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE")
-    with pytest.raises(
-        InputError, match=r"old file store.*MLFLOW_ALLOW_FILE_STORE=true; .*mlflow migrate-filestore"
-    ):
-        load_experiment("mlflow:cpt", store)
 
 
 def test_messages_of_other_libraries_keep_their_end() -> None:
