@@ -50,7 +50,8 @@ def _with_files_found(mix: MixSpec, folder: Path | None) -> MixSpec:
 
 def note_missing_files(mix: MixSpec) -> None:
     """Say on stderr where the token files that the spec names are not on this machine."""
-    if mix.data_root is not None and not _has_files(mix, Path(mix.data_root)):
+    named = any(domain.shards for domain in mix.domains.values())
+    if named and mix.data_root is not None and not _has_files(mix, Path(mix.data_root)):
         print(
             f"note: token files of the spec are not in {mix.data_root} on this machine; --data-root DIR says where",
             file=sys.stderr,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from typing import Annotated
 
@@ -62,7 +63,13 @@ def _planned(workspace: Workspace, as_json: bool) -> None:
     refused = refusals(workspace)
     with bar("catalogue") as report:
         corpora = catalogue(workspace, report)
-    planned = plan_before_tokens(workspace, corpora)
+    try:
+        planned = plan_before_tokens(workspace, corpora)
+    except InputError:
+        # Without a plan there is no screen to list them on.
+        for error in refused:
+            print(f"mixlaw: mixlaw run also refuses this study: {error}", file=sys.stderr)
+        raise
     readable = not any("tokenizer.file" in str(error) or "base.checkpoint" in str(error) for error in refused)
     # What a run costs is not known without the model that it would train.
     cost = cost_of(workspace, planned, len(os.sched_getaffinity(0))) if readable else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -222,3 +223,16 @@ def test_the_command_writes_a_table_that_can_be_read(tmp_path: Path) -> None:
 
         assert read_runs(str(tmp_path / name)).rows["tokens"].to_list() == [100_000]
     assert in_process(tmp_path, *command[:-1], str(tmp_path / "runs.txt")).returncode == 2
+
+
+def test_the_worked_example_of_the_docs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "runs-table.md").read_text(encoding="utf-8")
+    for name, content in re.findall(r"<!-- log (\S+) -->\n```\w*\n(.*?)```", text, re.DOTALL):
+        (tmp_path / "logs" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "logs" / name).write_text(content)
+    # Two files in a run's folder: the trainer's own log is the one that is read.
+    monkeypatch.chdir(tmp_path)
+    done = in_process(tmp_path, "import-runs", "logs", "--map", "logs/map.yaml")
+    assert done.returncode == 0, done.stderr
+    assert f"```\n{done.stdout}```" in text
+    assert done.stderr == "warning: logs/map.yaml: 1 metrics not used: loss\n"

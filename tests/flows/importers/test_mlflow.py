@@ -13,6 +13,7 @@ import pytest
 
 from flows.importers.mlflow import load_experiment
 from flows.tracking.client import Tracker
+from flows.tracking.registry import shortened
 from mixing.errors import InputError, MixlawError
 from mixing.runs.read import read_runs
 from mixing.runs.table import RunTable
@@ -188,3 +189,31 @@ def test_a_study_answers_from_mlflow_as_from_its_files(finished: Finished) -> No
     fitted = in_process(finished.home, "fit", "mlflow:tiny", "--eval", "docs", "--json")
     assert fitted.returncode == 0, fitted.stderr
     assert {law["n_runs"] for law in json.loads(fitted.stdout)["laws"]} == {5}
+
+
+def test_an_old_file_store_is_read_or_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = (tmp_path / "mlruns").as_uri()
+    (tmp_path / "mlruns").mkdir()
+    with pytest.raises(
+        InputError, match=r"old file store.*MLFLOW_ALLOW_FILE_STORE=true; .*mlflow migrate-filestore"
+    ):
+        load_experiment("mlflow:cpt", store)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    client = mlflow.MlflowClient(tracking_uri=store)
+    run = client.create_run(client.create_experiment("cpt"), run_name="half").info.run_id
+    for name in ("web", "code"):
+        client.log_param(run, f"share.{name}", 0.5)
+    client.log_metric(run, "loss.web", 2.5, step=100)
+    client.set_terminated(run)
+    assert load_experiment("mlflow:cpt", store).rows["loss"].to_list() == [2.5]
+
+
+def test_messages_of_other_libraries_keep_their_end() -> None:
+    text = "The thing failed. " + "It is a long story. " * 40 + "Set THIS=true."
+    line = shortened(text)
+    assert line.startswith("The thing failed.")
+    assert line.endswith("Set THIS=true.")
+    assert len(line) <= 310
+    assert shortened("  short\n one ") == "short one"

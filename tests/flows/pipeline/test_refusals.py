@@ -55,6 +55,8 @@ def test_plan_shows_the_whole_plan_and_every_refusal(tmp_path: Path) -> None:
     text = STUDY.replace("tolerance: 0.3", "tolerance: 5, tokens: 1M").replace(
         "base: {tokens: 64k,", "base: {checkpoint: no/weights.pt,"
     )
+    scarce = write_study(tmp_path / "scarce", text)
+    text = text.replace("paths: corpora", "max_epochs: 1000, paths: corpora")
     done = in_process(tmp_path / "home", "plan", str(write_study(tmp_path, text)), MIXLAW_DEVICE="tpu")
     assert done.returncode == 2
     for part in (
@@ -66,6 +68,9 @@ def test_plan_shows_the_whole_plan_and_every_refusal(tmp_path: Path) -> None:
     ):
         assert part in " ".join(done.stdout.split())
     assert done.stdout.count("mixlaw run refuses this study") == 4
+    # Where the caps leave no plan to show, all are said even so.
+    done = in_process(tmp_path / "scarce" / "home", "plan", str(scarce))
+    assert (done.returncode, done.stderr.count("also refuses this study")) == (2, 3)
 
 
 def test_hundreds_of_hours_come_with_what_to_change() -> None:
