@@ -87,6 +87,9 @@ Protect = Annotated[
         help="A validation set with its own tolerance, in addition to --general; repeatable.",
     ),
 ]
+LargeTolerance = Annotated[
+    bool, typer.Option("--allow-large-tolerance", help="Accept tolerances above 0.5 nats.")
+]
 WorstCase = Annotated[
     bool, typer.Option("--worst-case", help="Minimise the worst of the target losses, not their mean.")
 ]
@@ -122,6 +125,7 @@ def decide(
     kl: Kl = 0.0,
     freeze: Freeze = None,
     protect: Protect = None,
+    allow_large_tolerance: LargeTolerance = False,
     worst_case: WorstCase = False,
     level: Level = 0.9,
     confidence: Confidence = 0.9,
@@ -152,6 +156,8 @@ def decide(
     asked |= {"kl": kl, "worst_case": worst_case}
     constraints = _constraints(most, least, supply, prior, protect, freeze)
     _check(general, tolerance, figures)
+    if not allow_large_tolerance:
+        _refuse_large(tolerance, constraints["protect"])
     table = read_tables(runs, decimal, metric, where, pool)
     with bar("fits and draws") as report, options_named():
         decision = decide_on(
@@ -194,6 +200,20 @@ def _check(general: list[str] | None, tolerance: float | None, figures: Path | N
             "--general without --tolerance", "Say how many nats may be lost, e.g. --tolerance 0.02"
         )
     check_figures(figures)
+
+
+def _refuse_large(tolerance: float | None, protect: dict[str, float] | None) -> None:
+    """Raise InputError for a tolerance that was probably meant as percent."""
+    from mixing.decision.question import LARGE_TOLERANCE, USUAL_TOLERANCE, large_tolerance
+
+    given = {"--tolerance": tolerance or 0.0}
+    given |= {f"--protect {name}": nats for name, nats in (protect or {}).items()}
+    for option, nats in given.items():
+        if nats > LARGE_TOLERANCE:
+            raise InputError(
+                f"{option}: {large_tolerance(nats)}",
+                f"{USUAL_TOLERANCE}; if it is meant, add --allow-large-tolerance",
+            )
 
 
 def _show(decision: Decision, as_json: bool) -> None:

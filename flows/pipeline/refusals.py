@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 
 from flows.pipeline.workspace import Workspace
 from flows.settings.environment import device, proxy_slots
 from mixing.amounts import format_amount
-from mixing.decision.question import REFUSE_BEYOND
+from mixing.decision.question import LARGE_TOLERANCE, REFUSE_BEYOND, USUAL_TOLERANCE, large_tolerance
 from mixing.errors import InputError, MixlawError
 
-LARGE_TOLERANCE = 0.5
-"""Nats above which a tolerance is taken to be a slip: .5 nats are 1.65 times the perplexity, 2 are 7.4 times."""
 MANY_HOURS = 100.0
 
 
@@ -75,12 +72,4 @@ def _refusals(workspace: Workspace) -> Iterator[MixlawError]:
             yield error
 
 
-LARGE_STEP = (
-    "Tolerances are nats per token (0.02 is usual); if it is meant, set decision.allow_large_tolerance: true"
-)
-
-
-def large_tolerance(nats: float) -> str:
-    """What a tolerance means as perplexity, and as the percentage that it may have been meant to be."""
-    percent = f"; {nats:g}% would be about {nats / 100:g} nats" if nats >= 1 else ""
-    return f"{nats:g} nats per token are {math.exp(min(nats, 50)):.3g} times the perplexity{percent}"
+LARGE_STEP = f"{USUAL_TOLERANCE}; if it is meant, set decision.allow_large_tolerance: true"

@@ -19,6 +19,10 @@ TurningPoint = Literal["report", "require", "off"]
 REFUSE_BEYOND, WARN_BEYOND = 4.0, 2.0
 """How many times the trained budget laws are followed at all, and without a warning."""
 
+LARGE_TOLERANCE = 0.5
+"""Nats above which a tolerance is taken to be a slip: .5 nats are 1.65 times the perplexity, 2 are 7.4 times."""
+USUAL_TOLERANCE = "Tolerances are nats per token (0.02 is usual)"
+
 
 @dataclass(frozen=True)
 class Question:
@@ -124,6 +128,12 @@ def check_levels(question: Question) -> None:
             f"turning_point {question.turning_point!r} is unknown",
             f"Choose among: {', '.join(get_args(TurningPoint))}",
         )
+
+
+def large_tolerance(nats: float) -> str:
+    """What a tolerance means as perplexity, and as the percentage that it may have been meant to be."""
+    percent = f"; {nats:g}% would be about {nats / 100:g} nats" if nats >= 1 else ""
+    return f"{nats:g} nats per token are {math.exp(min(nats, 50)):.3g} times the perplexity{percent}"
 
 
 def _check_weights(table: RunTable, general: Mapping[str, float], target: Mapping[str, float]) -> None:

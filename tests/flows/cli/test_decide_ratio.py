@@ -84,3 +84,14 @@ def test_messages_name_the_options(
     assert out == ""
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_a_tolerance_that_was_meant_as_percent_is_refused(
+    runs: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    roles = ROLES[:4]
+    assert decide(runs, *roles, "--tolerance", "2") == 2
+    assert "7.39 times the perplexity; 2% would be about 0.02 nats" in capsys.readouterr().err
+    assert decide(runs, *ROLES, "--protect", "general=0.6") == 2
+    assert "--protect general: 0.6 nats" in capsys.readouterr().err
+    assert decide(runs, *roles, "--tolerance", "0.6", "--allow-large-tolerance") == 0
