@@ -153,19 +153,15 @@ def decide(
     }
     asked: dict[str, Any] = {"tokens": token_count(tokens), "params": parameter_count(params), "seed": seed}
     asked |= {"level": level, "confidence": confidence, "turning_point": turning_point}
-    asked |= {"kl": kl, "worst_case": worst_case}
+    asked |= {"kl": kl, "worst_case": worst_case, "tolerance": tolerance, "target_domains": target_domain}
     constraints = _constraints(most, least, supply, prior, protect, freeze)
-    _check(general, tolerance, figures)
-    if not allow_large_tolerance:
-        _refuse_large(tolerance, constraints["protect"])
+    _check(general, tolerance, figures, None if allow_large_tolerance else constraints["protect"] or {})
     table = read_tables(runs, decimal, metric, where, pool)
     with bar("fits and draws") as report, options_named():
         decision = decide_on(
             table,
             **weighted,
-            tolerance=tolerance,
             **asked,
-            target_domains=target_domain,
             **constraints,
             max_epochs=max_epochs,
             on_progress=report,
@@ -193,21 +189,26 @@ def _constraints(
     }
 
 
-def _check(general: list[str] | None, tolerance: float | None, figures: Path | None) -> None:
-    """Raise InputError for options that cannot be used, before the table is read."""
+def _check(
+    general: list[str] | None,
+    tolerance: float | None,
+    figures: Path | None,
+    protect: dict[str, float] | None,
+) -> None:
+    """Raise InputError for options that cannot be used, before the table is read; `protect` None allows any nats."""
     if general and tolerance is None:
         raise InputError(
             "--general without --tolerance", "Say how many nats may be lost, e.g. --tolerance 0.02"
         )
     check_figures(figures)
+    if protect is not None:
+        _refuse_large({"--tolerance": tolerance or 0.0} | {f"--protect {n}": v for n, v in protect.items()})
 
 
-def _refuse_large(tolerance: float | None, protect: dict[str, float] | None) -> None:
-    """Raise InputError for a tolerance that was probably meant as percent."""
+def _refuse_large(given: dict[str, float]) -> None:
+    """Raise InputError for a tolerance, by its option, that was probably meant as percent."""
     from mixing.decision.question import LARGE_TOLERANCE, USUAL_TOLERANCE, large_tolerance
 
-    given = {"--tolerance": tolerance or 0.0}
-    given |= {f"--protect {name}": nats for name, nats in (protect or {}).items()}
     for option, nats in given.items():
         if nats > LARGE_TOLERANCE:
             raise InputError(

@@ -8,11 +8,14 @@ import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from mixing.errors import InputError, MixlawError
 
+LOG_CALLS = ("_step", "Step")
+"""Names of Weights & Biases, whose steps are calls of its logger unless a trainer said otherwise."""
 STEPS = ("_step", "step", "Step", "global_step", "train/global_step", "trainer/global_step", "iteration")
 OTHER_RUN = "of another run: "
 """Before the name of a metric that an export of several runs has of another one."""
@@ -96,6 +99,8 @@ def _points(
     """Points of rows with a column of steps. A cell that is no number is a point without a value, and so is counted."""
     rows = list(rows)
     name = step_name or _step_column(dict.fromkeys(key for row in rows for key in row), path)
+    if step_name is None and name in LOG_CALLS:
+        _refuse_log_calls([_number(row.get(name)) for row in rows], name, path)
     for number, row in enumerate(rows, start=1):
         cells = {
             str(column): cell for column, cell in row.items() if column != name and cell not in (None, "")
@@ -111,6 +116,15 @@ def _points(
             if separator and owner != run:
                 metric = OTHER_RUN + column
             yield Point(int(step), metric if separator else column, _number(cell))
+
+
+def _refuse_log_calls(steps: list[float], name: str, path: Path) -> None:
+    """Raises InputError where steps go up by one from row to row: so Weights & Biases counts calls of its logger."""
+    if len(steps) > 1 and steps[0] in (0, 1) and all(b - a == 1 for a, b in pairwise(steps)):
+        raise InputError(
+            f"{path}: {name!r} is {steps[0]:g}, {steps[0] + 1:g}, ... from row to row: are these calls of a logger?",
+            f"If it counts optimiser steps, say step: {name} in the map; else name the column that does",
+        )
 
 
 def _step_column(names: Iterable[str], path: Path) -> str:

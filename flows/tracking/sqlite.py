@@ -8,13 +8,21 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 ARTIFACTS = "mlartifacts"
-PLACES = {
-    "experiments": ("artifact_location",),
-    "runs": ("artifact_uri",),
-    "model_versions": ("source", "storage_location"),
-    "logged_models": ("artifact_location",),
-}
-"""Columns of MLflow's tables that hold absolute addresses of artifacts."""
+# Columns of MLflow's tables that hold absolute addresses of artifacts.
+EXPERIMENTS = (
+    "UPDATE experiments SET artifact_location = ? || substr(artifact_location, ?) "
+    "WHERE substr(artifact_location, 1, ?) = ?"
+)
+RUNS = "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE substr(artifact_uri, 1, ?) = ?"
+SOURCES = "UPDATE model_versions SET source = ? || substr(source, ?) WHERE substr(source, 1, ?) = ?"
+STORED = (
+    "UPDATE model_versions SET storage_location = ? || substr(storage_location, ?) "
+    "WHERE substr(storage_location, 1, ?) = ?"
+)
+MODELS = (
+    "UPDATE logged_models SET artifact_location = ? || substr(artifact_location, ?) "
+    "WHERE substr(artifact_location, 1, ?) = ?"
+)
 
 
 def follow_moved_home(uri: str) -> None:
@@ -39,12 +47,12 @@ def follow_moved_home(uri: str) -> None:
         for old in (f"{start}/{ARTIFACTS}" for start in before):
             if old == now or not old.startswith("file:///") or _is_folder(old, folder):
                 continue
-            for table, columns in PLACES.items():
-                for column in columns:
-                    connection.execute(
-                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
-                        (now, len(old) + 1, len(old) + 1, f"{old}/"),
-                    )
+            moved = (now, len(old) + 1, len(old) + 1, f"{old}/")
+            connection.execute(EXPERIMENTS, moved)
+            connection.execute(RUNS, moved)
+            connection.execute(SOURCES, moved)
+            connection.execute(STORED, moved)
+            connection.execute(MODELS, moved)
         connection.commit()
 
 

@@ -30,6 +30,7 @@ _IN_UNIT = re.compile(
     r"(?:n_|num_)?(tokens|params)(?:_in)?[_ ]*[(\[]?(k|m|b|t|thousands|millions|billions|trillions)[)\]]?",
     re.IGNORECASE,
 )
+_UNIT_FIRST = re.compile(r"(k|m|b|t)_?(tokens|params)", re.IGNORECASE)
 _SCALES = {"k": 1e3, "m": 1e6, "b": 1e9, "t": 1e12}
 
 
@@ -51,15 +52,18 @@ def named(frame: pl.DataFrame, source: str, decimal: str) -> tuple[pl.DataFrame,
         frame = frame.rename({here[0]: ours})
     frame = _models(frame)
     for name in frame.columns:
-        unit = _IN_UNIT.fullmatch(name)
-        if unit is None:
+        unit, unit_first = _IN_UNIT.fullmatch(name), _UNIT_FIRST.fullmatch(name)
+        if unit is not None:
+            ours, scale = unit[1].casefold(), unit[2]
+        elif unit_first is not None:
+            ours, scale = unit_first[2].casefold(), unit_first[1]
+        else:
             continue
-        ours = unit[1].casefold()
         if ours in frame.columns:
             raise InputError(f"{source}: columns {ours!r} and {name!r} are both {ours}", "Keep one of them")
-        scaled = Cells(frame, source, decimal).numbers(name, "measure") * _SCALES[unit[2][0].casefold()]
+        scaled = Cells(frame, source, decimal).numbers(name, "measure") * _SCALES[scale[0].casefold()]
         frame = frame.with_columns(scaled.alias(ours)).drop(name)
-        notes.append(f"{source}: column {name!r} read as {ours}, in {unit[2]}")
+        notes.append(f"{source}: column {name!r} read as {ours}, in {scale}")
     _refuse_steps(frame, source)
     return frame, notes
 

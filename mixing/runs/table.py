@@ -17,6 +17,7 @@ from mixing.mixture import SUM_TOLERANCE, Mixture
 from mixing.runs.columns import METRIC, SETTINGS, SHARE, STANDARD_ERRORS, named, typed, with_every_column
 from mixing.runs.metrics import as_losses, metrics_of_rows
 from mixing.runs.repeats import settle_repeats
+from mixing.runs.slips import refuse_slips
 
 __all__ = ["SHARE", "STANDARD_ERRORS", "RunTable", "left_out", "make_table"]
 
@@ -195,6 +196,7 @@ def make_table(
     shares = [c for c in frame.columns if c.startswith(SHARE)]
     _refuse_impossible_cells(frame, source)
     of_sets = metrics_of_rows(frame, source) if metrics is None else dict(metrics)
+    refuse_slips(frame, source, of_sets)
     frame = frame.drop(METRIC, strict=False)
     frame, read_as = as_losses(frame, of_sets, source) if metrics is None else (frame, [])
     ended = _ended_without_loss(frame)

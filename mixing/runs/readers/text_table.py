@@ -48,6 +48,7 @@ def text_table(content: bytes, name: str) -> tuple[pl.DataFrame, list[str]]:
     with more or fewer fields than it.
     """
     text = decoded(content, name)
+    _refuse_other_text(text, name)
     lines = io.StringIO(text, newline="")
     named = _named_delimiter(text)
     if named is not None:
@@ -79,6 +80,18 @@ def text_table(content: bytes, name: str) -> tuple[pl.DataFrame, list[str]]:
         pl.Series(title, list(column), dtype=pl.String) for title, column in zip(header, columns, strict=True)
     ]
     return _without_empty(pl.DataFrame(cells)), notes
+
+
+def _refuse_other_text(text: str, name: str) -> None:
+    """Raises InputError for a page, and for a comment above the header."""
+    start = text.lstrip()[:60].casefold()
+    if start.startswith(("<!doctype", "<html", "<?xml")):
+        raise InputError(f"{name}: is an HTML or XML page, not a table", "Fetch the table itself")
+    if start.startswith("#"):
+        raise InputError(
+            f"{name}: begins with a comment ({text.lstrip().splitlines()[0][:40]!r})",
+            "Delete the lines above the header",
+        )
 
 
 def check_header(header: list[str], name: str) -> None:

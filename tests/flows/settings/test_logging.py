@@ -150,6 +150,6 @@ def test_status_where_the_home_is_not_seen_asks_the_servers(finished: Finished, 
     said = json.loads(done.stdout)["elsewhere"]
     assert "nothing of this study in" in said[0]
     assert "flow run other: Completed, started 20" in said[1]
-    assert remote_status("elsewhere", {}) == ()
-    away = remote_status("elsewhere", {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
+    assert remote_status("elsewhere", tmp_path, {}) == ()
+    away = remote_status("elsewhere", tmp_path, {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"})
     assert "no answer" in away[1]
