@@ -122,7 +122,7 @@ def _refuse_log_calls(steps: list[float], name: str, path: Path) -> None:
     """Raises InputError where steps go up by one from row to row: so Weights & Biases counts calls of its logger."""
     if len(steps) > 1 and steps[0] in (0, 1) and all(b - a == 1 for a, b in pairwise(steps)):
         raise InputError(
-            f"{path}: {name!r} is {steps[0]:g}, {steps[0] + 1:g}, ... from row to row: are these calls of a logger?",
+            f"{path}: {name!r} is {steps[0]:g}, {steps[0] + 1:g}, ... from row to row, as calls of a logger are",
             f"If it counts optimiser steps, say step: {name} in the map; else name the column that does",
         )
 

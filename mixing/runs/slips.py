@@ -45,7 +45,7 @@ def _refuse_markers(rows: pl.DataFrame, name: str, source: str) -> None:
         row = marked.row(0, named=True)
         raise InputError(
             f"{source}: run {row['run']!r} has a loss of {row['loss']:g} on {name!r} at {row['tokens']:,} tokens "
-            f"({marked.height} such cells), where {middle:.3g} is usual: a mark for a missing value?",
+            f"({marked.height} such cells), where {middle:.3g} is usual: it looks like a mark for a missing value",
             "Leave the cell empty where the loss is not known",
         )
 
@@ -75,7 +75,7 @@ def _refuse_other_units(trained: pl.DataFrame, source: str) -> None:
             if all(np.any(np.abs(others - at) <= ALIKE * at) for at in scaled):
                 raise InputError(
                     f"{source}: run {run!r} ends at {last[run]:,.0f} tokens, others at "
-                    f"{format_amount(usual)}; times {unit:,.0f} they are the same budgets: is it in another unit?",
+                    f"{format_amount(usual)}; times {unit:,.0f} they are the same budgets, as in another unit",
                     "Write all token counts whole, or each with its unit, e.g. 1.6B",
                 )
 

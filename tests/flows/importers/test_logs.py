@@ -236,3 +236,12 @@ def test_the_worked_example_of_the_docs(tmp_path: Path, monkeypatch: pytest.Monk
     assert done.returncode == 0, done.stderr
     assert f"```\n{done.stdout}```" in text
     assert done.stderr == "warning: logs/map.yaml: 1 metrics not used: loss\n"
+
+
+def test_calls_of_a_logger_are_no_steps(tmp_path: Path) -> None:
+    (tmp_path / "map.yaml").write_text(RUN.replace("a.json", "a.csv") + EVALS + "tokens_per_step: 1k\n")
+    (tmp_path / "a.csv").write_text("_step,eval_web_loss\n0,3.5\n1,2.5\n2,2.4\n")
+    with pytest.raises(InputError, match=r"'_step' is 0, 1, \.\.\. from row to row"):
+        import_runs(tmp_path, tmp_path / "map.yaml")
+    (tmp_path / "map.yaml").write_text((tmp_path / "map.yaml").read_text() + "step: _step\n")
+    assert import_runs(tmp_path, tmp_path / "map.yaml").rows["tokens"].max() == 2000
