@@ -17,6 +17,8 @@ def init(
     out: Annotated[Path, typer.Option(help="The study file to write.")] = Path("study.yaml"),
 ) -> None:
     """Write a commented study file for folders of text."""
-    _, reason = write_study(folder, out)
+    reason, guesses = write_study(folder, out)
     print(f"wrote {out}; roles are guessed: {reason}")
+    for guess in guesses:
+        print(f"guessed from the files, check it: {guess}")
     print(f"check it, then: mixlaw plan {out}")

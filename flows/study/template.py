@@ -58,14 +58,16 @@ class TextFolder:
         parts = []
         if len(self.inside.fields) > 1 or self.inside.text_field != "text":
             others = ", ".join(self.inside.fields[:6])
-            parts.append(f"text_field {self.inside.text_field} (fields with text: {others})")
+            more = ", ..." if len(self.inside.fields) > 6 else ""
+            parts.append(f"text_field {self.inside.text_field} (fields with text: {others}{more})")
         if self.inside.encodings != (UTF8,):
-            parts.append(f"encoding {', '.join(self.inside.encodings)}")
+            sample = f", e.g. {self.inside.sample!r}" if self.inside.sample else ""
+            parts.append(f"read as {', '.join(self.inside.encodings)}{sample}")
         return f"{self.name}: {'; '.join(parts)}" if parts else ""
 
 
-def write_study(folder: Path, out: Path) -> tuple[str, str]:
-    """Write a study file for the sub-folders of `folder`: its name, and the reason for the roles.
+def write_study(folder: Path, out: Path) -> tuple[str, tuple[str, ...]]:
+    """Write a study file for the sub-folders of `folder`: the reason for the roles, and what else was guessed.
 
     Raises InputError where `out` exists already, or there is too little text.
     """
@@ -76,20 +78,20 @@ def write_study(folder: Path, out: Path) -> tuple[str, str]:
     targets = [domain for domain in folders if domain is not general]
     name = re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_")[:40] or "study"
     document = _document(name, general, targets, out.absolute().parent)
-    questions = _questions(folders, general, targets, reason)
+    guesses = tuple(domain.question for domain in folders if domain.question)
+    questions = _questions(general, targets, reason, guesses)
     text = HEADER.format(file=out.name, questions=questions) + commented_yaml(document)
     replace_files({out: text.encode()})
-    return name, reason
+    return reason, guesses
 
 
-def _questions(folders: list[TextFolder], general: TextFolder, targets: list[TextFolder], reason: str) -> str:
+def _questions(general: TextFolder, targets: list[TextFolder], reason: str, guesses: tuple[str, ...]) -> str:
     """What the file asks its reader to check, as comments."""
     lines = [
         f"Roles were guessed: {reason}.",
         f"Is it true that {general.name} is general (what the base model knows and must not forget),",
         f"and {', '.join(domain.name for domain in targets)} the target (the new domain)? If not, change role below.",
     ]
-    guesses = [domain.question for domain in folders if domain.question]
     if guesses:
         lines += ["Guessed from the files, check it too:", *(f"  {guess}" for guess in guesses)]
     return "".join(f"# {line}\n" for line in lines)

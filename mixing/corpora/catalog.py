@@ -25,6 +25,7 @@ from mixing.corpora.documents import Role, Source, check_split, contents, is_hel
 from mixing.corpora.estimate import Estimate
 from mixing.corpora.file_choice import hint_of_encoding
 from mixing.corpora.files import Survey, shown
+from mixing.corpora.html import is_html
 from mixing.corpora.left_out import WARN_SHARE, Tally, share_left_out, words_left_out, words_no_data
 from mixing.corpora.progress import ByteProgress, Report
 from mixing.corpora.token_files import TokenDocument
@@ -47,7 +48,8 @@ class DomainEntry:
     (end-of-document tokens included) are None until the text is tokenised. Of a corpus of ids, `bytes` is the
     size of the ids. `left_out` says in words what of the corpus is not read, `left_out_share` how much that is (of its
     bytes or documents; None where an earlier version did not count it), `no_data` which files only tell about it.
-    Where a sample was read, all counts are of it, and `whole` is what the corpus holds.
+    Where a sample was read, all counts are of it, and `whole` is what the corpus holds. `html` documents are HTML pages
+    (None where an earlier version did not count them), the first one in file `html_example`.
     """
 
     name: str
@@ -68,6 +70,8 @@ class DomainEntry:
     left_out_share: float | None = None
     no_data: tuple[str, ...] = ()
     whole: Estimate | None = None
+    html: int | None = None
+    html_example: str = ""
 
     @property
     def whole_tokens(self) -> float | None:
@@ -77,11 +81,16 @@ class DomainEntry:
         )
 
     def warnings(self) -> Iterator[str]:
-        """What of the corpus is left out, where it is more than a trace."""
+        """What of the corpus is left out, where it is more than a trace, what is blank, and what is markup."""
         if self.left_out and (self.left_out_share or 0.0) > WARN_SHARE:
             yield f"domain {self.name!r}: {self.left_out_share:.1%} of it is left out: {'; '.join(self.left_out)}"
         if self.empty > WARN_SHARE * (self.documents + self.empty):
             yield f"domain {self.name!r}: {self.empty:,} of {self.documents + self.empty:,} documents are blank"
+        if self.html:
+            yield (
+                f"domain {self.name!r}: {self.html:,} of {self.documents:,} documents are HTML pages (first: "
+                f"{self.html_example}), whose markup would be trained on as text: extract the text, unless it is meant"
+            )
 
 
 @dataclass(frozen=True)
@@ -218,7 +227,7 @@ def _still_holds(
         (source.name, source.role, survey.fingerprint)
         for source, survey in zip(sources, surveys, strict=True)
     ]
-    counted = all(entry.left_out_share is not None for entry in entries)
+    counted = all(entry.left_out_share is not None and entry.html is not None for entry in entries)
     return counted and then == now and catalog.heldout_fraction == heldout_fraction
 
 
@@ -231,13 +240,17 @@ def _count(
     progress: ByteProgress,
 ) -> DomainEntry:
     tally = Tally()
-    count = size = heldout = tokens = 0
+    count = size = heldout = tokens = html = 0
+    html_example = ""
     digests: list[bytes] = []
     for document in contents(source, tally):
         count += 1
         size += document.size
         if isinstance(document, TokenDocument):
             tokens += len(document.ids) + 1
+        elif is_html(document.text):
+            html += 1
+            html_example = html_example or shown(tally.reading or Path())
         heldout += is_heldout(document.digest, heldout_fraction)
         digests.append(document.digest)
         if len(digests) == BATCH:
@@ -269,6 +282,8 @@ def _count(
         left_out_share=share,
         no_data=words_no_data(tally),
         whole=tally.whole,
+        html=html,
+        html_example=html_example,
     )
 
 

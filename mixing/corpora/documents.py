@@ -26,6 +26,7 @@ from mixing.corpora.kinds import SNIFFED_BYTES, Format
 from mixing.corpora.left_out import MAX_SHARE, Tally
 from mixing.corpora.records import (
     UNDECODABLE,
+    Malformed,
     Reading,
     Text,
     Undecodable,
@@ -141,9 +142,11 @@ def documents(source: Source, tally: Tally | None = None) -> Iterator[Document]:
     """Stream the documents of a source, always in the same order.
 
     Blank documents (no text, or white space only) and documents that are in none of the encodings are counted in
-    `tally` and skipped; a binary file counts as the latter. Files that are no data of this corpus are named there.
-    Raises InputError naming the file (and line) for malformed records, a missing text field, a damaged archive or
-    Parquet file, for a corpus without a file that can be read, and as `corpus_files`.
+    `tally` and skipped; a binary file counts as the latter. So are lines that are not JSON and JSON records without
+    text, in files that have sound ones. Files that are no data of this corpus are named there.
+    Raises InputError naming the file (and line) for a file whose first record lacks the text field, for malformed CSV,
+    JSON arrays and indented JSON, for a damaged archive or Parquet file, for a corpus without a file that can be read,
+    and as `corpus_files`.
     """
     tally = Tally() if tally is None else tally
     files = chosen_files(source.name, source.paths, source.text_field, source.encodings, source.format, tally)
@@ -200,6 +203,9 @@ def _documents_of(
             if isinstance(text, Undecodable):
                 tally.invalid(file.path, file.size if chosen.format == "text" else 0)
                 continue
+            if isinstance(text, Malformed):
+                tally.count_malformed(_place(chosen, start), text.fault)
+                continue
             if text is None or text.isspace() or not text:
                 tally.empty += 1
                 continue
@@ -208,9 +214,16 @@ def _documents_of(
             except UnicodeEncodeError:
                 tally.invalid(file.path)
                 continue
+            tally.reading = file.path
             yield document
     except OSError as error:
         raise damaged(source.name, file.path, error) from error
+
+
+def _place(chosen: Chosen, start: int) -> str:
+    """The file for messages, with the byte that its lines are counted from."""
+    within = f", from byte {start:,}" if start and chosen.format == "jsonl" else ""
+    return f"{shown(chosen.file.path)}{within}"
 
 
 def _ids(source: Source, files: TokenFiles, tally: Tally) -> Iterator[TokenDocument]:
@@ -269,8 +282,10 @@ def _texts(
         return
     if end is not None:
         with open(file.path, "rb") as raw:
-            inside = replace(reading, where=f"{where}, from byte {start:,}" if start else where)
-            yield from json_lines(_lines_between(raw, start, end), raw, inside)
+            part = replace(
+                reading, where=f"domain {source.name!r}: {_place(chosen, start)}", inside=start > 0
+            )
+            yield from json_lines(_lines_between(raw, start, end), raw, part)
         return
     with open(file.path, "rb") as raw, decompressed(raw, chosen.compression) as stream:
         if chosen.format == "jsonl":

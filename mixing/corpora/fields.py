@@ -37,7 +37,9 @@ def fields_of(record: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def which_field(field: str, fields: Iterable[str]) -> str:
-    """What to do where the field is missing, with the fields that are there."""
+    """What to do where the field is missing or holds no text, with the fields that may be meant instead."""
     others = [str(name) for name in fields if name != field]
+    if not others:
+        return f"No field here holds text: write it as a string into {field!r}, or take the file out of paths"
     some = ", ".join(others[:12]) + (", ..." if len(others) > 12 else "")
-    return f"Name the field that holds the text with text_field (here: {some or 'no other field'})"
+    return f"Name the field that holds the text with text_field (here: {some})"

@@ -100,7 +100,8 @@ def damaged(name: str, path: Path, error: OSError) -> InputError:
     if error.errno is not None:
         return unreadable(name, path, error)
     return InputError(
-        f"domain {name!r}: {shown(path)} is damaged or cut short ({error})", "Fetch or write this file again"
+        f"domain {name!r}: {shown(path)} is damaged or cut short ({error})",
+        "Fetch or write this file again, or take it out of paths",
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,11 +21,14 @@ from mixing.corpora.fields import text_fields
 from mixing.corpora.files import File, corpus_files, damaged
 from mixing.corpora.kinds import FIRST_RECORD_BYTES, Format, Look, header_of, is_about, look_at
 from mixing.corpora.records import json_records_of
+from mixing.corpora.western import is_western
 from mixing.errors import InputError
 
 MOST_FILES = 32
 """Files of a format that are looked into."""
 MOST_RECORDS = 64
+SAMPLE = 60
+"""Characters of text that are shown for a guessed encoding."""
 USUAL = ("text", "content", "contents", "raw_content", "body", "article", "page_content", "document", "code")
 """Fields that hold the text in published corpora, the most common first."""
 NO_FIELD = ""
@@ -34,7 +38,8 @@ NO_FIELD = ""
 class Inspection:
     """What a folder seems to hold; what is None or the default need not be written down.
 
-    `fields` are those that hold text, where several might be meant. `bytes` are those of its data files.
+    `fields` are those that hold text, where several might be meant. `bytes` are those of its data files. `sample` is
+    some text beyond ASCII as it reads in an encoding other than UTF-8.
     """
 
     format: Format | None
@@ -42,6 +47,7 @@ class Inspection:
     encodings: tuple[str, ...]
     fields: tuple[str, ...]
     bytes: int
+    sample: str = ""
 
 
 def inspect(name: str, folder: Path) -> Inspection | None:
@@ -67,12 +73,12 @@ def inspect(name: str, folder: Path) -> Inspection | None:
         return None
     kind = _main(sizes)
     files = formats[kind]
-    encodings = _encodings(files)
+    encodings, sample = _encodings(files)
     if kind == "text":
-        return Inspection(None, "text", encodings, (), sizes[kind])
+        return Inspection(None, "text", encodings, (), sizes[kind], sample)
     field, others = _field(files, kind, encodings)
     mixed = any(size for other, size in sizes.items() if other not in (kind, "text"))
-    return Inspection(None if mixed else kind, field, encodings, others, sizes[kind])
+    return Inspection(None if mixed else kind, field, encodings, others, sizes[kind], sample)
 
 
 def _main(sizes: Counter[Format]) -> Format:
@@ -83,29 +89,49 @@ def _main(sizes: Counter[Format]) -> Format:
     return max(records, key=lambda kind: sizes[kind])
 
 
-def _encodings(files: list[tuple[File, Look]]) -> tuple[str, ...]:
-    """UTF-8, or what the files that are not seem to be in besides."""
-    fits, other = False, b""
+def _encodings(files: list[tuple[File, Look]]) -> tuple[tuple[str, ...], str]:
+    """UTF-8, or what the files that are not seem to be in besides; and how some of their text then reads."""
+    fits, others = False, list[bytes]()
     for file, look in files:
         if look.format in ("parquet", "arrow"):
             continue
         with open(file.path, "rb") as raw, decompressed(raw, look.compression) as stream:
             start = stream.read(FIRST_RECORD_BYTES)
         if mark := mark_of(start):
-            return (mark,)
+            return (mark,), _sample(start, mark)
         if decoded(start, (UTF8,), cut=True) is not None and b"\0" not in start:
             fits = True
-        elif len(other) < FIRST_RECORD_BYTES:
-            other += start
-    if not other:
-        return (UTF8,)
+        elif sum(map(len, others)) < FIRST_RECORD_BYTES:
+            others.append(start)
+    if not others:
+        return (UTF8,), ""
+    encoding = _guessed(others)
+    if encoding == "ascii" or encoding == UTF8:
+        return (UTF8,), ""
+    sample = next(filter(None, (_sample(start, encoding) for start in others)), "")
+    return ((encoding,) if is_wide(encoding) or not fits else (UTF8, encoding)), sample
+
+
+def _guessed(starts: list[bytes]) -> str:
+    """The encoding that the beginnings of files seem to be in."""
+    if not any(b"\0" in start for start in starts) and all(map(is_western, starts)):
+        return "cp1252"
     from charset_normalizer import from_bytes
 
-    best = from_bytes(other).best()
-    encoding = encoding_name(best.encoding) if best is not None else "cp1252"
-    if encoding == "ascii" or encoding == UTF8:
-        return (UTF8,)
-    return (encoding,) if is_wide(encoding) or not fits else (UTF8, encoding)
+    best = from_bytes(b"".join(starts)).best()
+    return encoding_name(best.encoding) if best is not None else "cp1252"
+
+
+def _sample(start: bytes, encoding: str) -> str:
+    """The words around the first character beyond ASCII, on one line."""
+    text = start.decode(encoding, "replace").removeprefix("\ufeff")
+    beyond = re.search(r"[^\x00-\x7f]", text)
+    if beyond is None:
+        return ""
+    at = beyond.start()
+    before = re.split(r"[\r\n]", text[max(at - SAMPLE // 3, 0) : at])[-1]
+    words = before + re.split(r"[\r\n]", text[at : at + SAMPLE])[0]
+    return "".join(c if c.isprintable() else " " for c in words).strip()
 
 
 def _field(

@@ -196,8 +196,21 @@ def kind_of_json(text: str, whole: bool) -> Literal["jsonl", "json"] | None:
         return "json" if not value or isinstance(value[0], dict) else "jsonl"
     if not OPENS_RECORD.match(text):
         return None
+    if text[0] == "{" and _is_broken_line(line, text[len(line) + 1 :]):
+        return "jsonl"
     # A first line that is longer than what is known of it is a record of JSON Lines, if it is no array.
     return "jsonl" if text[0] == "{" and not line_break and not whole else "json"
+
+
+def _is_broken_line(line: str, rest: str) -> bool:
+    """Whether a line that is no JSON is a broken one of JSON Lines, as no JSON over several lines could go on so."""
+    if not rest.startswith('{"') or line.rstrip().endswith((":", ",", "[", "{")):
+        return False
+    try:
+        json.JSONDecoder().raw_decode(line)
+    except (ValueError, RecursionError):
+        return True
+    return False
 
 
 def _first_fields(text: str, field: str) -> tuple[str, ...] | None:

@@ -10,6 +10,8 @@ from mixing.corpora.files import File, shown
 
 NAMED = 8
 """Files that are named for a reason; the others are counted."""
+NAMED_LINES = 3
+"""Malformed records that are named; the others are counted."""
 WARN_SHARE = 0.001
 """Share of a corpus past which what is left out is a warning."""
 MAX_SHARE = 0.05
@@ -39,7 +41,8 @@ class LeftOut:
 class Tally:
     """What a reader skipped, and its progress: `bytes_read` of the bytes that `survey_source` counts.
 
-    `empty` documents have no text or white space only; `invalid_utf8` are in none of the encodings. `other` counts
+    `empty` documents have no text or white space only; `invalid_utf8` are in none of the encodings; `malformed` are
+    lines that are no JSON and records without text. `reading` is the file of the latest document. `other` counts
     records of no bucket, `elsewhere` those of other buckets. `whole` is what a corpus of which a sample was read holds.
     """
 
@@ -47,6 +50,9 @@ class Tally:
     invalid_utf8: int = 0
     other: int = 0
     elsewhere: int = 0
+    malformed: int = 0
+    malformed_examples: list[str] = field(default_factory=list)
+    reading: Path | None = None
     bytes_read: int = 0
     invalid_bytes: int = 0
     invalid_examples: list[str] = field(default_factory=list)
@@ -71,6 +77,12 @@ class Tally:
         if len(self.invalid_examples) < NAMED and name not in self.invalid_examples:
             self.invalid_examples.append(name)
 
+    def count_malformed(self, place: str, fault: str) -> None:
+        """Count a record that is not JSON or has no text, in the file `place`; `fault` begins with its line."""
+        self.malformed += 1
+        if len(self.malformed_examples) < NAMED_LINES:
+            self.malformed_examples.append(f"{place}: {fault}")
+
     def count_other(self, elsewhere: bool) -> None:
         """Count a record that is in another bucket (`elsewhere`), or in none."""
         self.elsewhere += elsewhere
@@ -92,7 +104,7 @@ def share_left_out(tally: Tally, documents: int, file_bytes: int) -> float:
     """
     no_data = sum(part.bytes for part in tally.left_out if part.no_data)
     lost = sum(part.bytes for part in tally.left_out if not part.no_data) + tally.invalid_bytes
-    unread = tally.invalid_utf8 + tally.other
+    unread = tally.invalid_utf8 + tally.malformed + tally.other
     return max(lost / max(file_bytes - no_data, 1), unread / max(documents + unread + tally.elsewhere, 1))
 
 
@@ -103,6 +115,10 @@ def words_left_out(tally: Tally) -> tuple[str, ...]:
         more = ", ..." if tally.invalid_utf8 > len(tally.invalid_examples) else ""
         where = f" ({', '.join(tally.invalid_examples)}{more})"
         parts.append(f"{tally.invalid_utf8:,} documents that are not text in its encoding{where}")
+    if tally.malformed:
+        more = "; ..." if tally.malformed > len(tally.malformed_examples) else ""
+        where = f" ({'; '.join(tally.malformed_examples)}{more})"
+        parts.append(f"{tally.malformed:,} malformed records{where}")
     if tally.other:
         parts.append(f"{tally.other:,} records of no bucket")
     return tuple(parts)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mixing.corpora.encodings import decoded, is_wide, repaired, text_stream
-from mixing.corpora.fields import MISSING, field_of, fields_of, which_field
+from mixing.corpora.fields import MISSING, field_of, fields_of, text_fields, which_field
 from mixing.corpora.kinds import SNIFFED_BYTES, header_of
 from mixing.errors import InputError
 
@@ -29,8 +29,24 @@ class Undecodable:
     """In place of a text that is in none of the encodings."""
 
 
+@dataclass(frozen=True)
+class Malformed:
+    """In place of the text of a line that is no record, or of a record without text (`no_field`: without its field).
+
+    `fault` begins with the line.
+    """
+
+    fault: str
+    hint: str
+    no_field: bool = False
+
+
+class Unwanted:
+    """In place of the text of a record that `Reading.keep` does not want."""
+
+
 UNDECODABLE = Undecodable()
-Text = str | None | Undecodable
+Text = str | None | Undecodable | Malformed
 """The text of one record; None where it is null."""
 OnBytes = Callable[[int], None]
 """Called with the bytes of the file that are read so far."""
@@ -40,7 +56,8 @@ OnBytes = Callable[[int], None]
 class Reading:
     """How records are read: the field with their text, its encodings, which records, and `where` for messages.
 
-    `keep` says by a record's fields whether it is wanted; `needs` are the fields it looks at.
+    `keep` says by a record's fields whether it is wanted; `needs` are the fields it looks at. `inside` says that the
+    records before these are not read.
     """
 
     where: str
@@ -49,45 +66,67 @@ class Reading:
     on_bytes: OnBytes
     keep: Callable[[Callable[[str], Any]], bool] | None = None
     needs: tuple[str, ...] = ()
+    inside: bool = False
 
-    def text_of(self, record: Any, line: int) -> Iterator[Text]:
-        """The text of a JSON record. Raises InputError, naming the line, where it has none."""
-        at = f"{self.where}: line {line}"
+    def texts(self, records: Iterable[tuple[int, Any] | Undecodable | Malformed]) -> Iterator[Text]:
+        """The texts of a file of JSON, out of its records and their lines.
+
+        Raises InputError where the first record lacks the field, as all may, and where all records are malformed.
+        """
+        sound, first = self.inside, None
+        for record in records:
+            found = self._text_of(*record) if isinstance(record, tuple) else record
+            if isinstance(found, Malformed):
+                first = first or found
+                if found.no_field and not sound:
+                    raise InputError(f"{self.where}: {found.fault}", found.hint)
+            elif not isinstance(found, Undecodable):
+                sound = True
+            if not isinstance(found, Unwanted):
+                yield found
+        if first is not None and not sound:
+            raise InputError(f"{self.where}: {first.fault}", first.hint)
+
+    def _text_of(self, line: int, record: Any) -> Text | Unwanted:
         if not isinstance(record, dict):
-            raise InputError(
-                f"{at} is not a JSON object", f'Each record is an object such as {{"{self.field}": ...}}'
+            return Malformed(
+                f"line {line} is not a JSON object",
+                f'Each record is an object such as {{"{self.field}": ...}}',
             )
         if self.keep is not None and not self.keep(lambda name: field_of(record, name)):
-            return
+            return Unwanted()
         text = field_of(record, self.field)
         if text is MISSING:
-            raise InputError(f"{at}: no field {self.field!r}", which_field(self.field, fields_of(record)))
+            fault = f"line {line}: no field {self.field!r}"
+            return Malformed(fault, which_field(self.field, fields_of(record)), no_field=True)
         if text is not None and not isinstance(text, str):
-            raise InputError(
-                f"{at}: field {self.field!r} is {type(text).__name__}, not text",
-                which_field(self.field, fields_of(record)),
-            )
-        yield text
+            fault = f"line {line}: field {self.field!r} is {type(text).__name__}, not text"
+            return Malformed(fault, which_field(self.field, text_fields(record)))
+        return text
 
 
 def json_lines(stream: Iterable[bytes], raw: IO[bytes], reading: Reading) -> Iterator[Text]:
-    """A record per line. A line that is in none of the encodings is undecodable by itself."""
-    for number, line in enumerate(_lines(stream, reading), 1):
-        if number % 256 == 0:
-            reading.on_bytes(raw.tell())
-        if line is None:
-            yield UNDECODABLE
-            continue
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else error
-            raise InputError(
-                f"{reading.where}: line {number} is not JSON ({reason})", "Correct or remove this line"
-            ) from error
-        yield from reading.text_of(record, number)
+    """A record per line. A line that is in none of the encodings is undecodable by itself, one that is not JSON
+    malformed by itself. Raises as `Reading.texts`."""
+
+    def records() -> Iterator[tuple[int, Any] | Undecodable | Malformed]:
+        for number, line in enumerate(_lines(stream, reading), 1):
+            if number % 256 == 0:
+                reading.on_bytes(raw.tell())
+            if line is None:
+                yield UNDECODABLE
+                continue
+            if not line.strip():
+                continue
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                reason = error.msg.removesuffix(" at") if isinstance(error, json.JSONDecodeError) else error
+                yield Malformed(f"line {number} is not JSON ({reason})", "Correct or remove this line")
+            else:
+                yield number, record
+
+    yield from reading.texts(records())
 
 
 def _lines(stream: Iterable[bytes], reading: Reading) -> Iterator[str | None]:
@@ -100,12 +139,16 @@ def _lines(stream: Iterable[bytes], reading: Reading) -> Iterator[str | None]:
 
 
 def json_values(stream: IO[bytes], raw: IO[bytes], reading: Reading) -> Iterator[Text]:
-    """The records of one array, or values one after the other; indented or not."""
+    """The records of one array, or values one after the other; indented or not. Raises InputError for what is not
+    JSON, after which no record can be told, and as `Reading.texts`."""
     with _as_text(stream, reading) as text:
-        for line, record in _values(text, reading.where):
-            reading.on_bytes(raw.tell())
-            for found in reading.text_of(record, line):
-                yield _whole(found, reading)
+
+        def records() -> Iterator[tuple[int, Any]]:
+            for line, record in _values(text, reading.where):
+                reading.on_bytes(raw.tell())
+                yield line, record
+
+        yield from (_whole(found, reading) for found in reading.texts(records()))
 
 
 def json_records_of(text: str) -> Iterator[Any]:
@@ -215,7 +258,7 @@ def parquet_rows(path: Any, size: int, reading: Reading, groups: list[int] | Non
             for batch in table.iter_batches(
                 PARQUET_ROWS, row_groups=groups, columns=columns, use_threads=False
             ):
-                yield from _batch(batch, schema.names, reading)
+                yield from _batch(batch, _text_columns(schema), reading)
                 rows_read += batch.num_rows
                 reading.on_bytes(size * rows_read // rows)
     except pa.ArrowException as error:
@@ -236,7 +279,7 @@ def arrow_rows(path: Any, size: int, reading: Reading) -> Iterator[Text]:
                 _column_path(opened.schema, name, reading)
             for batch in batches:
                 for start in range(0, batch.num_rows, PARQUET_ROWS):
-                    yield from _batch(batch.slice(start, PARQUET_ROWS), opened.schema.names, reading)
+                    yield from _batch(batch.slice(start, PARQUET_ROWS), _text_columns(opened.schema), reading)
                 if not is_file:
                     reading.on_bytes(source.tell())
     except (pa.ArrowException, UnicodeDecodeError) as error:
@@ -258,7 +301,7 @@ def _column_path(schema: pa.Schema, name: str, reading: Reading) -> str:
     for step in rest:
         kind = kind.field(step).type if kind is not None and _has(kind, step) else None
     if not rest or kind is None:
-        columns = [column for field in schema for column in _columns(field.name, field.type)]
+        columns = [column for field in schema for column, _ in _columns(field.name, field.type)]
         raise InputError(f"{reading.where}: no column {name!r}", which_field(name, columns))
     return name
 
@@ -267,9 +310,26 @@ def _has(kind: pa.DataType, name: str) -> bool:
     return bool(pa.types.is_struct(kind)) and kind.get_field_index(name) >= 0
 
 
-def _columns(name: str, kind: pa.DataType) -> Iterator[str]:
+def _text_columns(schema: pa.Schema) -> list[str]:
+    found = (column for field in schema for column in _columns(field.name, field.type))
+    return [name for name, kind in found if _is_textual(kind)]
+
+
+def _is_textual(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return _is_binary(kind) or any(
+        test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    )
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return any(test(kind) for test in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view))
+
+
+def _columns(name: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
+    """The columns that are no structs, nested ones as `a.b`, and their types."""
     if not pa.types.is_struct(kind):
-        yield name
+        yield name, kind
         return
     for i in range(kind.num_fields):
         yield from _columns(f"{name}.{kind.field(i).name}", kind.field(i).type)
@@ -303,14 +363,12 @@ def _column(column: pa.Array, names: list[str], reading: Reading) -> Iterator[Te
     if pa.types.is_null(column.type):
         yield from (None for _ in range(len(column)))
         return
-    textual = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
-    binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view)
-    if not any(test(column.type) for test in (*textual, *binary)):
+    if not _is_textual(column.type):
         raise InputError(
             f"{reading.where}: column {reading.field!r} is {column.type}, not text",
             which_field(reading.field, names),
         )
-    encodings = reading.encodings if any(test(column.type) for test in binary) else ("utf-8",)
+    encodings = reading.encodings if _is_binary(column.type) else ("utf-8",)
     # As bytes, because these files do not check that their strings are UTF-8.
     for value in column.cast(pa.large_binary()).to_pylist():
         text = None if value is None else decoded(value, encodings)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from flows.cli.init import init
 from flows.study.corpora import study_corpora
 from flows.study.loading import load_study
 from flows.study.models import Study
@@ -60,7 +61,7 @@ def test_each_folder_is_looked_into(tmp_path: Path) -> None:
         "windows": ("csv", "text"),
     }
     assert study.domains["old"].encoding[0] == "utf-8"
-    assert len(study.domains["old"].encoding) == 2
+    assert study.domains["old"].encoding == ("utf-8", "cp1252")
     assert study.domains["windows"].encoding == ("utf-16",)
     for source in study_corpora(study):
         found = [document.text for document in documents(source)]
@@ -82,3 +83,41 @@ def test_two_folders_of_one_name_are_both_named(tmp_path: Path) -> None:
         write(tmp_path / "corpora" / name / "a.txt", b"text")
     with pytest.raises(InputError, match="'a b' and 'a-b' would both be the domain 'a-b'"):
         initial(tmp_path / "corpora")
+
+
+WESTERN = {
+    "french": "L’élève a goûté la crème à l’hôpital, où « Noël » est naïf",
+    "spanish": "El niño pequeño también mañana, ¿qué año?",
+    "german": "Größe über schöne Straßen – Äpfel",
+    "swedish": "Två små sjöar på en ö",
+}
+OTHERS = {
+    "hungarian": ("Az őszi idő gyönyörű, és a fűtött házban külön tűz él.", "cp1250"),
+    "russian": ("Привет, как дела? Мы читаем книгу о языке.", "cp1251"),
+}
+
+
+def test_guessed_encodings_and_fields_are_on_the_screen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpora = tmp_path / "corpora"
+    for name, text in WESTERN.items():
+        write(corpora / name / "a.txt", f"plain\n{text}\n".encode("cp1252") * 10)
+    for name, (text, encoding) in OTHERS.items():
+        write(corpora / name / "a.txt", f"plain\n{text}\n".encode(encoding) * 10)
+    write(corpora / "plain" / "a.txt", b"plain text")
+    (corpora / "asked").mkdir()
+    pq.write_table(
+        pa.table({"question": ["what?"], "answer": ["This is it."]}), corpora / "asked" / "a.parquet"
+    )
+    init(corpora, tmp_path / "study.yaml")
+    domains = load_study(tmp_path / "study.yaml").domains
+    assert all(domains[name].encoding == ("cp1252",) for name in WESTERN)
+    assert all(domains[name].encoding == (encoding,) for name, (_, encoding) in OTHERS.items())
+    screen = capsys.readouterr().out
+    for name, text in WESTERN.items():
+        assert f"check it: {name}: read as cp1252, e.g. {text!r}" in screen
+    for name, (text, encoding) in OTHERS.items():
+        assert f"check it: {name}: read as {encoding}, e.g. {text!r}" in screen
+    assert "check it: asked: text_field answer (fields with text: answer, question)" in screen
+    assert "plain:" not in screen

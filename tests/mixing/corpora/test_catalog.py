@@ -267,3 +267,49 @@ def test_a_catalogue_that_did_not_count_what_is_left_out_is_counted_afresh(tmp_p
     entry = dataclasses.replace(now["docs"], left_out_share=None)
     before = dataclasses.replace(now, domains=(entry,))
     assert scan([source(folder)], FRACTION, previous=before)["docs"].left_out_share == 0.0
+
+
+def test_malformed_lines_count_as_left_out(tmp_path: Path) -> None:
+    folder = corpus(tmp_path / "docs", numbered(100))
+    with open(folder / "a.jsonl", "ab") as file:
+        file.write(b'{"text": "cut\n{"text": 5}\n{"body": "x"}\n[]\n')
+    (warning,) = scan([source(folder)], FRACTION).warnings()
+    assert "3.8% of it is left out: 4 malformed records" in warning
+    assert "a.jsonl: line 101 is not JSON" in warning
+    assert "a.jsonl: line 102: field 'text' is int, not text; " in warning
+    with open(folder / "a.jsonl", "ab") as file:
+        file.write(b"{\n" * 8)
+    with pytest.raises(
+        InputError, match=r"10\.7% of it would be left out: 12 malformed.*max_left_out: 0\.11"
+    ):
+        scan([source(folder)], FRACTION)
+    allowed = dataclasses.replace(source(folder), max_left_out=0.11)
+    assert scan([allowed], FRACTION)["docs"].documents == 100
+
+
+PAGES = [
+    "<!DOCTYPE html>\n<p>x",
+    "\n \ufeff<HTML lang=en>",
+    '<?xml version="1.0"?>\n<!doctype HTML PUBLIC "x">',
+    "<!-- a page --><html>",
+]
+
+
+@pytest.mark.parametrize("kind", ["records", "files"])
+def test_html_pages_are_a_warning(tmp_path: Path, kind: str) -> None:
+    others = [*numbered(16), "<p>a fragment", "about <html>", "<htmlx>", "<!-- <html> -->"]
+    if kind == "records":
+        first = corpus(tmp_path / "docs", [*others, *PAGES]) / "a.jsonl"
+    else:
+        for i, text in enumerate([*others, *PAGES]):
+            (tmp_path / f"{i:02}.txt").write_text(text, encoding="utf-8")
+        first = tmp_path / "20.txt"
+    (warning,) = scan([source(first.parent)], FRACTION).warnings()
+    assert f"domain 'docs': 4 of 24 documents are HTML pages (first: {first})" in warning
+
+
+def test_a_catalogue_that_did_not_count_pages_is_counted_afresh(tmp_path: Path) -> None:
+    folder = corpus(tmp_path / "docs", [*numbered(20), PAGES[0]])
+    now = scan([source(folder)], FRACTION)
+    before = dataclasses.replace(now, domains=(dataclasses.replace(now["docs"], html=None),))
+    assert scan([source(folder)], FRACTION, previous=before) == now

@@ -161,7 +161,15 @@ def test_blank_and_invalid_documents_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.jsonl", b'{"text": "fine"}\n{"text": \n', r"a\.jsonl: line 2 is not JSON"),
+        ("a.jsonl", b'{"text": "x\n{"text": 1}\n', r"a\.jsonl: line 1 is not JSON"),
+        (
+            "a.jsonl",
+            b'{"text": "x\n{"id": 1, "body": "x"}\n{"text": "x"}',
+            r"line 2: no field 'text'.*here: body",
+        ),
+        ("a.jsonl", b'{"text": 5, "n": 1}\n', r"No field here holds text: write it as a string into 'text'"),
+        ("a.jsonl", b'{"text": 5, "body": "x", "n": 1}\n', r"field that holds.*\(here: body\)"),
+        ("a.jsonl", b"{}\n", r"no field 'text'. No field here holds text: write it as a string into"),
         ("a.jsonl", b"[1, 2]\n", r"a\.jsonl: line 1 is not a JSON object"),
         ("a.jsonl", b'{"body": "x", "id": 1}\n', r"line 1: no field 'text'.*text_field \(here: body, id\)"),
         ("a.jsonl", b'{"text": 5}\n', r"line 1: field 'text' is int, not text"),

@@ -263,7 +263,7 @@ def test_several_encodings_are_tried_document_by_document(tmp_path: Path) -> Non
     ("name", "content", "message"),
     [
         ("a.json", b'[{"text": "x"},\n {"text": tru}]', r"a\.json: line 2 is not JSON"),
-        ("a.json", b'[{"text": "x"},\n 5]', r"a\.json: line 2 is not a JSON object"),
+        ("a.json", b'[\n 5,\n {"text": 5}]', r"a\.json: line 2 is not a JSON object"),
         ("a.json", b'{"text": "x",\n "n": ', r"a\.json: line \d is not JSON"),
         ("a.json", b"plain text", r"a\.json: line 1 is not JSON"),
         ("a.csv", b"id,text\n1,a,b\n", r"a\.csv: line 2 has 3 fields, and the header 2"),
@@ -279,3 +279,31 @@ def test_malformed_records_are_named(tmp_path: Path, name: str, content: bytes, 
         read(tmp_path)
     assert caught.value.hint
     assert "\n" not in str(caught.value)
+
+
+BROKEN = [b'{"text": "cut short', b'{"text": 5}', b'{"id": 1}', b"[1]", b'{"text": nul}']
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "jsonl.gz", "json"])
+@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("first", [False, True])
+def test_malformed_records_among_sound_ones_are_left_out_and_named(
+    tmp_path: Path, kind: str, broken: bytes, first: bool
+) -> None:
+    sound = lines(TEXTS)
+    content = broken + b"\n" + sound if first else sound + broken + b"\n" + sound
+    path = write(tmp_path / f"a.{kind}", gzip.compress(content) if kind.endswith("gz") else content)
+    tally = Tally()
+    if first and broken == b'{"id": 1}':
+        with pytest.raises(InputError, match="line 1: no field 'text'"):
+            read(path)
+        return
+    assert read(path, tally=tally) == (TEXTS if first else TEXTS * 2)
+    (words,) = words_left_out(tally)
+    assert words.startswith(f"1 malformed records ({path}: line {1 if first else 6}")
+
+
+def test_a_broken_first_line_does_not_make_other_json_out_of_json_lines(tmp_path: Path) -> None:
+    indented = b'{"text":\n"x", "n": [\n{"a": 1},\n{"b": 2}]}\n{"text": "y"} {"text": "z"}\n{"text": "u"}'
+    assert read(write(tmp_path / "a.jsonl", indented)) == ["x", "y", "z", "u"]
+    assert read(write(tmp_path / "a.jsonl", indented.split(b"\n", 4)[4])) == ["y", "z", "u"]
