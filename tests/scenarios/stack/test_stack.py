@@ -77,7 +77,7 @@ def worker_logs(stack: Stack) -> str:
 def test_the_scheduler_started_the_study_and_it_was_decided(ran: Ran) -> None:
     assert ran.study_run["state_type"] == "COMPLETED", worker_logs(ran.stack)
     assert ran.study_run["auto_scheduled"]
-    assert "target share" in ran.study_run["state"]["message"]
+    assert ran.study_run["state"]["message"].startswith("Train with at most ")
 
 
 def test_both_workers_trained_runs_of_the_swarm(ran: Ran) -> None:
