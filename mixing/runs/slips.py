@@ -12,8 +12,9 @@ from mixing.errors import InputError
 
 MARKERS = (99.0, 999.0, 9999.0, 99999.0, 1e6, 1e9)
 """Written for a loss that is not known, where losses are a few nats; 0 and all that is below it are too."""
-FEW = 0.1
-"""Part of a set's cells: more of them at 0 or below are a measure of its own."""
+FEW, FEWEST_CELLS, TOGETHER = 0.1, 10, 4.0
+"""Marks are at most such a part of a set's cells, of which there are so many; the others lie within such a factor of
+their median. Else they may be a measure of its own."""
 LARGEST_LOSS_OF_NATS = 12.5
 MOST_TOKENS = 1e15
 """A hundred times what the longest training runs have read."""
@@ -41,7 +42,9 @@ def _refuse_markers(rows: pl.DataFrame, name: str, source: str) -> None:
     if not isinstance(middle, float) or not 0.1 < middle < LARGEST_LOSS_OF_NATS:
         return
     marked = rows.filter((pl.col("loss") <= 0) | pl.col("loss").is_in(MARKERS))
-    if 0 < marked.height <= max(FEW * rows.height, 2) and marked.height < rows.height / 2:
+    others = rows.filter((pl.col("loss") > 0) & ~pl.col("loss").is_in(MARKERS))["loss"]
+    together = others.is_between(middle / TOGETHER, middle * TOGETHER).all()
+    if rows.height >= FEWEST_CELLS and 0 < marked.height <= FEW * rows.height and together:
         row = marked.row(0, named=True)
         raise InputError(
             f"{source}: run {row['run']!r} has a loss of {row['loss']:g} on {name!r} at {row['tokens']:,} tokens "
