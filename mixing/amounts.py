@@ -52,8 +52,11 @@ def parse_number(text: str, decimal: str = ".") -> float | None:
 
 
 def parse_tokens(text: str, decimal: str = ".") -> float | None:
-    """The amount in `500000`, `500_000`, `1,600,000`, `20e9`, `0.5M` or `20B`; None where the text is no amount."""
+    """The amount in `500000`, `500_000`, `1,600,000`, `20e9`, `0.5M` or `20B`; None where the text is no amount, or may
+    be one of two (`100.000`)."""
     text = text.strip()
+    if decimal == "." and reads_two_ways(text) and float(text):
+        return None
     if not text[:1].isdigit() or text.endswith("%") or re.search(r"[eE]-", text):
         return None
     return parse_number(text, decimal)

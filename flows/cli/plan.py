@@ -13,7 +13,7 @@ from flows.cli.options import Json, StudyFile
 from flows.pipeline.cost import cost_of
 from flows.pipeline.next_runs import plan_next
 from flows.pipeline.prepare import catalogue, plan_before_tokens
-from flows.pipeline.refusals import refusals, too_long
+from flows.pipeline.refusals import missing_files, refusals, too_long
 from flows.pipeline.workspace import Workspace
 from flows.reports import tables
 from flows.reports.next_runs import print_next_plan
@@ -70,9 +70,9 @@ def _planned(workspace: Workspace, as_json: bool) -> None:
         for error in refused:
             print(f"mixlaw: mixlaw run also refuses this study: {error}", file=sys.stderr)
         raise
-    readable = not any("tokenizer.file" in str(error) or "base.checkpoint" in str(error) for error in refused)
     # What a run costs is not known without the model that it would train.
-    cost = cost_of(workspace, planned, len(os.sched_getaffinity(0))) if readable else None
+    unknown = any(missing_files(workspace))
+    cost = None if unknown else cost_of(workspace, planned, len(os.sched_getaffinity(0)))
     long = too_long(cost.seconds) if cost else ""
     doubts = [f"mixlaw run refuses this study: {error}" for error in refused]
     doubts += [str(error) for error in _doubts_of_runner(workspace)] + ([long] if long else [])

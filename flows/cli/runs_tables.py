@@ -63,9 +63,9 @@ def source_of(named: str) -> str:
     """
     path = Path(named)
     if path.suffix in (".yaml", ".yml") and path.is_file():
-        from flows.study.loading import load_study
+        from flows.pipeline.workspace import Workspace
 
-        runs = home.StudyFolder.of(load_study(path).study).runs
+        runs = Workspace.load(path).folder.runs
         if not runs.is_dir():
             raise InputError(f"{named}: the study has no runs at {runs}", "Run it first: mixlaw run")
         return str(runs)

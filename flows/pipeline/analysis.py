@@ -60,9 +60,8 @@ def recommend(workspace: Workspace, store: TokenStore, run_ids: Sequence[str]) -
     if cached is None:
         cached = CachedDecision(key, asked.decide(table))
         analysis_cache.save(folder.swarm_answer, cached)
-    decision = _with_doubts_of_corpora(workspace, cached.decision)
-    write_json(folder.decision, decision.to_dict())
-    return Recommendation(asked.question, decision)
+    write_json(folder.decision, _with_doubts_of_corpora(workspace, cached.decision).to_dict())
+    return Recommendation(asked.question, cached.decision)
 
 
 def analyse(

@@ -80,23 +80,24 @@ def held_against_leaks(
     for leak in found.leaks:
         if leak.eval in tokens:
             tokens[leak.eval] += leak.dose * decision.shares.get(leak.domain, 0.0) * budget
-    windows = _windows(workspace.folder.runs, [runs[0], _nearest(table, decision.shares, runs[1:])])
+    windows = _windows(workspace.folder.runs, [runs[0], *_nearest(table, decision.shares, runs[1:])])
     repeated = {name: found.repeated[name] for name in same}
     twins = clean_twins(windows, runs[0], repeated) if runs[0] in windows else []
     leaked = {name: Leaked(found.part(name), tokens[name]) for name in same}
     return against_clean_text(decision, twins, leaked)
 
 
-def _nearest(table: RunTable, shares: dict[str, float], runs: Sequence[str]) -> str:
-    """The run whose mixture differs least from `shares`; of equals the last: the confirmation."""
+def _nearest(table: RunTable, shares: dict[str, float], runs: Sequence[str]) -> list[str]:
+    """The run whose mixture differs least from `shares`, of equals the last: the confirmation. None without a run."""
     mixtures = {run: mixture.as_dict() for run, mixture in table.mixtures().items()}
 
     def distance(run: str) -> float:
         return sum(abs(share - shares.get(domain, 0.0)) for domain, share in mixtures[run].items())
 
-    return min(reversed([run for run in runs if run in mixtures]), key=distance)
+    last_first = [run for run in reversed(runs) if run in mixtures]
+    return sorted(last_first, key=distance)[:1]
 
 
 def _windows(folder: Path, runs: Sequence[str]) -> dict[str, pl.DataFrame]:
     paths = {run: windows_file(folder, run) for run in runs}
-    return {run: pl.read_parquet(path) for run, path in paths.items() if path.exists()}
+    return {run: pl.read_parquet(path, glob=False) for run, path in paths.items() if path.exists()}

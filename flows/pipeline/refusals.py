@@ -39,7 +39,8 @@ def too_long(seconds: float) -> str:
     )
 
 
-def _refusals(workspace: Workspace) -> Iterator[MixlawError]:
+def missing_files(workspace: Workspace) -> Iterator[InputError]:
+    """The files of a model that the study names and that are not there."""
     study = workspace.study
     checkpoint = workspace.base_checkpoint
     if checkpoint is not None and not checkpoint.is_file():
@@ -52,6 +53,11 @@ def _refusals(workspace: Workspace) -> Iterator[MixlawError]:
             f"{study.file.name}: tokenizer.file: {study.path(study.tokenizer.file)} does not exist",
             "Give a tokenizer.json",
         )
+
+
+def _refusals(workspace: Workspace) -> Iterator[MixlawError]:
+    study = workspace.study
+    yield from missing_files(workspace)
     tolerances = {"decision.tolerance": study.decision.tolerance}
     tolerances |= {f"decision.protect.{name}": nats for name, nats in (study.decision.protect or {}).items()}
     for key, nats in tolerances.items():

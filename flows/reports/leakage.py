@@ -34,6 +34,12 @@ def print_leakage(leakage: Leakage, budget: int, console: Console) -> None:
         f"of {format_amount(budget)} tokens, at most",
     )
     console.print(table("Leakage: validation documents that recur in training text", header, rows, left=2))
+    compared = {(leak.eval, leak.domain) for leak in leakage.leaks}
+    for domain in dict.fromkeys(leak.domain for leak in leakage.leaks):
+        if missing := [name for name in leakage.documents if (name, domain) not in compared]:
+            console.print(
+                f"not compared with {domain}, one being text and the other ids: {', '.join(missing)}"
+            )
 
 
 def print_near_duplicates(domains: Sequence[NearDuplicates], console: Console) -> None:

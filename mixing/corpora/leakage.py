@@ -46,6 +46,7 @@ class Leak:
 class Leakage:
     """Every validation set against every domain's training text, and which documents have a twin anywhere.
 
+    A set of text is not held against a domain of ids, nor the other way round: there is no `Leak` of these two.
     `repeated` holds, by validation set, their numbers in the order of the set, from 0; `documents` how many it has.
     """
 
@@ -69,20 +70,30 @@ def leakage(
 
     Reads the corpora twice. Raises InputError as `mixing.corpora.documents.contents`.
     """
-    size = sum(survey_source(source).bytes for source in (*sources, *evals))
-    read_again = sum(survey_source(source).bytes for source in sources)
-    progress = ByteProgress(on_progress, size + read_again)
+    size_of = {source.name: survey_source(source).bytes for source in (*sources, *evals)}
+    read_again = sum(size_of[source.name] for source in sources)
+    progress = ByteProgress(on_progress, sum(size_of.values()) + read_again)
+
+    def read(source: Source) -> Iterator[Document | TokenDocument]:
+        tally = Tally()
+        for document in contents(source, tally):
+            progress.at(tally.bytes_read)
+            yield document
+        progress.next(size_of[source.name])
+
     sets = {}
     for source in sources:
-        heldout = (d for d in _read(source, progress) if is_heldout(d.digest, heldout_fraction))
-        sets[source.name] = _Sketches.of(heldout)
-    sets |= {source.name: _Sketches.of(_read(source, progress)) for source in evals}
+        sets[source.name] = _Sketches.of(d for d in read(source) if is_heldout(d.digest, heldout_fraction))
+    sets |= {source.name: _Sketches.of(read(source)) for source in evals}
+    of_ids = {source.name: source.tokens is not None for source in (*sources, *evals)}
     found = {name: np.zeros(sketches.documents, bool) for name, sketches in sets.items()}
     leaks = []
     for source in sources:
-        here = {name: _Found(sketches) for name, sketches in sets.items()}
+        # Text and ids have no words in common, whatever they say.
+        alike = [name for name in sets if of_ids[name] == of_ids[source.name]]
+        here = {name: _Found(sets[name]) for name in alike}
         words = 0
-        for document in _read(source, progress):
+        for document in read(source):
             if is_heldout(document.digest, heldout_fraction):
                 continue
             words_w = words_of(document)
@@ -100,14 +111,6 @@ def leakage(
         {name: sketches.documents for name, sketches in sets.items()},
         {name: tuple(np.flatnonzero(found_d).tolist()) for name, found_d in found.items()},
     )
-
-
-def _read(source: Source, progress: ByteProgress) -> Iterator[Document | TokenDocument]:
-    tally = Tally()
-    for document in contents(source, tally):
-        progress.at(tally.bytes_read)
-        yield document
-    progress.next(survey_source(source).bytes)
 
 
 @dataclass(frozen=True)

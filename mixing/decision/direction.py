@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from mixing.arrays import Floats
 from mixing.decision.question import Question
@@ -84,7 +85,5 @@ def _rank_correlation(one_n: Floats, other_n: Floats) -> float:
     """Spearman's; 0 where there are too few different shares, or none is known."""
     if len(np.unique(one_n.round(9))) < FEWEST_SHARES or np.ptp(other_n) <= 0:
         return 0.0
-    one, other = (
-        np.argsort(np.argsort(values_n, kind="stable")).astype(float) for values_n in (one_n, other_n)
-    )
-    return float(np.corrcoef(one, other)[0, 1])
+    pair = pl.DataFrame({"one": one_n, "other": other_n})
+    return float(pair.select(pl.corr("one", "other", method="spearman")).item())

@@ -8,11 +8,8 @@ from dataclasses import replace
 import polars as pl
 
 from mixing.errors import InputError
-from mixing.runs.metrics import DEFAULT, METRICS, as_losses, changed, check_metric
+from mixing.runs.metrics import DEFAULT, LARGEST_NATS, METRICS, as_losses, changed, check_metric
 from mixing.runs.table import RunTable
-
-LARGEST_NATS = 12.5
-"""The logarithm of a vocabulary of 268,000: more nats per token than guessing at random costs."""
 
 
 def declared(table: RunTable, metric: str | Mapping[str, str] | None) -> RunTable:

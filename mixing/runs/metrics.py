@@ -81,6 +81,8 @@ METRICS = {
         ),
     )
 }
+LARGEST_NATS = 12.5
+"""The logarithm of a vocabulary of 268,000: more nats per token than guessing at random costs."""
 DEFAULT = "loss"
 _WORD = {name: re.compile(rf"(?:^|[^a-z])(?:{m.words})(?=$|[^a-z])") for name, m in METRICS.items()}
 

@@ -9,13 +9,13 @@ import polars as pl
 
 from mixing.amounts import format_amount
 from mixing.errors import InputError
+from mixing.runs.metrics import LARGEST_NATS
 
 MARKERS = (99.0, 999.0, 9999.0, 99999.0, 1e6, 1e9)
 """Written for a loss that is not known, where losses are a few nats; 0 and all that is below it are too."""
 FEW, FEWEST_CELLS, TOGETHER = 0.1, 10, 4.0
 """Marks are at most such a part of a set's cells, of which there are so many; the others lie within such a factor of
 their median. Else they may be a measure of its own."""
-LARGEST_LOSS_OF_NATS = 12.5
 MOST_TOKENS = 1e15
 """A hundred times what the longest training runs have read."""
 UNITS = (1e3, 1e6, 1e9)
@@ -39,7 +39,7 @@ def refuse_slips(frame: pl.DataFrame, source: str, metrics: Mapping[str, str]) -
 
 def _refuse_markers(rows: pl.DataFrame, name: str, source: str) -> None:
     middle = rows["loss"].median()
-    if not isinstance(middle, float) or not 0.1 < middle < LARGEST_LOSS_OF_NATS:
+    if not isinstance(middle, float) or not 0.1 < middle < LARGEST_NATS:
         return
     marked = rows.filter((pl.col("loss") <= 0) | pl.col("loss").is_in(MARKERS))
     others = rows.filter((pl.col("loss") > 0) & ~pl.col("loss").is_in(MARKERS))["loss"]

@@ -66,3 +66,9 @@ def test_amounts_are_written_for_axes() -> None:
         "20B",
         "3T",
     ]
+
+
+@pytest.mark.parametrize("text", ["100.000", "1.600"])
+def test_a_count_that_may_be_two_is_none(text: str) -> None:
+    assert parse_tokens(text) is None
+    assert parse_tokens(text, ",") == float(text.replace(".", ""))

@@ -16,7 +16,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -112,7 +111,6 @@ def run(request: dict[str, object]) -> None:
     os.environ.clear()
     os.environ.update(request["environment"])  # type: ignore[call-overload]
     random.seed()
-    threading.current_thread()
     sys.argv = ["mixlaw", *request["arguments"]]  # type: ignore[misc]
     from flows.cli.main import main
 

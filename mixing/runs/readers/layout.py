@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
 import json
-import lzma
 import re
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import polars as pl
-import zstandard
 
+from mixing.corpora.compression import compression_of, decompressed
 from mixing.errors import InputError
 from mixing.runs.readers.text_table import decoded, text_table
 
@@ -122,39 +118,12 @@ def open_table(path: Path) -> tuple[pl.DataFrame, list[str]]:
     return frame, notes
 
 
-_UNREADABLE = (
-    pl.exceptions.PolarsError,
-    ValueError,
-    OSError,
-    EOFError,
-    lzma.LZMAError,
-    zlib.error,
-    zstandard.ZstdError,
-)
-
-
-def _zstandard(content: bytes) -> bytes:
-    """Raises ValueError where the end is missing, of which the library says nothing."""
-    unpacking = zstandard.ZstdDecompressor().decompressobj(read_across_frames=False)
-    text = unpacking.decompress(content)
-    if not unpacking.eof:
-        raise ValueError("the compressed text ends early")
-    return text
-
-
-_COMPRESSED: dict[bytes, Callable[[bytes], bytes]] = {
-    b"\x1f\x8b": gzip.decompress,
-    b"BZh": bz2.decompress,
-    b"\xfd7zXZ": lzma.decompress,
-    b"\x28\xb5\x2f\xfd": _zstandard,
-}
+_UNREADABLE = (pl.exceptions.PolarsError, ValueError, OSError)
 
 
 def _read(content: bytes, name: str) -> tuple[pl.DataFrame, list[str]]:
-    for start, decompress in _COMPRESSED.items():
-        if content.startswith(start):
-            content = decompress(content)
-            break
+    if (compression := compression_of(content)) is not None:
+        content = decompressed(io.BytesIO(content), compression).read()
     if content.startswith(b"PAR1"):
         return pl.read_parquet(io.BytesIO(content)), []
     if content.startswith(b"ARROW1"):

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 from collections import Counter
 
 import polars as pl
 
+from mixing.corpora.encodings import mark_of
 from mixing.errors import InputError
 
 DELIMITERS = ",;\t|"
 SAMPLE_LINES = 50
-_MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",
-    codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
-"""Byte order marks; the one of UTF-32 begins as that of UTF-16 does."""
 
 
 def decoded(content: bytes, name: str) -> str:
     """Text in UTF-8, or in the encoding of its byte order mark. Raises InputError naming `name` and the line."""
-    encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
+    encoding = mark_of(content) or "utf-8-sig"
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:

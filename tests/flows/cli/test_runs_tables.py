@@ -12,6 +12,7 @@ from flows.cli import options
 from flows.cli.runs_tables import read_tables, source_of
 from mixing.errors import InputError
 from tests.mixing.runs.small_tables import as_text, small_rows
+from tests.scenarios.tiny_study import write_study
 
 
 @pytest.fixture
@@ -36,6 +37,18 @@ def test_a_study_is_read_by_its_name_and_its_folder(study: Path, monkeypatch: py
     assert source_of("cpt") == "cpt"
     with pytest.raises(InputError, match="not finished runs"):
         read_tables(["cpt"])
+
+
+def test_a_study_file_names_the_runs_of_its_own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The home is beside the file, wherever the command is typed."""
+    monkeypatch.delenv("MIXLAW_HOME", raising=False)
+    file = write_study(tmp_path / "work")
+    runs = tmp_path / "work" / ".mixlaw" / "tiny" / "runs"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="the study has no runs at"):
+        source_of(str(file))
+    runs.mkdir(parents=True)
+    assert source_of("work/study.yaml") == str(runs)
 
 
 def test_several_sources_are_one_table(study: Path, tmp_path: Path) -> None:

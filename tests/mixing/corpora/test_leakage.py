@@ -11,6 +11,8 @@ from mixing.corpora.documents import Document, Source, is_heldout
 from mixing.corpora.leakage import Leak, Leakage, leakage
 from mixing.corpora.near_duplicates import near_duplicates
 from mixing.corpora.shingles import shingles_of, words_of
+from mixing.corpora.token_files import TokenFiles, paths_of
+from tests.mixing.corpora.test_token_files import EOS, VOCABULARY, write_megatron
 
 WORDS = [f"w{number}" for number in range(5000)]
 RNG = np.random.default_rng(0)
@@ -111,3 +113,13 @@ def test_near_duplicates_are_grouped_within_and_between_domains(tmp_path: Path) 
     assert (of_web.documents, of_web.repeated, of_web.largest) == (171, 149, 150)
     assert (of_web.elsewhere, of_news.elsewhere) == ({"news": 1}, {"web": 1})
     assert of_news.repeated == 0
+
+
+def test_text_and_ids_are_not_compared(tmp_path: Path) -> None:
+    write_megatron(tmp_path / "ids", [np.arange(50) + number for number in range(40)])
+    files = TokenFiles("megatron", VOCABULARY, EOS)
+    ids = Source("ids", "target", paths_of("megatron", tmp_path / "ids"), tokens=files)
+    web = source(tmp_path, training([text() for _ in range(40)], 0.3) + [text() for _ in range(40)])
+    found = leakage([web, ids], 0.3)
+    assert {(leak.eval, leak.domain) for leak in found.leaks} == {("web", "web"), ("ids", "ids")}
+    assert set(found.repeated) == {"web", "ids"}
